@@ -1,0 +1,1 @@
+//! The real dev cluster as a library, and scenario tests against the real binaries.

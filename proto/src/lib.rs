@@ -1,0 +1,1 @@
+//! The gRPC contracts of control, sync and connect.

@@ -1,0 +1,1 @@
+//! The gateway to every virtual cluster.

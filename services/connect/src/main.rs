@@ -1,0 +1,2 @@
+//! The gateway to every virtual cluster.
+fn main() {}

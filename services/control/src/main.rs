@@ -1,0 +1,2 @@
+//! Lifecycle of virtual clusters.
+fn main() {}

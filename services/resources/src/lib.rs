@@ -1,0 +1,1 @@
+//! Custom-resource types, labels, conditions and names; no I/O.

@@ -1,0 +1,1 @@
+//! Translation between virtual clusters and their host namespaces.

@@ -1,0 +1,2 @@
+//! Translation between virtual clusters and their host namespaces.
+fn main() {}
