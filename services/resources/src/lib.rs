@@ -1,1 +1,20 @@
-//! Custom-resource types, labels, conditions and names; no I/O.
+//! What the services agree on in the host cluster's API: the `VirtualCluster` type, and the names,
+//! labels, annotations and keys of the objects around it.
+//!
+//! | part of a VirtualCluster | who writes it |
+//! |---|---|
+//! | `spec`, labels | users, by gRPC, kubectl or GitOps |
+//! | finalizers, `status` but for what follows | control |
+//! | condition `SyncReady` in `status` | sync |
+//!
+//! Nothing here does I/O, reads a clock or knows a service.
+
+pub mod cluster;
+pub mod condition;
+pub mod label;
+pub mod layout;
+pub mod name;
+pub mod ownership;
+
+pub use cluster::{VirtualCluster, VirtualClusterSpec, VirtualClusterStatus};
+pub use name::{ClusterName, HostNamespace};

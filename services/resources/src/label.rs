@@ -1,0 +1,52 @@
+//! Label and annotation keys, all under `vcluster.dev/`.
+//!
+//! A *host object of ours* is one that carries [`CLUSTER_UID`] as an annotation; the labels only
+//! make it findable. Nothing without the annotation is ever changed or deleted.
+
+/// Label of a host namespace in which virtual clusters may live; control writes nowhere else.
+pub const HOST: &str = "vcluster.dev/host";
+/// Value of [`HOST`].
+pub const HOST_VALUE: &str = "true";
+/// Annotation of a host namespace that control made, and may therefore remove: the UID of the
+/// virtual cluster for which it was made.
+pub const CREATED_FOR: &str = "vcluster.dev/created-for";
+
+/// Label of every object made for a virtual cluster: its name.
+pub const CLUSTER: &str = "vcluster.dev/cluster";
+/// Label of every object made for a virtual cluster: what part of it the object is. See [`Part`].
+pub const PART: &str = "vcluster.dev/part";
+/// Annotation (and label) of every object made for a virtual cluster: its UID.
+pub const CLUSTER_UID: &str = "vcluster.dev/cluster-uid";
+
+/// Annotation of a translated object: its name inside the virtual cluster.
+pub const VIRTUAL_NAME: &str = "vcluster.dev/name";
+/// Annotation of a translated object: its namespace inside the virtual cluster.
+pub const VIRTUAL_NAMESPACE: &str = "vcluster.dev/namespace";
+/// Annotation of a translated object: its UID inside the virtual cluster.
+pub const VIRTUAL_UID: &str = "vcluster.dev/uid";
+/// Annotation of a translated object: its kind inside the virtual cluster, for example `Pod`.
+pub const VIRTUAL_KIND: &str = "vcluster.dev/kind";
+
+/// Annotation of a VirtualCluster: the request id by which it was created.
+pub const REQUEST_ID: &str = "vcluster.dev/request-id";
+/// Annotation of a VirtualCluster: the user who created it through the gRPC API.
+pub const CREATED_BY: &str = "vcluster.dev/created-by";
+
+/// What part of a virtual cluster a host object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Its control plane: pods, Service, Secrets.
+    ControlPlane,
+    /// Translated from the virtual cluster.
+    Workload,
+}
+
+impl Part {
+    /// Value of the label [`PART`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Workload => "workload",
+        }
+    }
+}

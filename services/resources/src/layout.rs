@@ -1,0 +1,72 @@
+//! Names and keys of the objects that the services hand to each other.
+//!
+//! Most names are the same in every host namespace (one virtual cluster lives in each), because
+//! RBAC can then grant a reader exactly one Secret by `resourceNames`. The StatefulSet and the
+//! Service of the virtual API server bear the cluster's own name.
+
+/// ServiceAccount as which sync acts in a host namespace.
+pub const TENANT_SERVICE_ACCOUNT: &str = "vcluster-sync";
+/// ServiceAccount of synced pods; it may do nothing and no token of it is mounted.
+pub const WORKLOAD_SERVICE_ACCOUNT: &str = "vcluster-workload";
+/// ClusterRole of the chart: what [`TENANT_SERVICE_ACCOUNT`] may do in its namespace.
+pub const TENANT_ROLE: &str = "vcluster-tenant";
+/// ClusterRole of the chart: minting tokens for [`TENANT_SERVICE_ACCOUNT`], bound to sync.
+pub const TENANT_TOKEN_ROLE: &str = "vcluster-tenant-token";
+
+/// RoleBinding of [`TENANT_ROLE`].
+pub const TENANT_BINDING: &str = "vcluster-tenant";
+/// RoleBinding of [`TENANT_TOKEN_ROLE`].
+pub const TENANT_TOKEN_BINDING: &str = "vcluster-tenant-token";
+
+/// Secret with the control-plane pod's PKI; read by nobody else.
+pub const PKI_SECRET: &str = "vcluster-pki";
+/// ConfigMap with the control plane's static admission policies.
+pub const ADMISSION_CONFIG_MAP: &str = "vcluster-admission";
+/// Secret with the gateway's front-proxy credential: [`CA_CERT`], [`TLS_CERT`], [`TLS_KEY`].
+pub const GATEWAY_SECRET: &str = "vcluster-gateway";
+/// Secret with sync's credential: [`CA_CERT`], [`TLS_CERT`], [`TLS_KEY`].
+pub const SYNC_SECRET: &str = "vcluster-sync";
+/// Secret with the administrator's kubeconfig under [`KUBECONFIG`].
+pub const KUBECONFIG_SECRET: &str = "vcluster-kubeconfig";
+
+/// Key of a CA bundle, PEM.
+pub const CA_CERT: &str = "ca.crt";
+/// Key of a certificate chain, PEM.
+pub const TLS_CERT: &str = "tls.crt";
+/// Key of a private key, PEM (PKCS #8).
+pub const TLS_KEY: &str = "tls.key";
+/// Key of a kubeconfig.
+pub const KUBECONFIG: &str = "kubeconfig.yaml";
+
+/// Common name by which the gateway presents itself to virtual API servers.
+pub const FRONT_PROXY_USER: &str = "vcluster-connect";
+/// User as which sync works inside virtual clusters.
+pub const SYNC_USER: &str = "system:vcluster:sync";
+
+/// Port of the Service of a virtual API server.
+pub const API_PORT: u16 = 443;
+/// Port on which the virtual API server listens, also open on its Service.
+pub const API_TARGET_PORT: u16 = 6443;
+
+/// Namespace and name of the ConfigMap that tells users where the gateway is.
+pub const GATEWAY_CONFIG_MAP: (&str, &str) = ("kube-public", "vcluster-gateway");
+/// Key in it: the gateway's address, `https://HOST[:PORT]`.
+pub const GATEWAY_ADDRESS: &str = "address";
+/// Path prefix of a virtual API server at the gateway.
+pub const CLUSTERS_PATH: &str = "/clusters";
+
+/// Common name of the gateway's certificate towards control and sync; whoever presents it may
+/// name the caller in request headers.
+pub const CONNECT_COMMON_NAME: &str = "vcluster-connect";
+/// Secrets in the release namespace with each service's identity ([`CA_CERT`], [`TLS_CERT`],
+/// [`TLS_KEY`]), signed by the platform CA. Control makes them.
+pub const CONTROL_TLS_SECRET: &str = "vcluster-control-tls";
+/// See [`CONTROL_TLS_SECRET`].
+pub const SYNC_TLS_SECRET: &str = "vcluster-sync-tls";
+/// See [`CONTROL_TLS_SECRET`]. This one serves the public port and is the gateway's client
+/// certificate towards control and sync.
+pub const CONNECT_TLS_SECRET: &str = "vcluster-connect-tls";
+/// Secret in the release namespace with the platform CA's key; read by control only.
+pub const PLATFORM_CA_SECRET: &str = "vcluster-platform-ca";
+/// Secret in the release namespace with the key that signs credentials ([`TLS_KEY`], ES256).
+pub const SIGNING_SECRET: &str = "vcluster-connect-signing";

@@ -1,0 +1,113 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn cluster(name: &str) -> ClusterName {
+    name.parse().unwrap()
+}
+
+#[test]
+fn cluster_names_are_checked_with_a_reason() {
+    let label = Error::NotALabel { first: LETTER };
+    let long = "a".repeat(41);
+    let cases = [
+        ("demo", None),
+        ("a", None),
+        ("x-x", None),
+        (&long[..40], None),
+        ("", Some(Error::Empty)),
+        (long.as_str(), Some(Error::TooLong { limit: 40, len: 41 })),
+        ("1a", Some(label.clone())),
+        ("Demo", Some(label.clone())),
+        ("a_b", Some(label.clone())),
+        ("a.b", Some(label.clone())),
+        ("-a", Some(label.clone())),
+        ("a-", Some(label.clone())),
+        ("ä", Some(label)),
+        ("a-x-b", Some(Error::Separator)),
+    ];
+    for (text, wrong) in cases {
+        assert_eq!(text.parse::<ClusterName>().err(), wrong, "{text:?}");
+    }
+}
+
+#[test]
+fn host_namespaces_may_begin_with_a_digit_and_hold_the_separator() {
+    for text in ["1a", "team-x-a", "default"] {
+        assert!(text.parse::<HostNamespace>().is_ok(), "{text}");
+    }
+    for text in ["", "a.b", "A", "-a", &"a".repeat(64)] {
+        assert!(text.parse::<HostNamespace>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn plain_names_join_the_three_parts() {
+    assert_eq!(
+        host_name("web", "shop", &cluster("demo"), SUBDOMAIN_LIMIT),
+        "web-x-shop-x-demo"
+    );
+}
+
+#[test]
+fn names_that_would_meet_are_hashed_apart() {
+    let one = host_name("a-x", "b", &cluster("vc"), SUBDOMAIN_LIMIT);
+    let two = host_name("a", "x-b", &cluster("vc"), SUBDOMAIN_LIMIT);
+    assert_ne!(one, two);
+    assert!(
+        one.starts_with("a-x-b-vc-") || one.starts_with("a-b-vc-"),
+        "{one}"
+    );
+}
+
+#[test]
+fn long_names_keep_a_readable_prefix() {
+    let name = host_name(&"n".repeat(253), "shop", &cluster("demo"), SUBDOMAIN_LIMIT);
+    assert_eq!(name.len(), SUBDOMAIN_LIMIT);
+    assert!(name.starts_with("nnnn"));
+}
+
+fn subdomain() -> impl Strategy<Value = String> {
+    // Made of few pieces so that separators and collisions are likely.
+    prop::collection::vec(
+        prop::sample::select(vec!["a", "x", "-x-", "-", "x-", ".", "b1"]),
+        1..8,
+    )
+    .prop_map(|parts| parts.concat())
+    .prop_filter("a DNS subdomain", |text| {
+        text.split('.').all(|label| {
+            label.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_two_objects_meet(
+        objects in prop::collection::hash_set((subdomain(), subdomain()), 1..60),
+        limit in prop::sample::select(vec![40, LABEL_LIMIT, SUBDOMAIN_LIMIT]),
+    ) {
+        let cluster = cluster("vc");
+        let mut seen = HashMap::new();
+        for (name, namespace) in objects {
+            let host = host_name(&name, &namespace, &cluster, limit);
+            prop_assert!(host.len() <= limit);
+            let edge = |c: char| c.is_ascii_alphanumeric();
+            prop_assert!(host.starts_with(edge) && host.ends_with(edge), "{host}");
+            if let Some(other) = seen.insert(host.clone(), (name.clone(), namespace.clone())) {
+                prop_assert!(false, "{host}: {other:?} and {:?}", (name, namespace));
+            }
+        }
+    }
+
+    #[test]
+    fn hashed_names_hold_no_separator_and_plain_ones_two(
+        name in subdomain(), namespace in subdomain(),
+    ) {
+        let host = host_name(&name, &namespace, &cluster("vc"), SUBDOMAIN_LIMIT);
+        prop_assert!(matches!(separators(&host), 0 | 2), "{host}");
+    }
+}
