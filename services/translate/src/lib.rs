@@ -1,0 +1,1 @@
+//! Translation between virtual and host objects: pure functions, no I/O.
