@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Version of Kubernetes that a cluster runs when its spec names none.
@@ -131,14 +131,38 @@ pub struct ControlPlane {
 }
 
 /// Compute resources of one container, by `cpu` and `memory`.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || !isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)")
+    .message("requests must not exceed limits"))]
 pub struct Resources {
     /// What is set aside. An absent key means the service's default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
     /// What may be used at most. An absent key means no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
+}
+
+/// Schema of quantities by resource. The bounds on keys and lengths keep its rules, and the one of
+/// [`Resources`], within the API server's cost limit.
+fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 2,
+        "additionalProperties": { "x-kubernetes-int-or-string": true, "maxLength": 32 },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(k, k in ['cpu', 'memory'])",
+                "message": "only cpu and memory can be given",
+            },
+            {
+                "rule": "self.all(k, isQuantity(string(self[k])) && quantity(string(self[k])).isGreaterThan(quantity('0')))",
+                "message": "must be positive quantities such as 500m or 256Mi",
+            },
+        ],
+    })
 }
 
 impl Resources {
@@ -158,7 +182,8 @@ pub struct VirtualClusterStatus {
     /// What it waits for, or that it is ready, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Facts that programs can wait for. See [`crate::condition::Type`].
+    /// Facts that programs can wait for: CertificatesReady, ControlPlaneReady, SyncReady, and
+    /// Ready, which sums them up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

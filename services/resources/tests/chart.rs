@@ -15,7 +15,10 @@ fn the_chart_holds_the_generated_definition() {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let generated = serde_saphyr::to_string(&VirtualCluster::crd()).expect("a definition is YAML");
     // The comment above the document is for people.
-    let chart = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>();
+    let chart = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>();
     let generated = generated.lines().collect::<Vec<_>>();
     assert!(
         chart == generated,
