@@ -1,0 +1,156 @@
+//! Services die in the middle of what they do, and it ends the same.
+
+use integration_tests::{Tenant, container, eventually, host};
+use serde_json::{Value, json};
+
+const CONTROL_PLANE: &str = "vcluster.dev/part=control-plane";
+
+fn kill(tenant: &Tenant, service: &str) {
+    let selector = format!("app.kubernetes.io/component={service}");
+    assert!(
+        container::kill(tenant.host(), host::RELEASE, &selector) > 0,
+        "{service} was running"
+    );
+}
+
+fn pods(namespace: &str, count: usize) -> String {
+    let items: Vec<Value> = (0..count)
+        .map(|i| {
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": format!("p{i}"), "namespace": namespace},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [
+                    {"name": "main", "image": "docker.io/library/busybox:latest",
+                     "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}]},
+            })
+        })
+        .collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+#[test]
+fn control_killed_while_it_creates_and_while_it_deletes() {
+    let tenant = Tenant::unmade("killed");
+    let (name, namespace) = (&tenant.name, &tenant.namespace);
+    let host = tenant.host();
+    host.vcluster(&format!("create {name} -n {namespace} --no-wait"))
+        .ok();
+    kill(&tenant, "control");
+    tenant.wait_for("Ready");
+    host.kubectl(&format!(
+        "-n {namespace} delete virtualcluster {name} --wait=false"
+    ))
+    .ok();
+    kill(&tenant, "control");
+    eventually("everything goes", || {
+        let output = host.kubectl(&format!("get namespace {namespace}")).run();
+        if output.stderr.contains("NotFound") {
+            Ok(())
+        } else {
+            Err(output)
+        }
+    });
+}
+
+#[test]
+fn sync_killed_while_pods_come_and_go() {
+    let tenant = Tenant::create("syncdies");
+    tenant.inside().apply(&pods("default", 5));
+    kill(&tenant, "sync");
+    tenant
+        .kubectl("wait --for=condition=Ready pod --all --timeout=180s")
+        .ok();
+    let uids = || -> Vec<String> {
+        let mut uids: Vec<String> = tenant
+            .host_pods()
+            .iter()
+            .map(|p| p["metadata"]["uid"].to_string())
+            .collect();
+        uids.sort_unstable();
+        uids
+    };
+    let before = uids();
+    kill(&tenant, "sync");
+    tenant.wait_for("SyncReady");
+    assert_eq!(uids(), before, "a restart replaces nothing");
+
+    tenant.kubectl("delete pods --all --wait=false").ok();
+    kill(&tenant, "sync");
+    eventually("the host pods go", || match tenant.host_pods() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{} left", left.len())),
+    });
+}
+
+#[test]
+fn connect_killed_while_it_serves() {
+    let tenant = Tenant::create("gatedies");
+    kill(&tenant, "connect");
+    eventually("the gateway is back", || {
+        let output = tenant.kubectl("get namespaces").run();
+        if output.succeeded() {
+            Ok(())
+        } else {
+            Err(output)
+        }
+    });
+}
+
+#[test]
+fn a_dead_control_plane_freezes_its_tenant_and_deletes_nothing() {
+    let tenant = Tenant::create("frozen");
+    tenant.inside().apply(&pods("default", 2));
+    tenant
+        .kubectl("wait --for=condition=Ready pod --all --timeout=120s")
+        .ok();
+    let uids = || -> Vec<Value> {
+        tenant
+            .host_pods()
+            .iter()
+            .map(|p| p["metadata"]["uid"].clone())
+            .collect()
+    };
+    let before = uids();
+    let args = format!(
+        "-n {} delete pod -l {CONTROL_PLANE} --force --grace-period=0 --wait=false",
+        tenant.namespace
+    );
+    tenant.host().kubectl(&args).ok();
+    tenant.wait_for("Ready=false");
+    assert_eq!(
+        uids(),
+        before,
+        "nothing is deleted while the virtual API is away"
+    );
+    tenant.wait_for("Ready");
+    assert_eq!(uids(), before, "nor when it is back");
+    tenant.kubectl("delete pods --all --wait=false").ok();
+    eventually("it goes on", || match tenant.host_pods() {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{} left", left.len())),
+    });
+}
+
+#[test]
+fn uninstalling_with_living_clusters_is_refused_and_they_go_on() {
+    let tenant = Tenant::create("stays");
+    let host = tenant.host();
+    host.program(
+        "helm",
+        &[
+            "uninstall",
+            "vcluster",
+            "-n",
+            host::RELEASE,
+            "--timeout",
+            "60s",
+        ],
+    )
+    .refused(&[]);
+    host.kubectl(&format!(
+        "-n {} rollout status deploy/vcluster-control --timeout=60s",
+        host::RELEASE
+    ))
+    .ok();
+    tenant.kubectl("get namespaces").ok();
+}
