@@ -1,0 +1,135 @@
+//! One span per call, under the caller's.
+
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::Code;
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use super::methods::split;
+use super::outcome::{self, Outcome};
+use super::{REQUEST_ID, record};
+use crate::telemetry::propagation;
+
+/// Runs each call in a span that has the W3C parent of its headers. Neither headers nor messages are
+/// ever recorded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TraceLayer;
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Trace<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Trace<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = span(&request);
+        propagation::set_parent(&span, request.headers());
+        let ending = Ending {
+            span: span.clone(),
+            begun: Instant::now(),
+            code: Code::Cancelled,
+        };
+        let response = span.in_scope(|| self.inner.call(request));
+        let response = async move { Ok(outcome::follow(response.await?, ending)) };
+        Box::pin(response.instrument(span))
+    }
+}
+
+fn span(request: &Request<Body>) -> Span {
+    let (service, method) = split(request.uri().path());
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|id| id.to_str().ok());
+    // Fields as in OpenTelemetry's conventions for RPC.
+    tracing::info_span!(
+        "grpc",
+        otel.name = format_args!("{service}/{method}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+        request.id = id,
+    )
+}
+
+/// Says in span and log how the call ended.
+struct Ending {
+    span: Span,
+    begun: Instant,
+    code: Code,
+}
+
+impl Outcome for Ending {
+    fn ended(&mut self, code: Code) {
+        self.code = code;
+    }
+
+    fn span(&self) -> Option<&Span> {
+        Some(&self.span)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.span
+            .record("rpc.grpc.status_code", i32::from(self.code));
+        if is_fault(self.code) {
+            self.span.record("otel.status_code", "ERROR");
+        }
+        let (code, elapsed) = (record::name(self.code), self.begun.elapsed());
+        self.span
+            .in_scope(|| tracing::debug!(code, ?elapsed, "call ended"));
+    }
+}
+
+/// Whether the server is to blame, by OpenTelemetry's table for servers.
+const fn is_fault(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    }
+}
