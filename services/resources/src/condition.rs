@@ -72,6 +72,9 @@ pub enum Reason {
     HostNamespaceOccupied,
     /// An object of the needed name exists and is not ours.
     ObjectConflict,
+    /// A certificate authority is missing or cannot be read, while what it signed exists. It is
+    /// never replaced silently: everybody who trusts it would be cut off.
+    AuthorityLost,
     /// The host cluster refused a write.
     Refused,
     /// The other side cannot be reached.
@@ -90,6 +93,7 @@ impl Reason {
             Self::HostNamespaceNotEnabled => "HostNamespaceNotEnabled",
             Self::HostNamespaceOccupied => "HostNamespaceOccupied",
             Self::ObjectConflict => "ObjectConflict",
+            Self::AuthorityLost => "AuthorityLost",
             Self::Refused => "Refused",
             Self::Unreachable => "Unreachable",
             Self::Deleting => "Deleting",

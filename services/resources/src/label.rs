@@ -32,6 +32,16 @@ pub const REQUEST_ID: &str = "vcluster.dev/request-id";
 /// Annotation of a VirtualCluster: the user who created it through the gRPC API.
 pub const CREATED_BY: &str = "vcluster.dev/created-by";
 
+/// Annotation of a VirtualCluster: the W3C trace context (`traceparent`) of the call that created
+/// it, so that what control and sync do for it joins the caller's trace.
+pub const TRACEPARENT: &str = "vcluster.dev/traceparent";
+
+/// Label of an object *inside* a virtual cluster that sync keeps there, such as a node; the
+/// tenant cannot change it.
+pub const MANAGED: &str = "vcluster.dev/managed";
+/// Value of [`MANAGED`].
+pub const MANAGED_VALUE: &str = "true";
+
 /// What part of a virtual cluster a host object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
