@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    cluster::{self, Cluster, Name, Status, enter, relay},
+    images, install,
+    output::{self, Progress},
+};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Developer commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A real one-node Kubernetes on this machine
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Build our service images and bring them into a cluster; prints the tags
+    Images(Which),
+    /// Build and install the product on a cluster
+    Install(Which),
+    #[command(name = "__enter", hide = true)]
+    Enter(enter::Enter),
+    #[command(name = "__relay", hide = true)]
+    Relay(relay::Relay),
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Bring it up; does nothing if it is up, and repairs it if it is half up
+    Up(Which),
+    /// Say what runs
+    Status {
+        #[command(flatten)]
+        which: Which,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command, or a shell, with KUBECONFIG and PATH set for it
+    Shell {
+        #[command(flatten)]
+        which: Which,
+        /// The command
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Print a component's log, or the end of every one
+    Logs {
+        #[command(flatten)]
+        which: Which,
+        /// One of those that `status` lists
+        component: Option<String>,
+        /// Go on printing what is added
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Take it down and remove everything but the cache
+    Down(Which),
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The cluster's name
+    #[arg(long, default_value = "dev")]
+    name: Name,
+}
+
+/// Parses the command line, runs the command, and says on stderr why it failed.
+pub fn run() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Cluster(command) => on_cluster(command),
+        Command::Images(which) => {
+            let tags = images::services(&Cluster::open(&which.name)?, &Progress::start())?;
+            for (service, tag) in tags.each() {
+                output::data(format_args!("{}/{service}:{tag}", images::REGISTRY));
+            }
+            Ok(())
+        }
+        Command::Install(which) => {
+            install::install(&Cluster::open(&which.name)?, &Progress::start()).map(drop)
+        }
+        Command::Enter(args) => enter::enter(&args),
+        Command::Relay(args) => relay::relay(&args),
+    }
+}
+
+fn on_cluster(command: ClusterCommand) -> Result<()> {
+    match command {
+        ClusterCommand::Up(which) => {
+            let progress = Progress::start();
+            let cluster = cluster::up(&which.name, &progress)?;
+            progress.step(format_args!("the cluster {} is up", cluster.name));
+            output::note("use it with:");
+            output::data(format_args!("export KUBECONFIG={}", cluster.kubeconfig.display()));
+            Ok(())
+        }
+        ClusterCommand::Status { which, json } => {
+            let status = cluster::status(&which.name)?;
+            if json {
+                output::data(serde_json::to_string_pretty(&status)?);
+            } else {
+                show(&status);
+            }
+            Ok(())
+        }
+        ClusterCommand::Shell { which, command } => {
+            cluster::shell(&Cluster::open(&which.name)?, &command)
+        }
+        ClusterCommand::Logs { which, component, follow } => {
+            cluster::logs(&which.name, component.as_deref(), follow)
+        }
+        ClusterCommand::Down(which) => cluster::down(&which.name, &Progress::start()),
+    }
+}
+
+fn show(status: &Status) {
+    output::data(format_args!("cluster {}: {}", status.name, status.state));
+    let Some(kubeconfig) = &status.kubeconfig else { return };
+    output::data(format_args!("  kubeconfig  {kubeconfig}"));
+    for (what, port) in [("api", status.api_port), ("gateway", status.gateway_port)] {
+        if let Some(port) = port {
+            output::data(format_args!("  {what:<10}  https://127.0.0.1:{port}"));
+        }
+    }
+    for component in &status.components {
+        let state = component.pid.map_or_else(|| "dead".to_owned(), |pid| format!("pid {pid}"));
+        output::data(format_args!(
+            "  {:<24} {:<10} {state}",
+            component.name, component.version
+        ));
+    }
+}

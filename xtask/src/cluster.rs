@@ -1,0 +1,50 @@
+//! A real one-node Kubernetes on this machine, in a network namespace of its own.
+//!
+//! [`up`] gives a running [`Cluster`], from nothing, from what a killed run left, or at once if it
+//! runs; [`down`] leaves nothing but the cache. Clusters of different names share nothing: state
+//! folder, network namespace, cgroup and ports all carry the name or are chosen free.
+
+pub mod access;
+mod addons;
+mod cgroup;
+mod components;
+mod config;
+mod down;
+pub mod enter;
+mod host_folders;
+mod layout;
+mod logs;
+mod mounts;
+mod name;
+mod network;
+mod owned;
+mod pki;
+mod process;
+mod record;
+pub mod relay;
+mod shell;
+mod start;
+mod status;
+mod up;
+
+pub use access::{Cluster, Runtime};
+pub use down::down;
+pub(crate) use config::Host;
+pub use layout::{GATEWAY_NODE_PORT, Layout};
+pub use logs::logs;
+pub use name::Name;
+pub use shell::shell;
+pub use status::{Status, status};
+pub use up::up;
+
+/// What runs, in the order of starting.
+pub const COMPONENTS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "containerd",
+    "relay",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+];

@@ -1,0 +1,106 @@
+//! A running cluster, for those who use it.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Layout, Name, record::Record};
+use crate::{cache::Cache, upstream::Binaries};
+
+/// How to reach containerd.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// Its client.
+    pub ctr: PathBuf,
+    /// Its socket.
+    pub socket: PathBuf,
+}
+
+/// A cluster that was brought up. It stays up when this value goes.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Its name.
+    pub name: Name,
+    /// Where everything is.
+    pub layout: Layout,
+    /// For cluster-admin from this machine, standing alone.
+    pub kubeconfig: PathBuf,
+    /// The API server on 127.0.0.1.
+    pub api_port: u16,
+    /// NodePort 30443, where the gateway is expected, on 127.0.0.1.
+    pub gateway_port: u16,
+    /// The programs that it runs and that one uses it with.
+    pub binaries: Binaries,
+}
+
+impl Cluster {
+    /// The cluster that `up` brought up under this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open(name: &Name) -> Result<Self> {
+        let layout = Layout::new(name);
+        let record = Record::read(&layout).filter(|record| record.ready);
+        let (Some(record), Some(binaries)) = (record, Binaries::cached(&Cache::open()?)?) else {
+            bail!("the cluster {name} is not up: cargo xtask cluster up --name {name}");
+        };
+        Ok(Self::new(layout, &record, binaries))
+    }
+
+    pub(super) fn new(layout: Layout, record: &Record, binaries: Binaries) -> Self {
+        Self {
+            name: layout.name.clone(),
+            kubeconfig: layout.kubeconfig(),
+            layout,
+            api_port: record.api_port,
+            gateway_port: record.gateway_port,
+            binaries,
+        }
+    }
+
+    /// `kubectl` with these arguments as cluster-admin, not yet run: see [`crate::command`].
+    ///
+    /// # Errors
+    /// There is no kubectl.
+    pub fn kubectl(&self, args: &[&str]) -> Result<Command> {
+        self.client("kubectl", args)
+    }
+
+    /// `helm` with these arguments as cluster-admin, not yet run. Its caches are the cluster's.
+    ///
+    /// # Errors
+    /// There is no helm.
+    pub fn helm(&self, args: &[&str]) -> Result<Command> {
+        let mut helm = self.client("helm", args)?;
+        for (variable, folder) in
+            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+        {
+            helm.env(variable, self.layout.state.join("helm").join(folder));
+        }
+        Ok(helm)
+    }
+
+    /// containerd, for [`crate::images::import`].
+    ///
+    /// # Errors
+    /// There is no ctr.
+    pub fn runtime(&self) -> Result<Runtime> {
+        let ctr = self.binaries.path("ctr").context("no containerd client")?;
+        Ok(Runtime { ctr, socket: self.layout.containerd_socket() })
+    }
+
+    /// The address of the gateway once it is installed.
+    pub fn gateway_address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.gateway_port)
+    }
+
+    fn client(&self, program: &str, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(self.binaries.path(program)?);
+        command.env("KUBECONFIG", &self.kubeconfig).args(args);
+        // The user's own defaults and plugins have no say here.
+        command.env_remove("HTTPS_PROXY").env_remove("https_proxy").env("KUBECACHEDIR", {
+            self.layout.state.join("kubectl-cache")
+        });
+        Ok(command)
+    }
+}

@@ -1,0 +1,115 @@
+//! Starts components and knows whether they run.
+
+use std::{
+    env, fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    Layout,
+    components::{Launch, Namespaces},
+    owned::{self, MARK},
+    process::Identity,
+    record,
+};
+use crate::command::last_lines;
+
+/// Lines of a component's log that go into an error about it.
+const LOG_LINES: usize = 20;
+
+/// The component's process, if it runs.
+pub(super) fn running(layout: &Layout, component: &str) -> Option<Identity> {
+    record::read::<Identity>(&layout.pid_file(component)).filter(|identity| identity.alive())
+}
+
+/// Starts it, in its namespaces, with its log appended to. Does not wait for it to be of use.
+pub(super) fn start(
+    layout: &Layout,
+    component: &str,
+    launch: &Launch,
+    path: &str,
+    binds: &[(PathBuf, PathBuf)],
+) -> Result<()> {
+    let log_path = layout.log(component);
+    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path);
+    let log = log.with_context(|| format!("cannot write {}", log_path.display()))?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["__enter", "--cgroup", &layout.cgroup()]);
+    if launch.namespaces != Namespaces::Root {
+        command.arg("--netns").arg(layout.netns());
+    }
+    if launch.namespaces == Namespaces::NetworkAndMounts {
+        share_mounts(&mut command, layout, binds);
+    }
+    command.arg("--").arg(&launch.program).args(&launch.args);
+    // Nothing of the caller's environment: a proxy or a KUBECONFIG of the user's would get into it.
+    command.env_clear().env(MARK, layout.name.as_str()).env("PATH", path).env("HOME", "/root");
+    command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let child = command.spawn().with_context(|| format!("cannot start {component}"))?;
+    let Some(identity) = Identity::of(child.id().cast_signed()) else {
+        bail!("{component} ended at once\n{}", log_tail(layout, component));
+    };
+    record::write(&layout.pid_file(component), &identity)
+}
+
+/// Joins the mounts of whoever of the cluster still has them (the shims outlive containerd), or
+/// makes new ones.
+fn share_mounts(command: &mut Command, layout: &Layout, binds: &[(PathBuf, PathBuf)]) {
+    let mounts = |process: &str| {
+        let meta = fs::metadata(Path::new("/proc").join(process).join("ns/mnt")).ok()?;
+        Some((meta.dev(), meta.ino()))
+    };
+    let ours = mounts("self");
+    let named = ["containerd", "kubelet"].map(|component| running(layout, component));
+    let known = named.into_iter().flatten();
+    let shims = || owned::processes(layout).into_iter().filter(|identity| is_shim(*identity));
+    let holder = known.chain(shims()).map(|identity| identity.pid);
+    let holder = holder.filter(|pid| {
+        let its = mounts(&pid.to_string());
+        its.is_some() && its != ours
+    });
+    if let Some(pid) = holder.take(1).next() {
+        command.arg(format!("--mounts-of={pid}"));
+        return;
+    }
+    for (from, to) in binds {
+        command.arg(format!("--bind={}:{}", from.display(), to.display()));
+    }
+}
+
+fn is_shim(identity: Identity) -> bool {
+    let program = fs::read_link(format!("/proc/{}/exe", identity.pid));
+    program.is_ok_and(|path| path.to_string_lossy().contains("containerd-shim"))
+}
+
+/// Fails, with the end of its log, if the component does not run.
+pub(super) fn check(layout: &Layout, component: &str) -> Result<()> {
+    if running(layout, component).is_none() {
+        bail!("{component} has ended\n{}", log_tail(layout, component));
+    }
+    Ok(())
+}
+
+/// Adds the end of the component's log to an error.
+pub(super) fn with_log<T>(layout: &Layout, component: &str, result: Result<T>) -> Result<T> {
+    result.with_context(|| log_tail(layout, component))
+}
+
+fn log_tail(layout: &Layout, component: &str) -> String {
+    let path = layout.log(component);
+    let text = fs::read(&path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    format!("the end of {}:\n{}\n", path.display(), last_lines(&text, LOG_LINES))
+}
+
+/// The components' PATH: theirs first, then this machine's.
+pub(super) fn search_path(folders: &[&Path]) -> Result<String> {
+    let system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let all = folders.iter().copied().chain(system.into_iter().map(Path::new));
+    let joined = env::join_paths(all).context("a folder's name holds a colon")?;
+    Ok(joined.to_string_lossy().into_owned())
+}

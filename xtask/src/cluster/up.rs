@@ -1,0 +1,251 @@
+//! `up`: looks at what is there, decides, does it.
+//!
+//! May be killed at any instruction: what is half there is known by `ready` never having been
+//! written, and is torn down before anything is built again.
+
+mod plan;
+
+use std::{fs, net::TcpListener, os::unix::fs::symlink, path::PathBuf, thread};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use self::plan::{Plan, Seen};
+use super::{
+    COMPONENTS, Cluster, Layout, Name, addons, cgroup,
+    components::launch,
+    config, host_folders, network, pki,
+    record::{self, Record},
+    start,
+};
+use crate::{
+    cache::Cache,
+    command, doctor,
+    images::{self, Archived},
+    output::Progress,
+    upstream::Binaries,
+    wait::Deadline,
+};
+
+/// Brings the cluster up; does little and returns soon if it is.
+///
+/// # Errors
+/// This machine lacks something (everything lacking is named), or a component does not get ready
+/// (with the end of its log).
+pub fn up(name: &Name, progress: &Progress) -> Result<Cluster> {
+    let cache = Cache::open()?;
+    let layout = Layout::new(name);
+    doctor::root()?;
+    let _lock = cache.lock(&format!("cluster-{name}"))?;
+    let mut seen = look(&layout)?;
+    let mut plan = plan::plan(&seen);
+    if plan == Plan::Rebuild {
+        progress.step("removing what an unfinished run left");
+        super::down::remove(&layout)?;
+        seen = look(&layout)?;
+        plan = plan::plan(&seen);
+    }
+    match (plan, seen.record) {
+        (Plan::Keep(dead), Some(record)) => keep(&cache, layout, &record, &dead, progress),
+        _ => build(&cache, layout, progress),
+    }
+}
+
+fn look(layout: &Layout) -> Result<Seen> {
+    let runs = |component: &&str| start::running(layout, component).is_some();
+    Ok(Seen {
+        record: Record::read(layout),
+        boot: record::boot()?,
+        namespace: network::exists(layout),
+        leftovers: super::down::anything(layout),
+        running: COMPONENTS.into_iter().filter(runs).collect(),
+    })
+}
+
+/// The cluster was ready once: starts what has died since, and brings missing images.
+fn keep(
+    cache: &Cache,
+    layout: Layout,
+    record: &Record,
+    dead: &[&'static str],
+    progress: &Progress,
+) -> Result<Cluster> {
+    if !dead.is_empty() {
+        doctor::check(cache, progress)?;
+    }
+    let binaries = Binaries::ensure(cache, progress)?;
+    if binaries.fingerprint != record.fingerprint {
+        progress.step("the pins have changed since this cluster began: `cluster down` to use them");
+    }
+    let binds = if dead.is_empty() { Vec::new() } else { host_folders(cache, &layout)? };
+    let cluster = Cluster::new(layout, record, binaries);
+    let boot = Boot { cluster: &cluster, binds, progress };
+    for component in dead {
+        progress.step(format_args!("{component} had died, starting it again"));
+        if *component == "kubelet" {
+            boot.runtime_answers()?;
+        }
+        boot.start(component)?;
+    }
+    boot.api_answers()?;
+    boot.runtime_answers()?;
+    let (base, later) = archives(cache, &cluster.binaries)?;
+    images::import(&cluster.runtime()?, &[base, later].concat(), progress)?;
+    if !dead.is_empty() {
+        boot.node_ready(&Deadline::seconds(120))?;
+    }
+    Ok(cluster)
+}
+
+/// From nothing.
+fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<Cluster> {
+    doctor::check(cache, progress)?;
+    let binaries = Binaries::ensure(cache, progress)?;
+    let (base, later) = archives(cache, &binaries)?;
+    progress.step("binaries and images are in the cache");
+
+    let host = doctor::host()?;
+    for folder in layout.folders() {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut record = Record {
+        boot: record::boot()?,
+        api_port: 0,
+        gateway_port: 0,
+        fingerprint: binaries.fingerprint.clone(),
+        ready: false,
+    };
+    (record.api_port, record.gateway_port) = free_ports()?;
+    record.write(&layout)?;
+    let binds = host_folders(cache, &layout)?;
+    cgroup::make(&layout)?;
+    network::make(&layout)?;
+    pki::make(&layout, record.api_port)?;
+    for (file, text) in config::files(&layout, &host) {
+        let path = layout.conf(file);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for program in ["kubectl", "helm"] {
+        symlink(binaries.path(program)?, layout.programs().join(program))?;
+    }
+    progress.step("network namespace, certificates and configuration");
+
+    let cluster = Cluster::new(layout, &record, binaries);
+    let boot = Boot { cluster: &cluster, binds, progress };
+    boot.everything(&base, &later)?;
+    record.ready = true;
+    record.write(&cluster.layout)?;
+    Ok(cluster)
+}
+
+fn host_folders(cache: &Cache, layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let _lock = cache.lock("host-folders")?;
+    host_folders::make(layout)
+}
+
+/// The images the node needs, and those that workloads need.
+fn archives(cache: &Cache, binaries: &Binaries) -> Result<(Vec<Archived>, Vec<Archived>)> {
+    let _lock = cache.lock("images")?;
+    let archive = |images: Vec<images::Image>| -> Result<Vec<Archived>> {
+        images.iter().map(|image| image.archive(cache)).collect()
+    };
+    Ok((archive(images::base(cache, binaries)?)?, archive(images::later(cache, binaries)?)?))
+}
+
+/// Two ports that are free now; both listeners are open at once so that they differ.
+fn free_ports() -> Result<(u16, u16)> {
+    let listen = || TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port");
+    let (one, other) = (listen()?, listen()?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+}
+
+/// Starting, in the order in which things need each other.
+#[derive(Debug)]
+struct Boot<'a> {
+    cluster: &'a Cluster,
+    binds: Vec<(PathBuf, PathBuf)>,
+    progress: &'a Progress,
+}
+
+impl Boot<'_> {
+    fn everything(&self, base: &[Archived], later: &[Archived]) -> Result<()> {
+        for component in ["etcd", "kube-apiserver", "containerd", "relay"] {
+            self.start(component)?;
+        }
+        thread::scope(|scope| {
+            let imported = scope.spawn(|| {
+                self.runtime_answers()?;
+                images::import(&self.cluster.runtime()?, base, self.progress)
+            });
+            self.api_answers()?;
+            self.progress.step("the API server answers");
+            for component in ["kube-controller-manager", "kube-scheduler", "kube-proxy"] {
+                self.start(component)?;
+            }
+            // The kubelet exits if containerd does not answer, and its pods back off for ten
+            // seconds if an image is missing.
+            imported.join().map_err(|_panic| anyhow!("the import panicked"))??;
+            self.start("kubelet")?;
+            let more = scope
+                .spawn(|| images::import(&self.cluster.runtime()?, later, self.progress));
+            addons::apply(self.cluster)?;
+            let deadline = Deadline::seconds(180);
+            self.node_ready(&deadline)?;
+            self.progress.step("the node is ready");
+            addons::wait(self.cluster, &deadline)?;
+            self.progress.step("DNS and storage are ready");
+            more.join().map_err(|_panic| anyhow!("the import panicked"))?
+        })
+    }
+
+    fn start(&self, component: &str) -> Result<()> {
+        let Cluster { layout, binaries, .. } = self.cluster;
+        let ports = (self.cluster.api_port, self.cluster.gateway_port);
+        let launch = launch(component, layout, binaries, ports)?;
+        let path = start::search_path(&binaries.folders())?;
+        start::start(layout, component, &launch, &path, &self.binds)
+    }
+
+    fn runtime_answers(&self) -> Result<()> {
+        let runtime = self.cluster.runtime()?;
+        self.wait("containerd", 60, || {
+            let mut ctr = std::process::Command::new(&runtime.ctr);
+            Ok(command::succeeds(ctr.arg("--address").arg(&runtime.socket).arg("version")))
+        })
+    }
+
+    fn api_answers(&self) -> Result<()> {
+        let ready = || {
+            let args = ["get", "--raw", "/readyz", "--request-timeout=5s"];
+            let mut kubectl = self.cluster.kubectl(&args)?;
+            for component in ["etcd", "relay"] {
+                start::check(&self.cluster.layout, component)?;
+            }
+            Ok(command::succeeds(&mut kubectl))
+        };
+        self.wait("kube-apiserver", 120, ready)
+    }
+
+    fn node_ready(&self, deadline: &Deadline) -> Result<()> {
+        let path = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+        let ready = || {
+            let mut kubectl = self.cluster.kubectl(&["get", "nodes", "-o", path])?;
+            Ok(command::stdout(&mut kubectl).is_ok_and(|status| status.trim() == "True"))
+        };
+        self.wait("kubelet", deadline.left(), ready)
+    }
+
+    /// Polls `ready` as long as the component runs; an error shows the end of its log.
+    fn wait(
+        &self,
+        component: &str,
+        seconds: u64,
+        mut ready: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let layout = &self.cluster.layout;
+        let result = Deadline::seconds(seconds).poll(format_args!("{component} ready"), || {
+            start::check(layout, component)?;
+            Ok(ready()?.then_some(()))
+        });
+        start::with_log(layout, component, result)
+    }
+}

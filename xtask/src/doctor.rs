@@ -1,0 +1,77 @@
+//! Checks this machine before anything is started, installs what it may, and says everything that
+//! is missing in one message.
+
+mod packages;
+mod probe;
+
+use anyhow::{Result, bail, ensure};
+
+pub(crate) use self::packages::host;
+use crate::{cache::Cache, output::Progress};
+
+/// One thing that is missing, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lack {
+    what: String,
+    cure: String,
+}
+
+impl Lack {
+    fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { what: what.into(), cure: cure.into() }
+    }
+}
+
+/// Namespaces, mounts and cgroups are root's.
+///
+/// # Errors
+/// We are somebody else.
+pub fn root() -> Result<()> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "a cluster needs root (namespaces, mounts, cgroups): run it with sudo -E env \"PATH=$PATH\""
+    );
+    Ok(())
+}
+
+/// Everything else. Installs missing Debian packages first, where there is apt-get.
+///
+/// # Errors
+/// Something is missing; the message lists all of it.
+pub fn check(cache: &Cache, progress: &Progress) -> Result<()> {
+    root()?;
+    packages::install(progress)?;
+    let mut lacks = packages::lacking();
+    lacks.extend(probe::lacking(cache));
+    match report(&lacks) {
+        Some(message) => bail!(message),
+        None => Ok(()),
+    }
+}
+
+fn report(lacks: &[Lack]) -> Option<String> {
+    if lacks.is_empty() {
+        return None;
+    }
+    let line = |lack: &Lack| format!("\n  - {}: {}", lack.what, lack.cure);
+    let lines: String = lacks.iter().map(line).collect();
+    Some(format!("this machine cannot run a cluster yet; nothing was started. Missing:{lines}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_lists_everything_with_its_cure() {
+        let lacks = [Lack::new("runc", "apt-get install runc"), Lack::new("Go", "install Go")];
+        let message = report(&lacks).expect("something is missing");
+        let lines: Vec<&str> = message.lines().skip(1).collect();
+        assert_eq!(lines, ["  - runc: apt-get install runc", "  - Go: install Go"]);
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_missing() {
+        assert_eq!(report(&[]), None);
+    }
+}

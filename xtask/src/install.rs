@@ -1,0 +1,81 @@
+//! `install`: puts the product on a running cluster with its own chart.
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cluster::{Cluster, GATEWAY_NODE_PORT},
+    command,
+    images::{self, Tags},
+    output::{self, Progress},
+    wait::Deadline,
+    workspace,
+};
+
+/// Where the product is installed.
+pub const NAMESPACE: &str = "vcluster-system";
+/// The release's name.
+pub const RELEASE: &str = "vcluster";
+const PATIENCE: u64 = 120;
+
+/// Builds, imports, installs or upgrades, and waits until every service is available.
+///
+/// # Errors
+/// A build, helm, or a Deployment that does not become available: pods, events and logs are printed.
+pub fn install(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
+    let tags = images::services(cluster, progress)?;
+    progress.step("images are in the cluster");
+    let chart = workspace::root().join("deploy/chart").display().to_string();
+    let values = values(cluster, &tags);
+    let mut args = vec!["upgrade", "--install", RELEASE, &chart, "-n", NAMESPACE];
+    args.push("--create-namespace");
+    for value in &values {
+        args.extend(["--set", value]);
+    }
+    command::run(&mut cluster.helm(&args)?).context("helm cannot install the chart")?;
+    progress.step("the chart is installed");
+    let available = wait(cluster);
+    if available.is_err() {
+        explain(cluster);
+    }
+    available?;
+    progress.step(format_args!("the gateway is {}", cluster.gateway_address()));
+    Ok(tags)
+}
+
+fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
+    let mut values = vec![
+        format!("image.registry={}", images::REGISTRY),
+        "connect.service.type=NodePort".to_owned(),
+        format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
+        format!("gateway.address={}", cluster.gateway_address()),
+    ];
+    values.extend(tags.each().map(|(service, tag)| format!("{service}.image.tag={tag}")));
+    values
+}
+
+fn wait(cluster: &Cluster) -> Result<()> {
+    let deadline = Deadline::seconds(PATIENCE);
+    for service in ["control", "sync", "connect"] {
+        let deployment = format!("deployment/vcluster-{service}");
+        let timeout = format!("--timeout={}s", deadline.left());
+        let args = ["-n", NAMESPACE, "rollout", "status", &deployment, &timeout];
+        command::run(&mut cluster.kubectl(&args)?)
+            .with_context(|| format!("vcluster-{service} does not become available"))?;
+    }
+    Ok(())
+}
+
+/// Whatever helps to see why; an error here is one more line and hides nothing.
+fn explain(cluster: &Cluster) {
+    let show = |args: &[&str]| {
+        output::note(format_args!("\n== kubectl {}", args.join(" ")));
+        let said = cluster.kubectl(args).and_then(|mut kubectl| command::stdout(&mut kubectl));
+        output::note(said.unwrap_or_else(|error| format!("{error:#}")));
+    };
+    show(&["-n", NAMESPACE, "get", "pods", "-o", "wide"]);
+    show(&["-n", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"]);
+    for service in ["control", "sync", "connect"] {
+        let deployment = format!("deployment/vcluster-{service}");
+        show(&["-n", NAMESPACE, "logs", &deployment, "--all-containers", "--tail=40"]);
+    }
+}

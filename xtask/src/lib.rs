@@ -1,0 +1,20 @@
+//! Developer commands, and the API that the demo and the tests build on.
+//!
+//! [`cluster`] brings a real one-node Kubernetes up and down, [`images`] makes the container images
+//! it needs, [`upstream`] builds the pinned upstream binaries, [`install`] puts the product on it.
+//! It compiles in seconds on purpose: no Kubernetes client, no async runtime, no C code; the tools
+//! it drives (`kubectl`, `ctr`, `helm`, `ip`, `openssl`) are programs.
+
+pub mod cache;
+mod cli;
+pub mod cluster;
+pub mod command;
+pub mod doctor;
+pub mod images;
+pub mod install;
+pub mod output;
+pub mod upstream;
+pub mod wait;
+pub mod workspace;
+
+pub use cli::run;
