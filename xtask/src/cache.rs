@@ -64,7 +64,10 @@ impl Cache {
         let file =
             File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            output::note(format_args!("waiting for another xtask that holds {}", path.display()));
+            output::note(format_args!(
+                "waiting for another xtask that holds {}",
+                path.display()
+            ));
             flock(&file, FlockOperation::LockExclusive).context("cannot lock")?;
         }
         Ok(Lock { _file: file })
@@ -104,9 +107,15 @@ impl Cache {
 /// # Errors
 /// It is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
-    let Ok(kind) = fs::symlink_metadata(path) else { return Ok(()) };
-    if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-        .with_context(|| format!("cannot remove {}", path.display()))
+    let Ok(kind) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if kind.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
+    .with_context(|| format!("cannot remove {}", path.display()))
 }
 
 #[cfg(test)]
@@ -115,7 +124,9 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let cache = Cache { root: folder.path().to_path_buf() };
+        let cache = Cache {
+            root: folder.path().to_path_buf(),
+        };
         (folder, cache)
     }
 
@@ -127,7 +138,10 @@ mod tests {
             bail!("no")
         });
         assert!(made.is_err());
-        assert_eq!(fs::read_dir(cache.path("a")).expect("the parent").count(), 0);
+        assert_eq!(
+            fs::read_dir(cache.path("a")).expect("the parent").count(),
+            0
+        );
     }
 
     #[test]
@@ -147,6 +161,9 @@ mod tests {
             assert!(!partial.exists());
             Ok(fs::write(partial, "whole")?)
         });
-        assert_eq!(fs::read_to_string(made.expect("made")).expect("read"), "whole");
+        assert_eq!(
+            fs::read_to_string(made.expect("made")).expect("read"),
+            "whole"
+        );
     }
 }

@@ -110,7 +110,10 @@ fn on_cluster(command: ClusterCommand) -> Result<()> {
             let cluster = cluster::up(&which.name, &progress)?;
             progress.step(format_args!("the cluster {} is up", cluster.name));
             output::note("use it with:");
-            output::data(format_args!("export KUBECONFIG={}", cluster.kubeconfig.display()));
+            output::data(format_args!(
+                "export KUBECONFIG={}",
+                cluster.kubeconfig.display()
+            ));
             Ok(())
         }
         ClusterCommand::Status { which, json } => {
@@ -125,16 +128,20 @@ fn on_cluster(command: ClusterCommand) -> Result<()> {
         ClusterCommand::Shell { which, command } => {
             cluster::shell(&Cluster::open(&which.name)?, &command)
         }
-        ClusterCommand::Logs { which, component, follow } => {
-            cluster::logs(&which.name, component.as_deref(), follow)
-        }
+        ClusterCommand::Logs {
+            which,
+            component,
+            follow,
+        } => cluster::logs(&which.name, component.as_deref(), follow),
         ClusterCommand::Down(which) => cluster::down(&which.name, &Progress::start()),
     }
 }
 
 fn show(status: &Status) {
     output::data(format_args!("cluster {}: {}", status.name, status.state));
-    let Some(kubeconfig) = &status.kubeconfig else { return };
+    let Some(kubeconfig) = &status.kubeconfig else {
+        return;
+    };
     output::data(format_args!("  kubeconfig  {kubeconfig}"));
     for (what, port) in [("api", status.api_port), ("gateway", status.gateway_port)] {
         if let Some(port) = port {
@@ -142,7 +149,9 @@ fn show(status: &Status) {
         }
     }
     for component in &status.components {
-        let state = component.pid.map_or_else(|| "dead".to_owned(), |pid| format!("pid {pid}"));
+        let state = component
+            .pid
+            .map_or_else(|| "dead".to_owned(), |pid| format!("pid {pid}"));
         output::data(format_args!(
             "  {:<24} {:<10} {state}",
             component.name, component.version

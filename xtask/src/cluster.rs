@@ -28,8 +28,8 @@ mod status;
 mod up;
 
 pub use access::{Cluster, Runtime};
-pub use down::down;
 pub(crate) use config::Host;
+pub use down::down;
 pub use layout::{GATEWAY_NODE_PORT, Layout};
 pub use logs::logs;
 pub use name::Name;

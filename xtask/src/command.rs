@@ -19,7 +19,12 @@ pub fn stdout(command: &mut Command) -> Result<String> {
     let output = finish(command)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}: {}\n{}", shown(command), output.status, last_lines(&said, SAID));
+        bail!(
+            "{}: {}\n{}",
+            shown(command),
+            output.status,
+            last_lines(&said, SAID)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -47,10 +52,17 @@ pub fn stdout_with_input(command: &mut Command, input: &str) -> Result<String> {
     // A program that ends before it has read everything says why with its status.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    let output = child.wait_with_output().with_context(|| cannot_start(command))?;
+    let output = child
+        .wait_with_output()
+        .with_context(|| cannot_start(command))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}: {}\n{}", shown(command), output.status, last_lines(&said, SAID));
+        bail!(
+            "{}: {}\n{}",
+            shown(command),
+            output.status,
+            last_lines(&said, SAID)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -75,11 +87,17 @@ pub fn inherit(command: &mut Command) -> Result<()> {
 /// The last `count` lines of `text`.
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(count)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 fn finish(command: &mut Command) -> Result<Output> {
-    command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))
 }
 
 fn cannot_start(command: &Command) -> String {
@@ -89,7 +107,11 @@ fn cannot_start(command: &Command) -> String {
 /// Program and arguments as one would type them, for errors.
 fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    words.extend(
+        command
+            .get_args()
+            .map(|arg| arg.to_string_lossy().into_owned()),
+    );
     let line = words.join(" ");
     match line.char_indices().nth(300) {
         Some((end, _)) => format!("{} …", line.split_at(end).0),
@@ -105,7 +127,10 @@ mod tests {
     fn a_failure_names_the_program_and_what_it_said() {
         let error = stdout(Command::new("sh").args(["-c", "echo broken >&2; exit 3"]));
         let text = format!("{:#}", error.expect_err("it exits with 3"));
-        assert!(text.contains("sh -c") && text.contains("broken") && text.contains('3'), "{text}");
+        assert!(
+            text.contains("sh -c") && text.contains("broken") && text.contains('3'),
+            "{text}"
+        );
     }
 
     #[test]

@@ -18,7 +18,10 @@ struct Lack {
 
 impl Lack {
     fn new(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { what: what.into(), cure: cure.into() }
+        Self {
+            what: what.into(),
+            cure: cure.into(),
+        }
     }
 }
 
@@ -55,7 +58,9 @@ fn report(lacks: &[Lack]) -> Option<String> {
     }
     let line = |lack: &Lack| format!("\n  - {}: {}", lack.what, lack.cure);
     let lines: String = lacks.iter().map(line).collect();
-    Some(format!("this machine cannot run a cluster yet; nothing was started. Missing:{lines}"))
+    Some(format!(
+        "this machine cannot run a cluster yet; nothing was started. Missing:{lines}"
+    ))
 }
 
 #[cfg(test)]
@@ -64,10 +69,16 @@ mod tests {
 
     #[test]
     fn the_message_lists_everything_with_its_cure() {
-        let lacks = [Lack::new("runc", "apt-get install runc"), Lack::new("Go", "install Go")];
+        let lacks = [
+            Lack::new("runc", "apt-get install runc"),
+            Lack::new("Go", "install Go"),
+        ];
         let message = report(&lacks).expect("something is missing");
         let lines: Vec<&str> = message.lines().skip(1).collect();
-        assert_eq!(lines, ["  - runc: apt-get install runc", "  - Go: install Go"]);
+        assert_eq!(
+            lines,
+            ["  - runc: apt-get install runc", "  - Go: install Go"]
+        );
     }
 
     #[test]

@@ -61,7 +61,10 @@ impl Image {
             archive::write(self, partial)?;
             self.drop_older(cache, &file)
         })?;
-        Ok(Archived { names: self.names.clone(), path })
+        Ok(Archived {
+            names: self.names.clone(),
+            path,
+        })
     }
 
     /// A digest of everything that decides what the archive's bytes are.
@@ -80,7 +83,9 @@ impl Image {
     fn drop_older(&self, cache: &Cache, keep: &str) -> Result<()> {
         for entry in fs::read_dir(cache.path("images"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let hash = name.strip_suffix(".tar").and_then(|name| name.rsplit_once('-'));
+            let hash = name
+                .strip_suffix(".tar")
+                .and_then(|name| name.rsplit_once('-'));
             if name != keep && hash.is_some_and(|(slug, _)| slug == self.slug) {
                 crate::cache::remove(&cache.path("images").join(name))?;
             }
@@ -95,6 +100,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|nibble| char::from_digit(nibble.into(), 16));
+    let digits =
+        |byte: &u8| [byte >> 4, byte & 15].map(|nibble| char::from_digit(nibble.into(), 16));
     bytes.iter().flat_map(digits).flatten().collect()
 }

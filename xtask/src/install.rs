@@ -49,7 +49,10 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
         format!("gateway.address={}", cluster.gateway_address()),
     ];
-    values.extend(tags.each().map(|(service, tag)| format!("{service}.image.tag={tag}")));
+    values.extend(
+        tags.each()
+            .map(|(service, tag)| format!("{service}.image.tag={tag}")),
+    );
     values
 }
 
@@ -69,13 +72,22 @@ fn wait(cluster: &Cluster) -> Result<()> {
 fn explain(cluster: &Cluster) {
     let show = |args: &[&str]| {
         output::note(format_args!("\n== kubectl {}", args.join(" ")));
-        let said = cluster.kubectl(args).and_then(|mut kubectl| command::stdout(&mut kubectl));
+        let said = cluster
+            .kubectl(args)
+            .and_then(|mut kubectl| command::stdout(&mut kubectl));
         output::note(said.unwrap_or_else(|error| format!("{error:#}")));
     };
     show(&["-n", NAMESPACE, "get", "pods", "-o", "wide"]);
     show(&["-n", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"]);
     for service in ["control", "sync", "connect"] {
         let deployment = format!("deployment/vcluster-{service}");
-        show(&["-n", NAMESPACE, "logs", &deployment, "--all-containers", "--tail=40"]);
+        show(&[
+            "-n",
+            NAMESPACE,
+            "logs",
+            &deployment,
+            "--all-containers",
+            "--tail=40",
+        ]);
     }
 }

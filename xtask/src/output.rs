@@ -28,7 +28,9 @@ pub struct Progress {
 impl Progress {
     /// Starts the clock.
     pub fn start() -> Self {
-        Self { since: Stopwatch::start() }
+        Self {
+            since: Stopwatch::start(),
+        }
     }
 
     /// Says that `what` is done, or now begins.

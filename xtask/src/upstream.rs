@@ -40,13 +40,19 @@ const PROJECTS: [Project; 7] = [
         tags: "",
         binaries: &[
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            (
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+            ),
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
             ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
             ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
-        versioned: &["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"],
+        versioned: &[
+            "k8s.io/component-base/version",
+            "k8s.io/client-go/pkg/version",
+        ],
     },
     Project {
         folder: "etcd",
@@ -61,7 +67,10 @@ const PROJECTS: [Project; 7] = [
         // Snapshotters that need C headers or kernel modules nobody wants here.
         tags: "no_btrfs no_devmapper no_zfs no_aufs",
         binaries: &[
-            ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+            (
+                "containerd",
+                "github.com/containerd/containerd/v2/cmd/containerd",
+            ),
             ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
             (
                 "containerd-shim-runc-v2",
@@ -88,7 +97,10 @@ const PROJECTS: [Project; 7] = [
         folder: "local-path-provisioner",
         module: "github.com/rancher/local-path-provisioner",
         tags: "",
-        binaries: &[("local-path-provisioner", "github.com/rancher/local-path-provisioner")],
+        binaries: &[(
+            "local-path-provisioner",
+            "github.com/rancher/local-path-provisioner",
+        )],
         versioned: &[],
     },
     Project {
@@ -124,7 +136,11 @@ impl Binaries {
     /// No Go, or a pin cannot be read.
     pub fn cached(cache: &Cache) -> Result<Option<Self>> {
         let found = Self::collect(|project, version| build::place(cache, project, version))?;
-        Ok(found.folders.values().all(|folder| folder.is_dir()).then_some(found))
+        Ok(found
+            .folders
+            .values()
+            .all(|folder| folder.is_dir())
+            .then_some(found))
     }
 
     fn collect(place: impl Fn(&Project, &Version) -> Result<PathBuf>) -> Result<Self> {
@@ -137,9 +153,16 @@ impl Binaries {
             }
             versions.insert(project.folder, version);
         }
-        let names: Vec<_> = folders.values().filter_map(|folder| folder.file_name()).collect();
+        let names: Vec<_> = folders
+            .values()
+            .filter_map(|folder| folder.file_name())
+            .collect();
         let fingerprint = crate::images::digest(format!("{names:?}").as_bytes());
-        Ok(Self { folders, versions, fingerprint })
+        Ok(Self {
+            folders,
+            versions,
+            fingerprint,
+        })
     }
 
     /// The path of the binary called `name`.
@@ -148,7 +171,9 @@ impl Binaries {
     /// No project has such a binary.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folders.get(name);
-        Ok(folder.ok_or_else(|| anyhow!("no upstream project builds {name}"))?.join(name))
+        Ok(folder
+            .ok_or_else(|| anyhow!("no upstream project builds {name}"))?
+            .join(name))
     }
 
     /// The version of the project in `upstream/<folder>`.
@@ -156,7 +181,9 @@ impl Binaries {
     /// # Errors
     /// There is no such project.
     pub fn version(&self, folder: &str) -> Result<&Version> {
-        self.versions.get(folder).with_context(|| format!("no upstream project {folder}"))
+        self.versions
+            .get(folder)
+            .with_context(|| format!("no upstream project {folder}"))
     }
 
     /// Every project's version.

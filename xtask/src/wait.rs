@@ -43,7 +43,10 @@ impl Deadline {
     /// `seconds` from now.
     pub fn seconds(seconds: u64) -> Self {
         let total = Duration::from_secs(seconds);
-        Self { at: Instant::now() + total, total }
+        Self {
+            at: Instant::now() + total,
+            total,
+        }
     }
 
     /// Whether it has passed.
@@ -53,7 +56,10 @@ impl Deadline {
 
     /// What is left, in whole seconds, at least one: a `--timeout` for other programs.
     pub fn left(&self) -> u64 {
-        self.at.saturating_duration_since(Instant::now()).as_secs().max(1)
+        self.at
+            .saturating_duration_since(Instant::now())
+            .as_secs()
+            .max(1)
     }
 
     /// Asks until the answer is `Some`, or fails with "`what`: not within N s".

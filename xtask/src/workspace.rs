@@ -26,8 +26,20 @@ pub fn own(path: &str) -> PathBuf {
 /// `cargo metadata` fails.
 pub fn target() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    cargo
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root());
     let metadata: serde_json::Value = serde_json::from_str(&command::stdout(&mut cargo)?)?;
-    let target = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    Ok(PathBuf::from(target.context("cargo metadata names no target_directory")?))
+    let target = metadata
+        .get("target_directory")
+        .and_then(serde_json::Value::as_str);
+    Ok(PathBuf::from(
+        target.context("cargo metadata names no target_directory")?,
+    ))
 }

@@ -66,18 +66,12 @@ impl Cluster {
         self.client("kubectl", args)
     }
 
-    /// `helm` with these arguments as cluster-admin, not yet run. Its caches are the cluster's.
+    /// `helm` with these arguments as cluster-admin, not yet run.
     ///
     /// # Errors
     /// There is no helm.
     pub fn helm(&self, args: &[&str]) -> Result<Command> {
-        let mut helm = self.client("helm", args)?;
-        for (variable, folder) in
-            [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
-        {
-            helm.env(variable, self.layout.state.join("helm").join(folder));
-        }
-        Ok(helm)
+        self.client("helm", args)
     }
 
     /// containerd, for [`crate::images::import`].
@@ -86,7 +80,10 @@ impl Cluster {
     /// There is no ctr.
     pub fn runtime(&self) -> Result<Runtime> {
         let ctr = self.binaries.path("ctr").context("no containerd client")?;
-        Ok(Runtime { ctr, socket: self.layout.containerd_socket() })
+        Ok(Runtime {
+            ctr,
+            socket: self.layout.containerd_socket(),
+        })
     }
 
     /// The address of the gateway once it is installed.
@@ -94,13 +91,21 @@ impl Cluster {
         format!("https://127.0.0.1:{}", self.gateway_port)
     }
 
+    /// What `kubectl` and `helm` need to know; their caches are the cluster's and go with it.
+    pub(super) fn environment(&self) -> [(&'static str, PathBuf); 5] {
+        let caches = self.layout.state.join("client");
+        [
+            ("KUBECONFIG", self.kubeconfig.clone()),
+            ("KUBECACHEDIR", caches.join("kubectl")),
+            ("HELM_CACHE_HOME", caches.join("helm/cache")),
+            ("HELM_CONFIG_HOME", caches.join("helm/config")),
+            ("HELM_DATA_HOME", caches.join("helm/data")),
+        ]
+    }
+
     fn client(&self, program: &str, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(self.binaries.path(program)?);
-        command.env("KUBECONFIG", &self.kubeconfig).args(args);
-        // The user's own defaults and plugins have no say here.
-        command.env_remove("HTTPS_PROXY").env_remove("https_proxy").env("KUBECACHEDIR", {
-            self.layout.state.join("kubectl-cache")
-        });
+        command.envs(self.environment()).args(args);
         Ok(command)
     }
 }

@@ -13,8 +13,10 @@ use crate::{
 };
 
 /// The Deployments that must be there before the cluster is.
-pub(super) const DEPLOYMENTS: [(&str, &str); 2] =
-    [("kube-system", "coredns"), ("local-path-storage", "local-path-provisioner")];
+pub(super) const DEPLOYMENTS: [(&str, &str); 2] = [
+    ("kube-system", "coredns"),
+    ("local-path-storage", "local-path-provisioner"),
+];
 
 /// Applies the manifests.
 pub(super) fn apply(cluster: &Cluster) -> Result<()> {
@@ -44,12 +46,16 @@ pub(super) fn apply(cluster: &Cluster) -> Result<()> {
 /// Waits until they serve.
 pub(super) fn wait(cluster: &Cluster, deadline: &Deadline) -> Result<()> {
     for (namespace, name) in DEPLOYMENTS {
-        let (deployment, timeout) =
-            (format!("deployment/{name}"), format!("--timeout={}s", deadline.left()));
+        let (deployment, timeout) = (
+            format!("deployment/{name}"),
+            format!("--timeout={}s", deadline.left()),
+        );
         let args = ["-n", namespace, "rollout", "status", &deployment, &timeout];
         command::run(&mut cluster.kubectl(&args)?).with_context(|| {
             let pods = cluster.kubectl(&["-n", namespace, "get", "pods,events"]);
-            let pods = pods.and_then(|mut pods| command::stdout(&mut pods)).unwrap_or_default();
+            let pods = pods
+                .and_then(|mut pods| command::stdout(&mut pods))
+                .unwrap_or_default();
             format!("{namespace}/{name} does not get ready\n{pods}")
         })?;
     }
@@ -57,7 +63,9 @@ pub(super) fn wait(cluster: &Cluster, deadline: &Deadline) -> Result<()> {
 }
 
 fn fill(text: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+    values.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(name, value)
+    })
 }
 
 #[cfg(test)]

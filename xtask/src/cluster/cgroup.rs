@@ -47,10 +47,17 @@ pub(super) fn join(group: &str) -> Result<()> {
 
 /// Removes the groups; their processes are dead, but the kernel may need a moment to notice.
 pub(super) fn remove(layout: &Layout) -> Result<()> {
-    let roots: Vec<_> =
-        mounted()?.into_iter().map(|hierarchy| hierarchy.root.join(layout.cgroup())).collect();
+    let roots: Vec<_> = mounted()?
+        .into_iter()
+        .map(|hierarchy| hierarchy.root.join(layout.cgroup()))
+        .collect();
     Deadline::seconds(15).poll("empty cgroups", || {
-        let gone = roots.iter().map(|root| remove_tree(root)).filter(|gone| !gone).count() == 0;
+        let gone = roots
+            .iter()
+            .map(|root| remove_tree(root))
+            .filter(|gone| !gone)
+            .count()
+            == 0;
         Ok(gone.then_some(()))
     })
 }
@@ -62,7 +69,9 @@ pub(super) fn any(layout: &Layout) -> bool {
 }
 
 fn remove_tree(folder: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(folder) else { return !folder.exists() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return !folder.exists();
+    };
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&entry.path());
@@ -75,11 +84,16 @@ fn remove_tree(folder: &Path) -> bool {
 /// v2 a group's children have the controllers that it passes on. A kernel without one of them is
 /// the kubelet's to complain about.
 fn prepare(hierarchy: &Hierarchy, folder: &Path) {
-    let Some(parent) = folder.parent() else { return };
+    let Some(parent) = folder.parent() else {
+        return;
+    };
     if hierarchy.unified {
         let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
         for controller in controllers.split_whitespace() {
-            let _ = fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"));
+            let _ = fs::write(
+                parent.join("cgroup.subtree_control"),
+                format!("+{controller}"),
+            );
         }
         return;
     }
@@ -104,7 +118,8 @@ fn parse(mounts: &str) -> Vec<Hierarchy> {
             _ => return None,
         };
         let root = PathBuf::from(before.split(' ').nth(4)?);
-        root.starts_with("/sys/fs/cgroup").then_some(Hierarchy { root, unified })
+        root.starts_with("/sys/fs/cgroup")
+            .then_some(Hierarchy { root, unified })
     };
     mounts.lines().filter_map(hierarchy).collect()
 }
@@ -120,7 +135,10 @@ mod tests {
             32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
         let found = parse(mounts);
-        let hierarchy = |root: &str, unified| Hierarchy { root: PathBuf::from(root), unified };
+        let hierarchy = |root: &str, unified| Hierarchy {
+            root: PathBuf::from(root),
+            unified,
+        };
         let expected = [
             hierarchy("/sys/fs/cgroup/cpu", false),
             hierarchy("/sys/fs/cgroup/unified", true),

@@ -46,10 +46,14 @@ pub(super) fn launch(
         "kube-apiserver" => network(kube_apiserver(layout)),
         "kube-controller-manager" => network(kube_controller_manager(layout)),
         "kube-scheduler" => network(kube_scheduler(layout)),
-        "kube-proxy" => {
-            network(format!("--config {}", layout.conf("kube-proxy.yaml").display()))
-        }
-        "containerd" => mounts(format!("--config {}", layout.conf("containerd.toml").display())),
+        "kube-proxy" => network(format!(
+            "--config {}",
+            layout.conf("kube-proxy.yaml").display()
+        )),
+        "containerd" => mounts(format!(
+            "--config {}",
+            layout.conf("containerd.toml").display()
+        )),
         "kubelet" => mounts(kubelet(layout)),
         "relay" => {
             let itself = Path::new("/proc/self/exe").to_path_buf();
@@ -59,7 +63,11 @@ pub(super) fn launch(
     };
     // No path of ours holds a blank: they are made of constants and of the cluster's name.
     let args = args.split_whitespace().map(OsString::from).collect();
-    Ok(Launch { program: program?, args, namespaces })
+    Ok(Launch {
+        program: program?,
+        args,
+        namespaces,
+    })
 }
 
 /// No fsync: the data is thrown away with the machine's memory anyway.

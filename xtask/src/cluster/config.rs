@@ -150,9 +150,16 @@ mod tests {
 
     fn rendered(file: &str) -> String {
         let layout = Layout::new(&"dev".parse().expect("a name"));
-        let host = Host { runc: "/usr/sbin/runc".to_owned(), cni: "/usr/lib/cni".to_owned() };
+        let host = Host {
+            runc: "/usr/sbin/runc".to_owned(),
+            cni: "/usr/lib/cni".to_owned(),
+        };
         let files = files(&layout, &host);
-        files.into_iter().find(|(name, _)| *name == file).expect("such a file").1
+        files
+            .into_iter()
+            .find(|(name, _)| *name == file)
+            .expect("such a file")
+            .1
     }
 
     #[test]
@@ -162,12 +169,20 @@ mod tests {
         assert_eq!(config["version"].as_integer(), Some(4));
         let elsewhere = |line: &&str| line.contains("'/") && !line.contains("vcluster-dev/dev");
         let elsewhere: Vec<_> = text.lines().filter(elsewhere).map(str::trim).collect();
-        assert_eq!(elsewhere, ["BinaryName = '/usr/sbin/runc'", "bin_dirs = ['/usr/lib/cni']"]);
+        assert_eq!(
+            elsewhere,
+            [
+                "BinaryName = '/usr/sbin/runc'",
+                "bin_dirs = ['/usr/lib/cni']"
+            ]
+        );
     }
 
     #[test]
     fn pulls_fail_at_once() {
-        let config: toml::Table = rendered("certs.d/_default/hosts.toml").parse().expect("TOML");
+        let config: toml::Table = rendered("certs.d/_default/hosts.toml")
+            .parse()
+            .expect("TOML");
         assert_eq!(config["server"].as_str(), Some("http://127.0.0.1:1"));
     }
 
@@ -175,7 +190,10 @@ mod tests {
     fn the_cni_configuration_is_json() {
         let config: serde_json::Value =
             serde_json::from_str(&rendered("cni/10-bridge.conflist")).expect("JSON");
-        assert_eq!(config["plugins"][0]["ipam"]["dataDir"], "/var/lib/vcluster-dev/dev/cni-ipam");
+        assert_eq!(
+            config["plugins"][0]["ipam"]["dataDir"],
+            "/var/lib/vcluster-dev/dev/cni-ipam"
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use anyhow::Result;
 use rustix::process::Signal;
 
-use super::{Layout, Name, cgroup, host_folders, mounts, network, owned, process::Identity, record};
+use super::{
+    Layout, Name, cgroup, host_folders, mounts, network, owned, process::Identity, record,
+};
 use crate::{cache, cache::Cache, doctor, output::Progress, wait::Deadline};
 
 /// Takes the cluster down; fine if there is none.
@@ -58,13 +60,19 @@ pub(super) fn remove(layout: &Layout) -> Result<()> {
 /// Kills until nobody is left: who forks while being looked for is found the next time. The mounts
 /// of containerd, of the kubelet and of the pods end with the last of them.
 fn kill_all(layout: &Layout) -> Result<()> {
+    let mut killed: Vec<Identity> = Vec::new();
     let mut left: Vec<Identity> = Vec::new();
     let result = Deadline::seconds(30).poll("the end of all processes", || {
         left = owned::processes(layout);
         for process in &left {
             process.signal(Signal::KILL)?;
         }
+        killed.extend(&left);
         Ok(left.is_empty().then_some(()))
     });
-    result.map_err(|error| error.context(format!("still there: {left:?}")))
+    result.map_err(|error| error.context(format!("still there: {left:?}")))?;
+    // Their exit statuses are init's to collect. One that does not is no reason to fail.
+    let reaped = || Ok(killed.iter().all(|process| process.reaped()).then_some(()));
+    let _ = Deadline::seconds(2).poll("the collection of exit statuses", reaped);
+    Ok(())
 }

@@ -60,7 +60,10 @@ pub fn enter(args: &Enter) -> Result<()> {
     } else if !args.bind.is_empty() {
         own_mounts(&args.bind)?;
     }
-    let (program, rest) = args.command.split_first().ok_or_else(|| anyhow!("no command"))?;
+    let (program, rest) = args
+        .command
+        .split_first()
+        .ok_or_else(|| anyhow!("no command"))?;
     let error = Command::new(program).args(rest).exec();
     Err(error).with_context(|| format!("cannot run {}", Path::new(program).display()))
 }
@@ -69,13 +72,21 @@ pub fn enter(args: &Enter) -> Result<()> {
 /// and ends with the last process inside. Within, mounts are shared, as pods with bidirectional
 /// mount propagation want.
 fn own_mounts(binds: &[String]) -> Result<()> {
-    #[expect(deprecated, reason = "the other one is unsafe for flags that are not used here")]
+    #[expect(
+        deprecated,
+        reason = "the other one is unsafe for flags that are not used here"
+    )]
     rustix::thread::unshare(UnshareFlags::NEWNS).context("cannot make a mount namespace")?;
-    for kind in [MountPropagationFlags::DOWNSTREAM, MountPropagationFlags::SHARED] {
+    for kind in [
+        MountPropagationFlags::DOWNSTREAM,
+        MountPropagationFlags::SHARED,
+    ] {
         mount_change("/", kind | MountPropagationFlags::REC).context("cannot set propagation")?;
     }
     for bind in binds {
-        let (from, to) = bind.split_once(':').ok_or_else(|| anyhow!("{bind}: no FROM:TO"))?;
+        let (from, to) = bind
+            .split_once(':')
+            .ok_or_else(|| anyhow!("{bind}: no FROM:TO"))?;
         mount_bind(from, to).with_context(|| format!("cannot bind {from} to {to}"))?;
     }
     Ok(())

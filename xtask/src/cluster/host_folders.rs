@@ -20,8 +20,12 @@ use super::{
 
 /// The kubelet's device plugins, CNI's result cache, the kubelet's old log links, runc's and
 /// containerd's default state.
-const FIXED: [&str; 4] =
-    ["/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/run/containerd"];
+const FIXED: [&str; 4] = [
+    "/var/lib/kubelet",
+    "/var/lib/cni",
+    "/var/log/containers",
+    "/run/containerd",
+];
 
 /// Makes both sides and says what to bind where.
 pub(super) fn make(layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
@@ -32,7 +36,10 @@ pub(super) fn make(layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
     record::write(&list(), &made)?;
     let mut binds = Vec::new();
     for outside in FIXED.map(PathBuf::from) {
-        let name = outside.to_string_lossy().trim_start_matches('/').replace('/', "-");
+        let name = outside
+            .to_string_lossy()
+            .trim_start_matches('/')
+            .replace('/', "-");
         let inside = layout.state.join("host").join(name);
         for folder in [&inside, &outside] {
             fs::create_dir_all(folder)

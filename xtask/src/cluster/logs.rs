@@ -44,7 +44,11 @@ fn one(layout: &Layout, component: &str, follow: bool) -> Result<()> {
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         // The reader has gone, as `head` does.
-        if io::stdout().write_all(&text).and_then(|()| io::stdout().flush()).is_err() {
+        if io::stdout()
+            .write_all(&text)
+            .and_then(|()| io::stdout().flush())
+            .is_err()
+        {
             return Ok(());
         }
         if !follow || !path.exists() {

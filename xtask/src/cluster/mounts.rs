@@ -33,16 +33,26 @@ pub(super) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn parse(mounts: &str, folder: &Path) -> Vec<PathBuf> {
-    let place = |line: &str| line.split(' ').nth(4).map(|path| PathBuf::from(unescape(path)));
-    let mut found: Vec<_> =
-        mounts.lines().filter_map(place).filter(|path| path.starts_with(folder)).collect();
+    let place = |line: &str| {
+        line.split(' ')
+            .nth(4)
+            .map(|path| PathBuf::from(unescape(path)))
+    };
+    let mut found: Vec<_> = mounts
+        .lines()
+        .filter_map(place)
+        .filter(|path| path.starts_with(folder))
+        .collect();
     found.sort();
     found
 }
 
 /// mountinfo writes blanks, tabs, newlines and backslashes in octal (proc(5)).
 fn unescape(path: &str) -> String {
-    path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    path.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
 }
 
 #[cfg(test)]

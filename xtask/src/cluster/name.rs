@@ -31,7 +31,9 @@ impl FromStr for Name {
         ensure!(
             !text.is_empty()
                 && text.len() <= LONGEST
-                && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                && text
+                    .bytes()
+                    .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
                 && text.starts_with(|first: char| first.is_ascii_lowercase()),
             "a cluster's name has 1 to {LONGEST} of a-z, 0-9 and '-', and begins with a letter"
         );

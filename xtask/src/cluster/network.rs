@@ -59,16 +59,15 @@ pub(super) fn exists(layout: &Layout) -> bool {
 
 /// Runs `work` on a thread inside the namespace. Sockets made there stay there, wherever they are
 /// used.
-pub(super) fn inside<T: Send>(
-    netns: &Path,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
+pub(super) fn inside<T: Send>(netns: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             enter(netns)?;
             work()
         });
-        thread.join().map_err(|_panic| anyhow!("a thread inside the network namespace panicked"))?
+        thread
+            .join()
+            .map_err(|_panic| anyhow!("a thread inside the network namespace panicked"))?
     })
 }
 

@@ -14,10 +14,16 @@ pub(super) const MARK: &str = "VCLUSTER_DEV_CLUSTER";
 /// All of them, without ourselves.
 pub(super) fn processes(layout: &Layout) -> Vec<Identity> {
     let own = std::process::id().cast_signed();
-    let namespace = fs::metadata(layout.netns()).ok().map(|meta| (meta.dev(), meta.ino()));
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let namespace = fs::metadata(layout.netns())
+        .ok()
+        .map(|meta| (meta.dev(), meta.ino()));
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
-    let pids = entries.filter_map(|entry| pid(entry.ok()?)).filter(|&pid| pid != own);
+    let pids = entries
+        .filter_map(|entry| pid(entry.ok()?))
+        .filter(|&pid| pid != own);
     pids.filter_map(|pid| {
         // Its identity is taken first: what is judged is this process or it is no longer alive.
         let identity = Identity::of(pid)?;
@@ -31,7 +37,9 @@ pub(super) fn processes(layout: &Layout) -> Vec<Identity> {
             is_in_group(&groups, &layout.cgroup())
         };
         let inside = || {
-            let its = fs::metadata(folder.join("ns/net")).ok().map(|meta| (meta.dev(), meta.ino()));
+            let its = fs::metadata(folder.join("ns/net"))
+                .ok()
+                .map(|meta| (meta.dev(), meta.ino()));
             namespace.is_some() && its == namespace
         };
         (grouped() || marked() || inside()).then_some(identity)
@@ -41,12 +49,17 @@ pub(super) fn processes(layout: &Layout) -> Vec<Identity> {
 
 fn is_marked(environment: &[u8], name: &str) -> bool {
     let mark = format!("{MARK}={name}");
-    environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+    environment
+        .split(|&byte| byte == 0)
+        .any(|variable| variable == mark.as_bytes())
 }
 
 fn is_in_group(groups: &str, group: &str) -> bool {
     let path = |line: &'_ str| line.splitn(3, ':').nth(2).map(str::to_owned);
-    groups.lines().filter_map(path).any(|path| path.split('/').nth(1) == Some(group))
+    groups
+        .lines()
+        .filter_map(path)
+        .any(|path| path.split('/').nth(1) == Some(group))
 }
 
 #[cfg(test)]

@@ -44,7 +44,12 @@ pub(super) fn make(layout: &Layout, api_port: u16) -> Result<()> {
     service_account_key(&folder)?;
     let inside = format!("https://{NODE_IP}:{API_PORT}");
     for user in ["kcm", "scheduler", "kubelet", "proxy"] {
-        kubeconfig(&folder, user, &inside, &layout.conf(&format!("{user}.kubeconfig")))?;
+        kubeconfig(
+            &folder,
+            user,
+            &inside,
+            &layout.conf(&format!("{user}.kubeconfig")),
+        )?;
     }
     let outside = format!("https://127.0.0.1:{api_port}");
     kubeconfig(&folder, "admin", &outside, &layout.kubeconfig())
@@ -67,8 +72,16 @@ fn leaves() -> Vec<Leaf> {
     let node_names = format!("DNS:{NODE},IP:{NODE_IP},IP:127.0.0.1");
     vec![
         leaf("apiserver", CLUSTER_CA, "/CN=kube-apiserver", api_names),
-        client("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client"),
-        leaf("front-proxy-client", FRONT_PROXY_CA, "/CN=front-proxy-client", String::new()),
+        client(
+            "kubelet-client",
+            "/O=system:masters/CN=kube-apiserver-kubelet-client",
+        ),
+        leaf(
+            "front-proxy-client",
+            FRONT_PROXY_CA,
+            "/CN=front-proxy-client",
+            String::new(),
+        ),
         client("admin", "/O=system:masters/CN=admin"),
         client("kcm", "/CN=system:kube-controller-manager"),
         client("scheduler", "/CN=system:kube-scheduler"),
@@ -81,17 +94,27 @@ fn leaves() -> Vec<Leaf> {
 fn authority(folder: &Path, file: &str, name: &str) -> Result<()> {
     let mut openssl = request(folder, file, &format!("/CN={name}"));
     openssl.args(["-addext", "basicConstraints=critical,CA:TRUE"]);
-    openssl.args(["-addext", "keyUsage=critical,digitalSignature,keyCertSign,cRLSign"]);
+    openssl.args([
+        "-addext",
+        "keyUsage=critical,digitalSignature,keyCertSign,cRLSign",
+    ]);
     openssl.args(["-addext", "subjectKeyIdentifier=hash"]);
     command::run(&mut openssl)
 }
 
 fn sign(folder: &Path, leaf: &Leaf) -> Result<()> {
     let mut openssl = request(folder, leaf.file, &leaf.subject);
-    openssl.arg("-CA").arg(folder.join(format!("{}.crt", leaf.authority)));
-    openssl.arg("-CAkey").arg(folder.join(format!("{}.key", leaf.authority)));
+    openssl
+        .arg("-CA")
+        .arg(folder.join(format!("{}.crt", leaf.authority)));
+    openssl
+        .arg("-CAkey")
+        .arg(folder.join(format!("{}.key", leaf.authority)));
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-    openssl.args(["-addext", "keyUsage=critical,digitalSignature,keyEncipherment"]);
+    openssl.args([
+        "-addext",
+        "keyUsage=critical,digitalSignature,keyEncipherment",
+    ]);
     openssl.args(["-addext", "extendedKeyUsage=serverAuth,clientAuth"]);
     openssl.args(["-addext", "authorityKeyIdentifier=keyid"]);
     if !leaf.names.is_empty() {
@@ -105,17 +128,30 @@ fn request(folder: &Path, file: &str, subject: &str) -> Command {
     openssl.args(["req", "-x509", "-nodes", "-days", "3650", "-newkey", "ec"]);
     openssl.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", subject]);
     openssl.arg("-config").arg(folder.join("openssl.cnf"));
-    openssl.arg("-keyout").arg(folder.join(format!("{file}.key")));
+    openssl
+        .arg("-keyout")
+        .arg(folder.join(format!("{file}.key")));
     openssl.arg("-out").arg(folder.join(format!("{file}.crt")));
     openssl
 }
 
 fn service_account_key(folder: &Path) -> Result<()> {
     let [key, public] = ["sa.key", "sa.pub"].map(|file| folder.join(file));
-    let curve = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"];
+    let curve = [
+        "genpkey",
+        "-algorithm",
+        "EC",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+    ];
     command::run(Command::new("openssl").args(curve).arg(&key))?;
     let mut openssl = Command::new("openssl");
-    openssl.args(["pkey", "-pubout", "-in"]).arg(&key).arg("-out").arg(&public);
+    openssl
+        .args(["pkey", "-pubout", "-in"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&public);
     command::run(&mut openssl)
 }
 
@@ -151,7 +187,12 @@ fn render(server: &str, authority: &str, certificate: &str, key: &str) -> serde_
 fn private(path: &Path, text: &str) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let mut options = fs::OpenOptions::new();
-    let file = options.create(true).write(true).truncate(true).mode(0o600).open(path);
+    let file = options
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -163,9 +204,18 @@ mod tests {
     #[test]
     fn the_api_servers_certificate_is_good_for_loopback_and_for_the_service() {
         let leaves = leaves();
-        let names = &leaves.iter().find(|leaf| leaf.file == "apiserver").expect("there").names;
+        let names = &leaves
+            .iter()
+            .find(|leaf| leaf.file == "apiserver")
+            .expect("there")
+            .names;
         let names: Vec<&str> = names.split(',').collect();
-        for wanted in ["IP:127.0.0.1", "IP:10.77.0.1", "IP:10.96.0.1", "DNS:kubernetes"] {
+        for wanted in [
+            "IP:127.0.0.1",
+            "IP:10.77.0.1",
+            "IP:10.96.0.1",
+            "DNS:kubernetes",
+        ] {
             assert!(names.contains(&wanted), "{wanted} in {names:?}");
         }
     }
@@ -183,6 +233,9 @@ mod tests {
     #[test]
     fn a_kubeconfig_names_its_server() {
         let config = render("https://127.0.0.1:1", "a", "b", "c");
-        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:1");
+        assert_eq!(
+            config["clusters"][0]["cluster"]["server"],
+            "https://127.0.0.1:1"
+        );
     }
 }

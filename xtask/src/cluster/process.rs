@@ -30,11 +30,23 @@ impl Identity {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether not even its exit status is left.
+    pub(super) fn reaped(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        stat.ok()
+            .and_then(|stat| parse(&stat))
+            .is_none_or(|(_, start)| start != self.start)
+    }
+
     /// Sends the signal to this process and to no other: the file descriptor is bound to the
     /// process before its identity is compared, so the pid cannot change hands in between.
     pub(super) fn signal(self, signal: Signal) -> Result<()> {
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(()) };
-        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+        let Some(pid) = Pid::from_raw(self.pid) else {
+            return Ok(());
+        };
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+            return Ok(());
+        };
         if !self.alive() {
             return Ok(());
         }
@@ -70,7 +82,13 @@ mod tests {
     fn we_are_ourselves_and_nobody_who_had_our_pid_before() {
         let us = Identity::of(id().cast_signed()).expect("we run");
         assert!(us.alive());
-        assert!(!Identity { start: us.start + 1, ..us }.alive());
+        assert!(
+            !Identity {
+                start: us.start + 1,
+                ..us
+            }
+            .alive()
+        );
     }
 
     #[test]
@@ -82,7 +100,9 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(Identity::of(child.id().cast_signed()).is_none());
+        assert!(!identity.reaped());
         child.wait().expect("reaped");
+        assert!(identity.reaped());
         identity.signal(Signal::KILL).expect("nothing to do");
     }
 }

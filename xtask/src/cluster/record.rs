@@ -41,7 +41,8 @@ fn place(layout: &Layout) -> PathBuf {
 
 /// This boot's id.
 pub(super) fn boot() -> Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read boot_id")?;
+    let id =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read boot_id")?;
     Ok(id.trim().to_owned())
 }
 

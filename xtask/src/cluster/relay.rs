@@ -48,8 +48,13 @@ impl FromStr for Route {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (from, to) = text.split_once('=').ok_or_else(|| anyhow!("no PORT=ADDRESS:PORT"))?;
-        Ok(Self { from: from.parse()?, to: to.parse()? })
+        let (from, to) = text
+            .split_once('=')
+            .ok_or_else(|| anyhow!("no PORT=ADDRESS:PORT"))?;
+        Ok(Self {
+            from: from.parse()?,
+            to: to.parse()?,
+        })
     }
 }
 
@@ -63,7 +68,10 @@ pub fn relay(args: &Relay) -> Result<()> {
             .with_context(|| format!("port {} is taken", route.from))
     };
     let listeners = args.map.iter().map(bind).collect::<Result<Vec<_>>>()?;
-    let free = Arc::new(Slots { free: Mutex::new(MOST), changed: Condvar::new() });
+    let free = Arc::new(Slots {
+        free: Mutex::new(MOST),
+        changed: Condvar::new(),
+    });
     thread::scope(|scope| {
         for (listener, route) in listeners.iter().zip(&args.map) {
             let free = &free;
@@ -73,7 +81,10 @@ pub fn relay(args: &Relay) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::infinite_loop, reason = "it serves until the process is killed")]
+#[expect(
+    clippy::infinite_loop,
+    reason = "it serves until the process is killed"
+)]
 fn accept(listener: &TcpListener, to: SocketAddr, netns: &Path, free: &Arc<Slots>) {
     loop {
         let slot = Slot::take(free);
@@ -103,7 +114,9 @@ fn carry(client: &TcpStream, to: SocketAddr, netns: &Path) -> Result<()> {
     }
     thread::scope(|scope| {
         let up = || copy(client, &server);
-        let upward = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, up);
+        let upward = thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, up);
         let upward = upward.context("no thread for a connection")?;
         copy(&server, client);
         drop(upward.join());
@@ -183,7 +196,13 @@ mod tests {
     #[test]
     fn a_route_is_a_port_and_an_address() {
         let route: Route = "40001=10.77.0.1:30443".parse().expect("a route");
-        assert_eq!(route, Route { from: 40001, to: "10.77.0.1:30443".parse().expect("one") });
+        assert_eq!(
+            route,
+            Route {
+                from: 40001,
+                to: "10.77.0.1:30443".parse().expect("one")
+            }
+        );
         assert!("40001".parse::<Route>().is_err());
     }
 

@@ -35,7 +35,10 @@ pub(super) fn start(
     binds: &[(PathBuf, PathBuf)],
 ) -> Result<()> {
     let log_path = layout.log(component);
-    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path);
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path);
     let log = log.with_context(|| format!("cannot write {}", log_path.display()))?;
     let mut command = Command::new("/proc/self/exe");
     command.args(["__enter", "--cgroup", &layout.cgroup()]);
@@ -47,9 +50,19 @@ pub(super) fn start(
     }
     command.arg("--").arg(&launch.program).args(&launch.args);
     // Nothing of the caller's environment: a proxy or a KUBECONFIG of the user's would get into it.
-    command.env_clear().env(MARK, layout.name.as_str()).env("PATH", path).env("HOME", "/root");
-    command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let child = command.spawn().with_context(|| format!("cannot start {component}"))?;
+    command
+        .env_clear()
+        .env(MARK, layout.name.as_str())
+        .env("PATH", path)
+        .env("HOME", "/root");
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    let child = command
+        .spawn()
+        .with_context(|| format!("cannot start {component}"))?;
     let Some(identity) = Identity::of(child.id().cast_signed()) else {
         bail!("{component} ended at once\n{}", log_tail(layout, component));
     };
@@ -66,7 +79,11 @@ fn share_mounts(command: &mut Command, layout: &Layout, binds: &[(PathBuf, PathB
     let ours = mounts("self");
     let named = ["containerd", "kubelet"].map(|component| running(layout, component));
     let known = named.into_iter().flatten();
-    let shims = || owned::processes(layout).into_iter().filter(|identity| is_shim(*identity));
+    let shims = || {
+        owned::processes(layout)
+            .into_iter()
+            .filter(|identity| is_shim(*identity))
+    };
     let holder = known.chain(shims()).map(|identity| identity.pid);
     let holder = holder.filter(|pid| {
         let its = mounts(&pid.to_string());
@@ -103,13 +120,27 @@ fn log_tail(layout: &Layout, component: &str) -> String {
     let path = layout.log(component);
     let text = fs::read(&path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    format!("the end of {}:\n{}\n", path.display(), last_lines(&text, LOG_LINES))
+    format!(
+        "the end of {}:\n{}\n",
+        path.display(),
+        last_lines(&text, LOG_LINES)
+    )
 }
 
 /// The components' PATH: theirs first, then this machine's.
 pub(super) fn search_path(folders: &[&Path]) -> Result<String> {
-    let system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    let all = folders.iter().copied().chain(system.into_iter().map(Path::new));
+    let system = [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ];
+    let all = folders
+        .iter()
+        .copied()
+        .chain(system.into_iter().map(Path::new));
     let joined = env::join_paths(all).context("a folder's name holds a colon")?;
     Ok(joined.to_string_lossy().into_owned())
 }

@@ -65,7 +65,9 @@ pub fn status(name: &Name) -> Result<Status> {
     Ok(Status {
         name: name.to_string(),
         state,
-        kubeconfig: record.as_ref().map(|_| layout.kubeconfig().display().to_string()),
+        kubeconfig: record
+            .as_ref()
+            .map(|_| layout.kubeconfig().display().to_string()),
         api_port: record.as_ref().map(|record| record.api_port),
         gateway_port: record.as_ref().map(|record| record.gateway_port),
         node: NODE,

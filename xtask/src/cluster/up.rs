@@ -76,9 +76,17 @@ fn keep(
     if binaries.fingerprint != record.fingerprint {
         progress.step("the pins have changed since this cluster began: `cluster down` to use them");
     }
-    let binds = if dead.is_empty() { Vec::new() } else { host_folders(cache, &layout)? };
+    let binds = if dead.is_empty() {
+        Vec::new()
+    } else {
+        host_folders(cache, &layout)?
+    };
     let cluster = Cluster::new(layout, record, binaries);
-    let boot = Boot { cluster: &cluster, binds, progress };
+    let boot = Boot {
+        cluster: &cluster,
+        binds,
+        progress,
+    };
     for component in dead {
         progress.step(format_args!("{component} had died, starting it again"));
         if *component == "kubelet" {
@@ -130,7 +138,11 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<Cluster> 
     progress.step("network namespace, certificates and configuration");
 
     let cluster = Cluster::new(layout, &record, binaries);
-    let boot = Boot { cluster: &cluster, binds, progress };
+    let boot = Boot {
+        cluster: &cluster,
+        binds,
+        progress,
+    };
     boot.everything(&base, &later)?;
     record.ready = true;
     record.write(&cluster.layout)?;
@@ -148,7 +160,10 @@ fn archives(cache: &Cache, binaries: &Binaries) -> Result<(Vec<Archived>, Vec<Ar
     let archive = |images: Vec<images::Image>| -> Result<Vec<Archived>> {
         images.iter().map(|image| image.archive(cache)).collect()
     };
-    Ok((archive(images::base(cache, binaries)?)?, archive(images::later(cache, binaries)?)?))
+    Ok((
+        archive(images::base(cache, binaries)?)?,
+        archive(images::later(cache, binaries)?)?,
+    ))
 }
 
 /// Two ports that are free now; both listeners are open at once so that they differ.
@@ -183,22 +198,27 @@ impl Boot<'_> {
             }
             // The kubelet exits if containerd does not answer, and its pods back off for ten
             // seconds if an image is missing.
-            imported.join().map_err(|_panic| anyhow!("the import panicked"))??;
+            imported
+                .join()
+                .map_err(|_panic| anyhow!("the import panicked"))??;
             self.start("kubelet")?;
-            let more = scope
-                .spawn(|| images::import(&self.cluster.runtime()?, later, self.progress));
+            let more =
+                scope.spawn(|| images::import(&self.cluster.runtime()?, later, self.progress));
             addons::apply(self.cluster)?;
             let deadline = Deadline::seconds(180);
             self.node_ready(&deadline)?;
             self.progress.step("the node is ready");
             addons::wait(self.cluster, &deadline)?;
             self.progress.step("DNS and storage are ready");
-            more.join().map_err(|_panic| anyhow!("the import panicked"))?
+            more.join()
+                .map_err(|_panic| anyhow!("the import panicked"))?
         })
     }
 
     fn start(&self, component: &str) -> Result<()> {
-        let Cluster { layout, binaries, .. } = self.cluster;
+        let Cluster {
+            layout, binaries, ..
+        } = self.cluster;
         let ports = (self.cluster.api_port, self.cluster.gateway_port);
         let launch = launch(component, layout, binaries, ports)?;
         let path = start::search_path(&binaries.folders())?;
@@ -209,7 +229,9 @@ impl Boot<'_> {
         let runtime = self.cluster.runtime()?;
         self.wait("containerd", 60, || {
             let mut ctr = std::process::Command::new(&runtime.ctr);
-            Ok(command::succeeds(ctr.arg("--address").arg(&runtime.socket).arg("version")))
+            Ok(command::succeeds(
+                ctr.arg("--address").arg(&runtime.socket).arg("version"),
+            ))
         })
     }
 

@@ -13,13 +13,12 @@ use super::Lack;
 use crate::{cluster::Host, command, output::Progress};
 
 /// A program on the PATH or a file, and the package that has it.
-const WANTED: [(&str, &str); 11] = [
+const WANTED: [(&str, &str); 10] = [
     ("runc", "runc"),
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),
     ("ip", "iproute2"),
-    ("mount", "mount"),
-    ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
     ("gcc", "gcc"),
     ("openssl", "openssl"),
     ("strip", "binutils"),
@@ -43,7 +42,9 @@ pub(super) fn install(progress: &Progress) -> Result<()> {
     let _policy = Policy::set()?;
     let apt = |args: &[&str]| {
         let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]).args(args);
+        apt.env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-y"])
+            .args(args);
         command::run(&mut apt)
     };
     apt(&["update"]).context("cannot update apt's lists")?;
@@ -58,7 +59,10 @@ pub(super) fn lacking() -> Vec<Lack> {
     let package = |name: &&str| Lack::new(*name, format!("apt-get install {name}"));
     let mut lacks: Vec<_> = missing().iter().map(package).collect();
     if find("go").is_none() {
-        lacks.push(Lack::new("Go", "install it from https://go.dev/dl and put it on the PATH"));
+        lacks.push(Lack::new(
+            "Go",
+            "install it from https://go.dev/dl and put it on the PATH",
+        ));
     }
     lacks
 }
@@ -67,7 +71,10 @@ pub(super) fn lacking() -> Vec<Lack> {
 pub(crate) fn host() -> Result<Host> {
     let runc = find("runc").context("runc is missing: apt-get install runc")?;
     let cni = cni().context("the CNI plugins are missing: install containernetworking-plugins")?;
-    Ok(Host { runc: runc.display().to_string(), cni: cni.display().to_string() })
+    Ok(Host {
+        runc: runc.display().to_string(),
+        cni: cni.display().to_string(),
+    })
 }
 
 fn missing() -> Vec<&'static str> {
@@ -91,7 +98,9 @@ fn is_static(program: &Path) -> bool {
 }
 
 fn cni() -> Option<PathBuf> {
-    CNI.iter().map(PathBuf::from).find(|folder| folder.join("bridge").exists())
+    CNI.iter()
+        .map(PathBuf::from)
+        .find(|folder| folder.join("bridge").exists())
 }
 
 /// Root's PATH may lack the sbin folders.
@@ -113,8 +122,14 @@ struct Policy {
 impl Policy {
     fn set() -> Result<Self> {
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o755).open(POLICY);
-        let Ok(mut file) = file else { return Ok(Self { ours: false }) };
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(POLICY);
+        let Ok(mut file) = file else {
+            return Ok(Self { ours: false });
+        };
         let policy = Self { ours: true };
         // 101: "action not allowed" (invoke-rc.d's policy layer).
         std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n")

@@ -24,8 +24,16 @@ pub(super) fn lacking(cache: &Cache) -> Vec<Lack> {
     lacks.extend(filesystems());
     lacks.extend(network());
     lacks.extend(controllers());
-    lacks.extend(space(cache.root(), CACHE_GIB, "move it with VCLUSTER_DEV_CACHE"));
-    lacks.extend(space(Path::new("/var/lib"), STATE_GIB, "a cluster's state is there"));
+    lacks.extend(space(
+        cache.root(),
+        CACHE_GIB,
+        "move it with VCLUSTER_DEV_CACHE",
+    ));
+    lacks.extend(space(
+        Path::new("/var/lib"),
+        STATE_GIB,
+        "a cluster's state is there",
+    ));
     lacks
 }
 
@@ -36,7 +44,10 @@ fn filesystems() -> Option<Lack> {
     };
     let loaded = known() || (command::succeeds(Command::new("modprobe").arg("overlay")) && known());
     (!loaded).then(|| {
-        Lack::new("the kernel's overlay file system", "enable CONFIG_OVERLAY_FS (modprobe overlay)")
+        Lack::new(
+            "the kernel's overlay file system",
+            "enable CONFIG_OVERLAY_FS (modprobe overlay)",
+        )
     })
 }
 
@@ -51,8 +62,16 @@ fn network() -> Vec<Lack> {
         return vec![Lack::new("network namespaces", cure)];
     }
     let probes = [
-        ("bridges", "ip link add name probe0 type bridge", "enable CONFIG_BRIDGE (modprobe bridge)"),
-        ("veth pairs", "ip link add name probe0 type veth peer name probe1", "enable CONFIG_VETH (modprobe veth)"),
+        (
+            "bridges",
+            "ip link add name probe0 type bridge",
+            "enable CONFIG_BRIDGE (modprobe bridge)",
+        ),
+        (
+            "veth pairs",
+            "ip link add name probe0 type veth peer name probe1",
+            "enable CONFIG_VETH (modprobe veth)",
+        ),
         (
             "iptables with NAT and connection tracking",
             "iptables -w -t nat -A POSTROUTING -m conntrack --ctstate NEW -m comment --comment x \
@@ -61,7 +80,9 @@ fn network() -> Vec<Lack> {
         ),
     ];
     let failing = probes.into_iter().filter(|(_, script, _)| !inside(script));
-    failing.map(|(what, _, cure)| Lack::new(what, cure)).collect()
+    failing
+        .map(|(what, _, cure)| Lack::new(what, cure))
+        .collect()
 }
 
 fn controllers() -> Vec<Lack> {
@@ -71,21 +92,29 @@ fn controllers() -> Vec<Lack> {
         .into_iter()
         .map(|controller| {
             let what = format!("the cgroup controller {controller}");
-            Lack::new(what, "mount it below /sys/fs/cgroup, or use cgroup v2 with it enabled")
+            Lack::new(
+                what,
+                "mount it below /sys/fs/cgroup, or use cgroup v2 with it enabled",
+            )
         })
         .collect()
 }
 
 fn missing_controllers(mounts: &str, unified: &str) -> Vec<&'static str> {
     let in_v1 = |controller: &str| {
-        let cgroups = mounts.lines().filter_map(|line| line.split_once(" - cgroup "));
+        let cgroups = mounts
+            .lines()
+            .filter_map(|line| line.split_once(" - cgroup "));
         cgroups.into_iter().any(|(_, after)| {
             let options = after.rsplit(' ').next().unwrap_or_default();
             options.split(',').any(|option| option == controller)
         })
     };
     let in_v2 = |controller: &str| unified.split_whitespace().any(|name| name == controller);
-    CONTROLLERS.into_iter().filter(|name| !in_v1(name) && !in_v2(name)).collect()
+    CONTROLLERS
+        .into_iter()
+        .filter(|name| !in_v1(name) && !in_v2(name))
+        .collect()
 }
 
 fn space(folder: &Path, gib: u64, hint: &str) -> Option<Lack> {
@@ -94,7 +123,10 @@ fn space(folder: &Path, gib: u64, hint: &str) -> Option<Lack> {
     let free = free.f_bavail.saturating_mul(free.f_frsize) >> 30;
     (free < gib).then(|| {
         let what = format!("disk space below {}", folder.display());
-        Lack::new(what, format!("{free} GiB are free, {gib} GiB are needed; {hint}"))
+        Lack::new(
+            what,
+            format!("{free} GiB are free, {gib} GiB are needed; {hint}"),
+        )
     })
 }
 
@@ -108,7 +140,10 @@ mod tests {
             35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         assert_eq!(missing_controllers(mounts, ""), ["cpuset", "pids"]);
         assert_eq!(missing_controllers(mounts, "cpuset pids"), [""; 0]);
-        assert_eq!(missing_controllers("", "cpuset cpu io memory pids"), [""; 0]);
+        assert_eq!(
+            missing_controllers("", "cpuset cpu io memory pids"),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub(super) fn write(image: &Image, path: &Path) -> Result<()> {
 }
 
 fn write_layer(image: &Image, path: &Path) -> Result<String> {
-    let mut out = Hashing { to: BufWriter::new(create(path)?), hash: Sha256::new() };
+    let mut out = Hashing {
+        to: BufWriter::new(create(path)?),
+        hash: Sha256::new(),
+    };
     image.layer.write(&mut out)?;
     Ok(hex(&out.hash.finalize()))
 }
@@ -97,7 +100,10 @@ mod tests {
     fn image() -> Image {
         Image {
             slug: "x".to_owned(),
-            names: vec!["docker.io/library/x:1".to_owned(), "docker.io/library/x:latest".to_owned()],
+            names: vec![
+                "docker.io/library/x:1".to_owned(),
+                "docker.io/library/x:latest".to_owned(),
+            ],
             layer: Layer::minimal(),
             entrypoint: vec!["/x".to_owned()],
             command: Vec::new(),
@@ -116,7 +122,10 @@ mod tests {
             let mut entry = entry.expect("entry");
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).expect("read");
-            files.insert(entry.path().expect("path").to_string_lossy().into_owned(), bytes);
+            files.insert(
+                entry.path().expect("path").to_string_lossy().into_owned(),
+                bytes,
+            );
         }
         let json = |name: &str| -> serde_json::Value {
             serde_json::from_slice(files.get(name).expect("in the archive")).expect("JSON")
@@ -141,6 +150,10 @@ mod tests {
             fs::read(folder.path().join(name)).expect("read")
         });
         assert_eq!(bytes[0], bytes[1]);
-        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 2, "no layer is left");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("folder").count(),
+            2,
+            "no layer is left"
+        );
     }
 }

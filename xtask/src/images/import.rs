@@ -31,7 +31,9 @@ pub fn import(runtime: &Runtime, images: &[Archived], progress: &Progress) -> Re
     thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
         let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
-            worker.join().map_err(|_panic| anyhow!("an import panicked"))?
+            worker
+                .join()
+                .map_err(|_panic| anyhow!("an import panicked"))?
         };
         workers.into_iter().map(join).collect::<Result<Vec<()>>>()
     })?;
@@ -46,6 +48,8 @@ fn names(runtime: &Runtime) -> Result<BTreeSet<String>> {
 
 fn ctr(runtime: &Runtime) -> Command {
     let mut ctr = Command::new(&runtime.ctr);
-    ctr.arg("--address").arg(&runtime.socket).args(["--namespace", "k8s.io"]);
+    ctr.arg("--address")
+        .arg(&runtime.socket)
+        .args(["--namespace", "k8s.io"]);
     ctr
 }

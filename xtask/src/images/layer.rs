@@ -40,7 +40,10 @@ impl Layer {
                  nonroot:x:65532:65532::/tmp:/bin/false\n\
                  www-data:x:33:33::/:/bin/false\n",
             )
-            .text("etc/group", "root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\nwww-data:x:33:\n")
+            .text(
+                "etc/group",
+                "root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\nwww-data:x:33:\n",
+            )
     }
 
     /// Adds a folder. Parents of anything added are made as needed, with mode 0755.
@@ -52,19 +55,37 @@ impl Layer {
     /// Adds a file with this text.
     #[must_use]
     pub fn text(self, path: &str, text: &str) -> Self {
-        self.with(path, Entry::Text { mode: 0o644, text: text.to_owned() })
+        self.with(
+            path,
+            Entry::Text {
+                mode: 0o644,
+                text: text.to_owned(),
+            },
+        )
     }
 
     /// Adds a program.
     #[must_use]
     pub fn program(self, path: &str, from: impl Into<PathBuf>) -> Self {
-        self.with(path, Entry::Copy { mode: 0o755, from: from.into() })
+        self.with(
+            path,
+            Entry::Copy {
+                mode: 0o755,
+                from: from.into(),
+            },
+        )
     }
 
     /// Adds a copy of a file that is no program.
     #[must_use]
     pub fn copy(self, path: &str, from: impl Into<PathBuf>) -> Self {
-        self.with(path, Entry::Copy { mode: 0o644, from: from.into() })
+        self.with(
+            path,
+            Entry::Copy {
+                mode: 0o644,
+                from: from.into(),
+            },
+        )
     }
 
     /// Adds a symbolic link.
@@ -77,7 +98,9 @@ impl Layer {
         let path = path.trim_start_matches('/');
         for parent in Path::new(path).ancestors().skip(1).filter_map(Path::to_str) {
             if !parent.is_empty() {
-                self.entries.entry(parent.to_owned()).or_insert(Entry::Folder { mode: 0o755 });
+                self.entries
+                    .entry(parent.to_owned())
+                    .or_insert(Entry::Folder { mode: 0o755 });
             }
         }
         self.entries.insert(path.to_owned(), entry);
@@ -169,9 +192,16 @@ mod tests {
         let entries = tar.entries().expect("entries");
         let row = |entry: tar::Entry<'_, &[u8]>| {
             let header = entry.header();
-            assert_eq!((header.uid().expect("uid"), header.gid().expect("gid")), (0, 0));
+            assert_eq!(
+                (header.uid().expect("uid"), header.gid().expect("gid")),
+                (0, 0)
+            );
             let path = entry.path().expect("path").to_string_lossy().into_owned();
-            (path, header.mode().expect("mode"), header.mtime().expect("mtime"))
+            (
+                path,
+                header.mode().expect("mode"),
+                header.mtime().expect("mtime"),
+            )
         };
         entries.map(|entry| row(entry.expect("entry"))).collect()
     }
@@ -179,17 +209,32 @@ mod tests {
     #[test]
     fn parents_come_before_their_children_and_nothing_has_a_date() {
         let layer = Layer::default().text("a/b/c", "x").folder("tmp", 0o1777);
-        let expected = [("a/", 0o755), ("a/b/", 0o755), ("a/b/c", 0o644), ("tmp/", 0o1777)];
-        let expected: Vec<_> =
-            expected.iter().map(|(path, mode)| ((*path).to_owned(), *mode, 0)).collect();
+        let expected = [
+            ("a/", 0o755),
+            ("a/b/", 0o755),
+            ("a/b/c", 0o644),
+            ("tmp/", 0o1777),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(path, mode)| ((*path).to_owned(), *mode, 0))
+            .collect();
         assert_eq!(listing(&layer), expected);
     }
 
     #[test]
     fn the_order_of_adding_does_not_matter() {
         let (mut one, mut other) = (Vec::new(), Vec::new());
-        Layer::default().text("a", "1").link("b", "a").write(&mut one).expect("written");
-        Layer::default().link("b", "a").text("a", "1").write(&mut other).expect("written");
+        Layer::default()
+            .text("a", "1")
+            .link("b", "a")
+            .write(&mut one)
+            .expect("written");
+        Layer::default()
+            .link("b", "a")
+            .text("a", "1")
+            .write(&mut other)
+            .expect("written");
         assert_eq!(one, other);
     }
 

@@ -21,7 +21,10 @@ pub(super) fn add(layer: Layer, place: &str, program: &Path) -> Result<Layer> {
 
 fn libraries(listed: &str) -> Result<Vec<String>> {
     if let Some(missing) = listed.lines().find(|line| line.contains("not found")) {
-        bail!("a shared library is missing, install it: {}", missing.trim());
+        bail!(
+            "a shared library is missing, install it: {}",
+            missing.trim()
+        );
     }
     let path = |word: &&str| word.starts_with('/');
     let first_path = |line: &str| line.split_whitespace().find(path).map(str::to_owned);
@@ -38,7 +41,13 @@ mod tests {
             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
             \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";
         let found = libraries(listed).expect("nothing is missing");
-        assert_eq!(found, ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert_eq!(
+            found,
+            [
+                "/lib/x86_64-linux-gnu/libc.so.6",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+        );
     }
 
     #[test]

@@ -22,10 +22,16 @@ pub(super) fn image(cache: &Cache) -> Result<Image> {
         .folder("var/lib/nginx", 0o1777)
         .copy("etc/nginx/nginx.conf", workspace::own("assets/nginx.conf"))
         .copy("etc/nginx/mime.types", files.join("etc/nginx/mime.types"))
-        .text("usr/share/nginx/html/index.html", "<h1>Welcome to nginx!</h1>\n");
+        .text(
+            "usr/share/nginx/html/index.html",
+            "<h1>Welcome to nginx!</h1>\n",
+        );
     Ok(Image {
         slug: "nginx".to_owned(),
-        names: tags.iter().map(|tag| format!("docker.io/library/nginx:{tag}")).collect(),
+        names: tags
+            .iter()
+            .map(|tag| format!("docker.io/library/nginx:{tag}"))
+            .collect(),
         layer: with_libraries(layer, &program)?,
         entrypoint: Vec::new(),
         command: ["/usr/sbin/nginx", "-e", "/dev/stderr", "-g", "daemon off;"]
@@ -44,7 +50,8 @@ fn unpack(place: &Path) -> Result<()> {
     fs::create_dir_all(place)?;
     let mut apt = Command::new("apt-get");
     // Since Debian 12 `nginx` holds the program and `nginx-light` only depends on it.
-    apt.args(["download", "-q", "nginx", "nginx-common"]).current_dir(place);
+    apt.args(["download", "-q", "nginx", "nginx-common"])
+        .current_dir(place);
     command::run(&mut apt).context("cannot download Debian's nginx (apt-get update first?)")?;
     let packages: Vec<_> = fs::read_dir(place)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -61,8 +68,14 @@ fn unpack(place: &Path) -> Result<()> {
 }
 
 fn version(program: &Path) -> Result<String> {
-    let output = Command::new(program).arg("-v").output().context("cannot run nginx -v")?;
+    let output = Command::new(program)
+        .arg("-v")
+        .output()
+        .context("cannot run nginx -v")?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let version = said.trim().rsplit_once("nginx/").map(|(_, version)| version.to_owned());
+    let version = said
+        .trim()
+        .rsplit_once("nginx/")
+        .map(|(_, version)| version.to_owned());
     version.with_context(|| format!("nginx -v says no version: {said}"))
 }

@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Image, Layer, import, linked};
-use crate::{cache::Cache, cluster::Cluster, command, images::Archived, output::Progress, workspace};
+use crate::{
+    cache::Cache, cluster::Cluster, command, images::Archived, output::Progress, workspace,
+};
 
 /// Where the chart finds our images.
 pub const REGISTRY: &str = "ghcr.io/vcluster-dev";
@@ -29,7 +31,11 @@ pub struct Tags {
 impl Tags {
     /// Service and tag.
     pub fn each(&self) -> [(&'static str, &str); 3] {
-        [("control", &self.control), ("sync", &self.sync), ("connect", &self.connect)]
+        [
+            ("control", &self.control),
+            ("sync", &self.sync),
+            ("connect", &self.connect),
+        ]
     }
 }
 
@@ -53,8 +59,16 @@ pub fn services(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
     let archive = |service: &str| archive(&cache, service, &built);
     let [control, sync, connect] = ["control", "sync", "connect"].map(archive);
     let (control, sync, connect) = (control?, sync?, connect?);
-    let tags = Tags { control: control.0, sync: sync.0, connect: connect.0 };
-    import(&cluster.runtime()?, &[control.1, sync.1, connect.1], progress)?;
+    let tags = Tags {
+        control: control.0,
+        sync: sync.0,
+        connect: connect.0,
+    };
+    import(
+        &cluster.runtime()?,
+        &[control.1, sync.1, connect.1],
+        progress,
+    )?;
     drop(lock);
     Ok(tags)
 }

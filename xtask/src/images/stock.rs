@@ -56,13 +56,18 @@ pub(crate) fn later(cache: &Cache, binaries: &Binaries) -> Result<Vec<Image>> {
 
 /// CoreDNS' image.
 pub(crate) fn coredns_name(binaries: &Binaries) -> Result<String> {
-    Ok(format!("registry.k8s.io/coredns/coredns:{}", binaries.version("coredns")?))
+    Ok(format!(
+        "registry.k8s.io/coredns/coredns:{}",
+        binaries.version("coredns")?
+    ))
 }
 
 /// The default StorageClass' provisioner.
 pub(crate) fn local_path_name(binaries: &Binaries) -> Result<String> {
     let version = binaries.version("local-path-provisioner")?;
-    Ok(format!("docker.io/rancher/local-path-provisioner:{version}"))
+    Ok(format!(
+        "docker.io/rancher/local-path-provisioner:{version}"
+    ))
 }
 
 fn image(slug: &str, name: &str, layer: Layer, entrypoint: &[&str]) -> Image {
@@ -82,7 +87,10 @@ fn pause_layer(cache: &Cache) -> Result<Layer> {
     let name = format!("bin/pause-{}", hash.get(..12).unwrap_or(&hash));
     let program = cache.publish(name, |partial| {
         let mut compiler = Command::new("gcc");
-        compiler.args(["-Os", "-static", "-s", "-o"]).arg(partial).arg(&source);
+        compiler
+            .args(["-Os", "-static", "-s", "-o"])
+            .arg(partial)
+            .arg(&source);
         command::run(&mut compiler).context("cannot compile pause")
     })?;
     Ok(Layer::default().program("pause", program))
@@ -93,9 +101,17 @@ pub(super) fn busybox_layer() -> Result<Layer> {
     let busybox = "/bin/busybox";
     let listed = command::stdout(Command::new(busybox).arg("--list"))
         .context("Debian's busybox-static is missing")?;
-    let programs: BTreeSet<&str> = listed.split_whitespace().filter(|&p| p != "busybox").collect();
-    let layer = Layer::minimal().program("bin/busybox", busybox).folder("root", 0o700);
+    let programs: BTreeSet<&str> = listed
+        .split_whitespace()
+        .filter(|&p| p != "busybox")
+        .collect();
+    let layer = Layer::minimal()
+        .program("bin/busybox", busybox)
+        .folder("root", 0o700);
     let linked = |layer: Layer, program| layer.link(&format!("bin/{program}"), busybox);
     let layer = programs.into_iter().fold(layer, linked);
-    Ok(layer.folder("var", 0o755).link("sbin/ip", busybox).link("usr/bin/env", busybox))
+    Ok(layer
+        .folder("var", 0o755)
+        .link("sbin/ip", busybox)
+        .link("usr/bin/env", busybox))
 }

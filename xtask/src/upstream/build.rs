@@ -27,8 +27,14 @@ pub(super) fn ensure(
             let took = Stopwatch::start();
             progress.step(format_args!("building {name} {version} …"));
             let mut go = go();
-            go.current_dir(module_folder(project)).args(["build", "-trimpath"]);
-            go.args(["-tags", project.tags, "-ldflags", &ldflags(project, version)]);
+            go.current_dir(module_folder(project))
+                .args(["build", "-trimpath"]);
+            go.args([
+                "-tags",
+                project.tags,
+                "-ldflags",
+                &ldflags(project, version),
+            ]);
             go.arg("-o").arg(partial.join(name)).arg(package);
             command::run(&mut go).with_context(|| format!("cannot build {name}"))?;
             progress.step(format_args!("built {name} in {:.0} s", took.seconds()));
@@ -40,25 +46,36 @@ pub(super) fn ensure(
 /// The project's folder in the cache, whether it is there or not.
 pub(super) fn place(cache: &Cache, project: &Project, version: &Version) -> Result<PathBuf> {
     let folder = module_folder(project);
-    let mut key = format!("{}\n{}\n{:?}\n", go_version()?, ldflags(project, version), project);
+    let mut key = format!(
+        "{}\n{}\n{:?}\n",
+        go_version()?,
+        ldflags(project, version),
+        project
+    );
     for file in ["go.mod", "go.sum"] {
         let path = folder.join(file);
         key.push_str(
-            &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
+            &fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
         );
     }
     let hash = digest(key.as_bytes());
     let short = hash.get(..12).unwrap_or(&hash);
-    Ok(cache.path("bin").join(format!("{}-{short}", project.folder)))
+    Ok(cache
+        .path("bin")
+        .join(format!("{}-{short}", project.folder)))
 }
 
 fn ldflags(project: &Project, version: &Version) -> String {
     let mut flags = "-s -w".to_owned();
     let (major, minor) = version.major_minor();
     for package in project.versioned {
-        for (variable, value) in
-            [("gitVersion", version.as_str()), ("gitMajor", major), ("gitMinor", minor), ("gitTreeState", "clean")]
-        {
+        for (variable, value) in [
+            ("gitVersion", version.as_str()),
+            ("gitMajor", major),
+            ("gitMinor", minor),
+            ("gitTreeState", "clean"),
+        ] {
             flags.extend([" -X ", package, ".", variable, "=", value]);
         }
     }
@@ -74,7 +91,9 @@ fn go_version() -> Result<&'static str> {
         command::stdout(&mut go).map_err(|error| format!("{error:#}"))
     };
     let version = VERSION.get_or_init(ask).as_ref();
-    version.map(String::as_str).map_err(|error| anyhow!("{error}"))
+    version
+        .map(String::as_str)
+        .map_err(|error| anyhow!("{error}"))
 }
 
 fn go() -> Command {

@@ -17,7 +17,10 @@ impl Version {
     /// `1` and `37` of `v1.37.2`.
     pub fn major_minor(&self) -> (&str, &str) {
         let mut parts = self.0.trim_start_matches('v').split('.');
-        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+        (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        )
     }
 }
 
@@ -41,7 +44,10 @@ pub(super) fn read(folder: &Path, module: &str) -> Result<Version> {
 fn parse(text: &str, module: &str) -> Option<Version> {
     let requirement = |line: &str| {
         let line = line.trim().trim_start_matches("require ").trim();
-        let (name, version) = line.strip_suffix("// indirect").unwrap_or(line).split_once(' ')?;
+        let (name, version) = line
+            .strip_suffix("// indirect")
+            .unwrap_or(line)
+            .split_once(' ')?;
         let version = version.trim();
         (name == module && version.starts_with('v')).then(|| Version(version.to_owned()))
     };

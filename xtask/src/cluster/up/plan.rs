@@ -33,7 +33,11 @@ pub(super) enum Plan {
 /// the mounts of all pods are gone, and so is what ran in them.
 pub(super) fn plan(seen: &Seen) -> Plan {
     let Some(record) = &seen.record else {
-        return if seen.leftovers { Plan::Rebuild } else { Plan::Build };
+        return if seen.leftovers {
+            Plan::Rebuild
+        } else {
+            Plan::Build
+        };
     };
     if !record.ready || record.boot != seen.boot || !seen.namespace || seen.running.is_empty() {
         return Plan::Rebuild;
@@ -86,17 +90,42 @@ mod tests {
 
     #[test]
     fn what_is_from_before_a_reboot_is_removed() {
-        assert_eq!(plan(&Seen { boot: "c".to_owned(), ..ready() }), Plan::Rebuild);
+        assert_eq!(
+            plan(&Seen {
+                boot: "c".to_owned(),
+                ..ready()
+            }),
+            Plan::Rebuild
+        );
     }
 
     #[test]
     fn leftovers_without_a_record_are_removed() {
-        assert_eq!(plan(&Seen { record: None, ..ready() }), Plan::Rebuild);
-        assert_eq!(plan(&Seen { record: None, leftovers: false, ..ready() }), Plan::Build);
+        assert_eq!(
+            plan(&Seen {
+                record: None,
+                ..ready()
+            }),
+            Plan::Rebuild
+        );
+        assert_eq!(
+            plan(&Seen {
+                record: None,
+                leftovers: false,
+                ..ready()
+            }),
+            Plan::Build
+        );
     }
 
     #[test]
     fn without_its_namespace_nothing_can_be_kept() {
-        assert_eq!(plan(&Seen { namespace: false, ..ready() }), Plan::Rebuild);
+        assert_eq!(
+            plan(&Seen {
+                namespace: false,
+                ..ready()
+            }),
+            Plan::Rebuild
+        );
     }
 }

@@ -1,0 +1,108 @@
+//! `test`: every test, from the pure ones to those on the real cluster.
+//!
+//! Formatting and lints, then everything that needs no cluster, then the scenarios in
+//! `integration-tests` on a cluster of the run's own, which is taken down afterwards whatever
+//! happened. A run that was killed leaves a cluster behind; the next one removes it first.
+
+use std::{env, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cluster::{self, Cluster, Name},
+    command, install,
+    output::Progress,
+    workspace,
+};
+
+/// Names the kubeconfig for the scenarios; `integration-tests` knows it by the same word.
+const KUBECONFIG: &str = "VCLUSTER_TEST_KUBECONFIG";
+/// Scenarios at a time: each has a control plane of its own, and a small machine has two cores.
+const THREADS: &str = "--test-threads=2";
+
+/// Flags of `test`.
+#[derive(Debug, clap::Args)]
+pub struct Test {
+    /// Leave the cluster up afterwards, and use the one that is up
+    #[arg(long)]
+    keep: bool,
+    /// Name of the dev cluster
+    #[arg(long, default_value = "test")]
+    name: Name,
+    /// Run only what needs no cluster
+    #[arg(long)]
+    no_cluster: bool,
+    /// Run only scenarios whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// Runs them.
+///
+/// # Errors
+/// The first group of tests that fails.
+pub fn test(test: &Test) -> Result<()> {
+    let progress = Progress::start();
+    if test.only.is_none() {
+        without_cluster(&progress)?;
+    }
+    if test.no_cluster {
+        return Ok(());
+    }
+    if !test.keep {
+        cluster::down(&test.name, &progress)?;
+    }
+    let tested = on_cluster(test, &progress);
+    if test.keep {
+        return tested;
+    }
+    let down = cluster::down(&test.name, &progress);
+    tested.and(down)
+}
+
+fn without_cluster(progress: &Progress) -> Result<()> {
+    progress.step("formatting");
+    cargo(&["fmt", "--all", "--check"])?;
+    progress.step("lints");
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    progress.step("tests that need no cluster");
+    cargo(&["test", "--workspace", "--exclude", "integration-tests"])?;
+    cargo(&["test", "-p", "integration-tests", "--lib", "--test", "dependencies"])
+}
+
+fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
+    let cluster = cluster::up(&test.name, progress)?;
+    install::install(&cluster, progress)?;
+    progress.step("scenarios on the cluster");
+    let mut cargo = scenarios(&cluster)?;
+    cargo.args(["test", "-p", "integration-tests", "--no-fail-fast"]);
+    for group in ["privileges", "access", "lifecycle", "workloads", "faults"] {
+        cargo.args(["--test", group]);
+    }
+    cargo.args(["--", THREADS]);
+    cargo.args(&test.only);
+    let run = command::inherit(&mut cargo);
+    if run.is_err() {
+        install::explain(&cluster);
+    }
+    run?;
+    progress.step("every test has passed");
+    Ok(())
+}
+
+/// cargo with the cluster's kubeconfig, and its kubectl and helm and the built `vcluster` first on
+/// the PATH.
+fn scenarios(cluster: &Cluster) -> Result<Command> {
+    let mut folders = vec![cluster.layout.programs(), workspace::target()?.join("debug")];
+    folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(workspace::root())
+        .env(KUBECONFIG, &cluster.kubeconfig)
+        .env("PATH", env::join_paths(folders).context("a folder's name holds a colon")?);
+    Ok(cargo)
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    command::inherit(Command::new("cargo").args(args).current_dir(workspace::root()))
+}
