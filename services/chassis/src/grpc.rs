@@ -46,6 +46,12 @@ pub const MAX_MESSAGE: usize = 4 << 20;
 /// Header of the id that joins the logs of one request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What every server has of itself.
+const BUILT_IN: [&[u8]; 2] = [
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+];
+
 /// Every service of a server behind its stack. For servers that share a port with other protocols.
 pub type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -162,6 +168,7 @@ impl Server {
         self.routes.add_service(self.reflection()?);
         self.routes
             .add_service(status::health(&self.services, &self.health, shutdown));
+        self.descriptors.extend(BUILT_IN);
         let methods = methods::Methods::read(&self.descriptors)?;
         let routes = std::mem::take(&mut self.routes).routes().prepare();
         Ok(self.stack(routes, methods))

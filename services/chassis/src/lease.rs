@@ -141,6 +141,13 @@ impl Leadership {
     }
 }
 
+/// What came of one try.
+enum Outcome {
+    Held,
+    Lost,
+    Conflict,
+}
+
 struct Election<C> {
     leases: Api<Lease>,
     candidate: Candidate,
@@ -166,37 +173,33 @@ impl<C: Clock> Election<C> {
     /// One try to take or renew the lease, over before the term is.
     async fn attempt(&mut self) {
         let begun = Instant::now();
-        let leading = *self.state.borrow() == State::Leader;
-        let until = match *self.term.borrow() {
-            Some(end) if leading => end,
-            Some(_) | None => begun + self.candidate.timing.renew_deadline,
-        };
-        match tokio::time::timeout_at(until, self.step(begun)).await {
-            Ok(Ok(true)) => self.lead(begun),
-            Ok(Ok(false)) => self.follow("another holds the lease"),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, lease = self.candidate.name, "lease cannot be renewed");
-            }
-            Err(_elapsed) => {
-                tracing::warn!(lease = self.candidate.name, "lease was not renewed in time");
-            }
+        let term = *self.term.borrow();
+        // Half of the deadline, so that one request that hangs leaves time for another.
+        let patience = begun + self.candidate.timing.renew_deadline / 2;
+        let until = term.map_or(patience, |end| end.min(patience));
+        let lease = self.candidate.name.clone();
+        match tokio::time::timeout_at(until, self.step()).await {
+            Ok(Ok(Outcome::Held)) => self.lead(begun),
+            Ok(Ok(Outcome::Lost)) => self.follow("another holds the lease"),
+            // Somebody else wrote first. If we lead, that was no candidate: our term has not ended.
+            Ok(Ok(Outcome::Conflict)) => tracing::debug!(lease, "lease was written by another"),
+            Ok(Err(error)) => tracing::warn!(%error, lease, "lease cannot be renewed"),
+            Err(_elapsed) => tracing::warn!(lease, "lease was not renewed in time"),
         }
         if self.term.borrow().is_some_and(|end| Instant::now() >= end) {
             self.follow("the renew deadline has passed");
         }
     }
 
-    /// Reads the lease and does what the record calls for; tells whether it is ours then.
-    async fn step(&mut self, begun: Instant) -> Result<bool, kube::Error> {
+    /// Reads the lease and does what the record calls for.
+    async fn step(&mut self) -> Result<Outcome, kube::Error> {
         let lease = self.leases.get_opt(&self.candidate.name).await?;
-        let step = record::step(
-            lease.as_ref().and_then(|lease| lease.spec.as_ref()),
-            &mut self.observed,
-            &self.candidate,
-            begun,
-        );
-        let spec = match step {
-            Step::Wait => return Ok(false),
+        // Counted from when the answer is there: a renewal that happened while it was on its way must
+        // not shorten the wait.
+        let now = Instant::now();
+        let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
+        let spec = match record::step(spec, &mut self.observed, &self.candidate, now) {
+            Step::Wait => return Ok(Outcome::Lost),
             Step::Write(spec) => self.stamp(spec),
         };
         let written = match lease {
@@ -211,11 +214,8 @@ impl<C: Clock> Election<C> {
             None => self.create(spec).await,
         };
         match written {
-            Ok(lease) => {
-                record::observe(lease.spec.as_ref(), &mut self.observed, begun);
-                Ok(true)
-            }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Ok(_) => Ok(Outcome::Held),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::Conflict),
             Err(error) => Err(error),
         }
     }

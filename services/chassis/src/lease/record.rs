@@ -25,7 +25,7 @@ pub(super) enum Step {
 
 /// Notes the record, if it is another than last time. The times that stand in it are of somebody
 /// else's clock and are never compared with ours.
-pub(super) fn observe(spec: Option<&LeaseSpec>, observed: &mut Option<Observed>, now: Instant) {
+fn observe(spec: Option<&LeaseSpec>, observed: &mut Option<Observed>, now: Instant) {
     let spec = spec.cloned().unwrap_or_default();
     if observed
         .as_ref()
