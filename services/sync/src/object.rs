@@ -1,0 +1,280 @@
+//! Objects as they came from an API server, and what they are called in here.
+//!
+//! An object stays JSON: what our libraries do not know is neither lost nor a reason to fail. Only the
+//! few fields by which watches and maps work are read, and a field of the wrong type counts as absent.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::api::ApiResource;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Kinds that are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// To host, status back.
+    Pod,
+    /// To host, if a pod uses it.
+    ConfigMap,
+    /// To host, if a pod uses it.
+    Secret,
+    /// Read only: labels of namespaces.
+    Namespace,
+    /// From host.
+    Node,
+    /// From host, about synced pods.
+    Event,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Pod,
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Namespace,
+        Self::Node,
+        Self::Event,
+    ];
+
+    /// Name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+            Self::Namespace => "Namespace",
+            Self::Node => "Node",
+            Self::Event => "Event",
+        }
+    }
+
+    /// Name of the collection in the API.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
+            Self::Namespace => "namespaces",
+            Self::Node => "nodes",
+            Self::Event => "events",
+        }
+    }
+
+    /// What kube needs to make paths.
+    pub fn resource(self) -> ApiResource {
+        ApiResource {
+            group: String::new(),
+            version: "v1".to_owned(),
+            api_version: "v1".to_owned(),
+            kind: self.as_str().to_owned(),
+            plural: self.plural().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A virtual object, existing or not: what work is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Kind.
+    pub kind: Kind,
+    /// Which of that kind.
+    pub name: Name,
+}
+
+impl Key {
+    /// Makes a key.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self {
+            kind,
+            name: Name::new(namespace, name),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// Namespace and name; the namespace of a cluster-scoped object is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl Name {
+    /// Makes a name.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: Arc::from(namespace),
+            name: Arc::from(name),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// An object of an API server, without `managedFields`.
+#[derive(Debug, Clone)]
+pub struct Object {
+    meta: ObjectMeta,
+    json: Value,
+}
+
+impl Object {
+    /// Takes JSON as an object.
+    pub fn new(mut json: Value) -> Self {
+        if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+        }
+        let text = |field: &str| {
+            let value = json.pointer("/metadata")?.get(field)?;
+            value.as_str().map(ToOwned::to_owned)
+        };
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            ..ObjectMeta::default()
+        };
+        Self { meta, json }
+    }
+
+    /// Sets `apiVersion` and `kind`, which the items of a list lack.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        if let Some(object) = self.json.as_object_mut() {
+            object.insert("apiVersion".to_owned(), Value::from("v1"));
+            object.insert("kind".to_owned(), Value::from(kind.as_str()));
+        }
+        self
+    }
+
+    /// The whole of it.
+    pub fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// The whole of it, for itself.
+    pub fn into_json(self) -> Value {
+        self.json
+    }
+
+    /// Namespace and name.
+    pub fn name(&self) -> Name {
+        Name::new(
+            self.meta.namespace.as_deref().unwrap_or_default(),
+            self.meta.name.as_deref().unwrap_or_default(),
+        )
+    }
+
+    /// UID; empty if it has none.
+    pub fn uid(&self) -> &str {
+        self.meta.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Resource version as a number, by which versions of one object are ordered (KEP-5504).
+    pub fn version(&self) -> Option<u64> {
+        self.meta.resource_version.as_deref()?.parse().ok()
+    }
+
+    /// Whether its deletion has begun.
+    pub fn is_deleting(&self) -> bool {
+        self.json
+            .pointer("/metadata/deletionTimestamp")
+            .is_some_and(Value::is_string)
+    }
+
+    /// An annotation.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.json.pointer("/metadata/annotations")?.get(key)?.as_str()
+    }
+
+    /// A label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.json.pointer("/metadata/labels")?.get(key)?.as_str()
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl Resource for Object {
+    type DynamicType = ApiResource;
+    type Scope = kube::core::DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_with_fields_of_wrong_types_is_still_read() {
+        let object = Object::new(json!({
+            "metadata": {"name": "a", "namespace": 7, "labels": ["x"], "deletionTimestamp": {}},
+            "spec": {"newer": true},
+        }));
+        assert_eq!(object.name(), Name::new("", "a"));
+        assert_eq!((object.uid(), object.version(), object.is_deleting()), ("", None, false));
+        assert_eq!(object.label("x"), None);
+        assert_eq!(object.json()["spec"]["newer"], true);
+    }
+
+    #[test]
+    fn managed_fields_are_dropped_and_everything_else_is_kept() {
+        let object = Object::new(json!({"metadata": {"managedFields": [1], "other": 2}}));
+        assert_eq!(*object.json(), json!({"metadata": {"other": 2}}));
+    }
+}
