@@ -121,6 +121,10 @@ pub struct KubeArgs {
 /// Certificates of a listener. Changed files are picked up within seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "TLS")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "clap wants ids that no other group has"
+)]
 pub struct TlsArgs {
     /// PEM file with the serving certificate and its intermediates, leaf first.
     #[arg(long, env = "VCLUSTER_TLS_CERT_FILE", value_name = "FILE")]

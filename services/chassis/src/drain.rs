@@ -94,7 +94,6 @@ impl Shutdown {
         self.begin(name);
         let name = either(&mut terminate, &mut interrupt).await;
         tracing::warn!(signal = name, "second signal: exiting at once");
-        #[expect(clippy::exit, reason = "the second signal asks for exactly this")]
         std::process::exit(EXIT_NOW);
     }
 

@@ -78,9 +78,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_calls: 1024,
-            max_deadline: Duration::from_secs(60),
+            max_deadline: Duration::from_mins(1),
             max_streams: 256,
-            max_connection_age: Some(Duration::from_secs(30 * 60)),
+            max_connection_age: Some(Duration::from_mins(30)),
             max_connection_age_grace: None,
             keep_alive: Duration::from_secs(20),
         }

@@ -140,17 +140,17 @@ pub struct Gate {
 impl Gate {
     /// Lets traffic through, as far as this gate is concerned.
     pub fn open(&self) {
-        self.set(GateState::Open);
+        self.set(&GateState::Open);
     }
 
     /// Holds traffic back; `reason` is what /readyz shows, so it holds no secret.
     pub fn close(&self, reason: impl Into<String>) {
-        self.set(GateState::Closed(reason.into()));
+        self.set(&GateState::Closed(reason.into()));
     }
 
-    fn set(&self, next: GateState) {
+    fn set(&self, next: &GateState) {
         let previous = self.health.gates().insert(self.name, next.clone());
-        if previous.as_ref() != Some(&next) {
+        if previous.as_ref() != Some(next) {
             tracing::info!(gate = self.name, from = ?previous, to = ?next, "readiness gate moved");
             self.health.publish();
         }

@@ -156,20 +156,22 @@ impl Target {
 /// Makes a client of an API server that is known by address and certificates. It connects when first
 /// used, speaks HTTP/1.1 over a pool, and follows certificates that are replaced.
 pub fn from_tls(target: Target) -> Result<Client, Error> {
-    let config = configure(
-        Config::new(target.url.clone()),
-        &target.user_agent,
-        target.timeouts,
-    )?;
-    let https = https(&target)?;
-    let mut connector = TimeoutConnector::new(https);
-    connector.set_connect_timeout(Some(target.timeouts.connect));
-    connector.set_write_timeout(Some(target.timeouts.write));
+    let Target {
+        url,
+        server_name,
+        tls,
+        user_agent,
+        timeouts,
+    } = target;
+    let config = configure(Config::new(url), &user_agent, timeouts)?;
+    let mut connector = TimeoutConnector::new(https(&tls, server_name, timeouts)?);
+    connector.set_connect_timeout(Some(timeouts.connect));
+    connector.set_write_timeout(Some(timeouts.write));
     let transport: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .build(connector);
     let service = ServiceBuilder::new()
-        .layer(TimeoutLayer::new(target.timeouts.response))
+        .layer(TimeoutLayer::new(timeouts.response))
         .layer(config.base_uri_layer())
         .layer(config.extra_headers_layer()?)
         .map_request(|request: Request<Body>| request)
@@ -177,20 +179,24 @@ pub fn from_tls(target: Target) -> Result<Client, Error> {
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
-fn https(target: &Target) -> Result<HttpsConnector<HttpConnector>, Error> {
+fn https(
+    tls: &ClientConfig,
+    server_name: Option<String>,
+    timeouts: Timeouts,
+) -> Result<HttpsConnector<HttpConnector>, Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
-    http.set_connect_timeout(Some(target.timeouts.connect));
-    let mut tls = ClientConfig::clone(&target.tls);
+    http.set_connect_timeout(Some(timeouts.connect));
+    let mut tls = tls.clone();
     // The builder sets ALPN itself and refuses a configuration that has one.
     tls.alpn_protocols.clear();
     let builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_only();
-    let builder = match &target.server_name {
+    let builder = match server_name {
         Some(name) => {
-            let name = ServerName::try_from(name.clone())?;
+            let name = ServerName::try_from(name)?;
             builder.with_server_name_resolver(FixedServerNameResolver::new(name))
         }
         None => builder,

@@ -130,7 +130,7 @@ impl Leadership {
             .await
             .is_err()
         {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

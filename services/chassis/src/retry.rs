@@ -195,7 +195,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_retry_ends_at_success() {
         let calls = Cell::new(0);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let result = until(
             Policy::default(),
             deadline,

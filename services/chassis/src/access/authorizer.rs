@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
@@ -100,7 +101,7 @@ impl Authorizer {
         match self
             .inner
             .answers
-            .get(key, self.ask(caller, attributes))
+            .get(key, || self.ask(caller, attributes).boxed())
             .await?
         {
             Decision::Allowed => Ok(()),

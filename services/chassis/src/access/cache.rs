@@ -6,6 +6,7 @@
 use std::hash::Hash;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use moka::future::Cache;
 use tokio::time::Instant;
 
@@ -66,10 +67,10 @@ where
     }
 
     /// Gives a fresh answer, asking for it at most once at a time. Errors are shared, not kept.
-    pub(super) async fn get<E>(
+    pub(super) async fn get<'a, E>(
         &self,
         key: K,
-        ask: impl Future<Output = Result<A, E>> + Send,
+        ask: impl FnOnce() -> BoxFuture<'a, Result<A, E>>,
     ) -> Result<A, E>
     where
         E: Clone + Send + Sync + 'static,
@@ -81,21 +82,24 @@ where
             // Two callers may both find it stale; the worst is one call too many.
             self.entries.invalidate(&key).await;
         }
-        let asked = async {
-            let answer = ask.await?;
-            let good_for = if answer.is_yes() {
-                self.config.positive
-            } else {
-                self.config.negative
-            };
-            Ok(Entry {
-                answer,
-                good_until: Instant::now() + good_for,
-            })
-        };
-        match self.entries.try_get_with(key, asked).await {
+        let asked = self.asked(ask());
+        // Boxed, as moka's future is large and this path is rare.
+        match Box::pin(self.entries.try_get_with(key, asked)).await {
             Ok(entry) => Ok(entry.answer),
             Err(error) => Err(E::clone(&error)),
         }
+    }
+
+    async fn asked<E>(&self, ask: BoxFuture<'_, Result<A, E>>) -> Result<Entry<A>, E> {
+        let answer = ask.await?;
+        let good_for = if answer.is_yes() {
+            self.config.positive
+        } else {
+            self.config.negative
+        };
+        Ok(Entry {
+            answer,
+            good_until: Instant::now() + good_for,
+        })
     }
 }

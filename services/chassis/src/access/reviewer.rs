@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::Api;
 use kube::api::PostParams;
@@ -70,7 +71,12 @@ impl TokenReviewer {
             return Err(refused("it is longer than 16 KiB"));
         }
         let key = Sha256::digest(text.as_bytes()).into();
-        match self.inner.answers.get(key, self.ask(token)).await? {
+        match self
+            .inner
+            .answers
+            .get(key, || self.ask(token).boxed())
+            .await?
+        {
             Reviewed::Known(identity) => Ok(Identity::clone(&identity)),
             Reviewed::Refused(reason) => Err(refused(&reason)),
         }

@@ -11,7 +11,7 @@ use super::*;
 use crate::identity::Identity;
 use crate::testing::{self, ApiServer, Call, capture_logs};
 
-fn known(user: Value) -> Response<String> {
+fn known(user: &Value) -> Response<String> {
     testing::json(201, review(&json!({"authenticated": true, "user": user})))
 }
 
@@ -45,7 +45,7 @@ fn token(text: &str) -> SecretString {
 #[tokio::test]
 async fn a_token_gives_the_whole_identity() {
     let server = ApiServer::new(|_| {
-        known(json!({
+        known(&json!({
             "username": "jane", "uid": "42", "groups": ["dev", "system:authenticated"],
             "extra": {"Scopes": ["a", "b"]},
         }))
@@ -116,7 +116,7 @@ async fn a_token_must_be_meant_for_one_of_our_audiences() {
 
 #[tokio::test]
 async fn blank_and_oversized_tokens_cost_no_call() {
-    let server = ApiServer::new(|_| known(json!({"username": "jane"})));
+    let server = ApiServer::new(|_| known(&json!({"username": "jane"})));
     let reviewer = reviewer(&server, &[]);
     for text in [String::new(), "  \t".to_owned(), "x".repeat(MAX_TOKEN + 1)] {
         let error = reviewer.review(&token(&text)).await.unwrap_err();
@@ -134,14 +134,14 @@ async fn blank_and_oversized_tokens_cost_no_call() {
 #[tokio::test(start_paused = true)]
 async fn a_known_token_is_good_for_ten_seconds_and_an_unknown_one_for_two() {
     let server = ApiServer::new(|call: &Call| match call.body["spec"]["token"].as_str() {
-        Some("good") => known(json!({"username": "jane"})),
+        Some("good") => known(&json!({"username": "jane"})),
         _ => testing::json(201, review(&json!({"authenticated": false}))),
     });
     let reviewer = reviewer(&server, &[]);
     for (text, seconds) in [("good", 10), ("bad", 2)] {
         let before = server.calls().len();
         drop(reviewer.review(&token(text)).await);
-        tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
         drop(reviewer.review(&token(text)).await);
         assert_eq!(server.calls().len() - before, 1, "{text} is kept");
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -156,7 +156,7 @@ async fn a_known_token_is_good_for_ten_seconds_and_an_unknown_one_for_two() {
 
 #[tokio::test]
 async fn callers_with_one_token_share_one_call() {
-    let server = ApiServer::new(|_| known(json!({"username": "jane"})));
+    let server = ApiServer::new(|_| known(&json!({"username": "jane"})));
     let reviewer = reviewer(&server, &[]);
     let shared = token("t");
     let reviews = (0..20).map(|_| reviewer.review(&shared));
@@ -209,7 +209,7 @@ fn connect() -> Attributes {
     }
 }
 
-fn decision(status: Value) -> Response<String> {
+fn decision(status: &Value) -> Response<String> {
     let body = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
         "metadata": {}, "spec": {}, "status": status,
@@ -219,7 +219,7 @@ fn decision(status: Value) -> Response<String> {
 
 #[tokio::test]
 async fn the_question_carries_the_whole_identity_and_the_attributes() {
-    let server = ApiServer::new(|_| decision(json!({"allowed": true})));
+    let server = ApiServer::new(|_| decision(&json!({"allowed": true})));
     let mut jane = Identity::user("jane").group("dev");
     jane.uid = Some("42".to_owned());
     jane.extra.insert("scopes".to_owned(), vec!["a".to_owned()]);
@@ -244,7 +244,7 @@ async fn the_question_carries_the_whole_identity_and_the_attributes() {
 
 #[tokio::test]
 async fn a_refusal_reads_like_kubectls() {
-    let server = ApiServer::new(|_| decision(json!({"allowed": false})));
+    let server = ApiServer::new(|_| decision(&json!({"allowed": false})));
     let authorizer = Authorizer::new(server.client());
     let error = authorizer
         .check(&Identity::user("x"), &connect())
@@ -274,7 +274,7 @@ fn attributes_are_told_in_words() {
 #[tokio::test]
 async fn both_allowed_and_denied_means_denied() {
     let server = ApiServer::new(|_| {
-        decision(json!({"allowed": true, "denied": true, "reason": "by policy"}))
+        decision(&json!({"allowed": true, "denied": true, "reason": "by policy"}))
     });
     let authorizer = Authorizer::new(server.client());
     let error = authorizer
@@ -287,11 +287,11 @@ async fn both_allowed_and_denied_means_denied() {
 #[tokio::test(start_paused = true)]
 async fn a_yes_is_kept_for_ten_seconds_and_a_no_for_five() {
     for (allowed, seconds) in [(true, 10), (false, 5)] {
-        let server = ApiServer::new(move |_| decision(json!({"allowed": allowed})));
+        let server = ApiServer::new(move |_| decision(&json!({"allowed": allowed})));
         let authorizer = Authorizer::new(server.client());
         let jane = Identity::user("jane");
         drop(authorizer.check(&jane, &connect()).await);
-        tokio::time::advance(Duration::from_secs(seconds) - Duration::from_millis(1)).await;
+        tokio::time::advance(Duration::from_millis(seconds * 1000 - 1)).await;
         drop(authorizer.check(&jane, &connect()).await);
         assert_eq!(server.calls().len(), 1);
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -303,7 +303,7 @@ async fn a_yes_is_kept_for_ten_seconds_and_a_no_for_five() {
 #[tokio::test]
 async fn the_same_name_with_other_groups_is_another_question() {
     let server = ApiServer::new(|call: &Call| {
-        decision(json!({"allowed": call.body["spec"]["groups"] == json!(["admins"])}))
+        decision(&json!({"allowed": call.body["spec"]["groups"] == json!(["admins"])}))
     });
     let authorizer = Authorizer::new(server.client());
     let admin = Identity::user("jane").group("admins");

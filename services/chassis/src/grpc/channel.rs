@@ -40,7 +40,7 @@ impl Default for ChannelOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(60),
+            response_timeout: Duration::from_mins(1),
             keep_alive: Duration::from_secs(10),
             server_name: None,
             user_agent: None,
@@ -104,7 +104,7 @@ pub fn channel(
         .ok_or_else(|| Error::Host { uri: uri.clone() })?;
     let dialer = Dialer {
         tls: tls
-            .map(|tls| tunnel(tls, &authority, options))
+            .map(|tls| tunnel(&tls, &authority, options))
             .transpose()?,
         authority,
     };
@@ -137,7 +137,7 @@ fn http_twin(uri: &Uri) -> Result<Uri, Error> {
 }
 
 fn tunnel(
-    tls: Arc<ClientConfig>,
+    tls: &ClientConfig,
     authority: &Authority,
     options: &ChannelOptions,
 ) -> Result<(TlsConnector, ServerName<'static>), Error> {
@@ -149,7 +149,7 @@ fn tunnel(
         ServerName::try_from(name.to_owned()).map_err(|_error| Error::ServerName {
             name: name.to_owned(),
         })?;
-    let mut tls = ClientConfig::clone(&tls);
+    let mut tls = tls.clone();
     tls.alpn_protocols = vec![crate::tls::ALPN_H2.to_vec()];
     Ok((TlsConnector::from(Arc::new(tls)), server_name))
 }
@@ -171,10 +171,8 @@ struct Dialer {
 impl Dialer {
     /// One connection; the endpoint bounds its time.
     async fn dial(self) -> io::Result<TokioIo<Connection>> {
-        let port = self
-            .authority
-            .port_u16()
-            .unwrap_or(if self.tls.is_some() { 443 } else { 80 });
+        let default_port = if self.tls.is_some() { 443 } else { 80 };
+        let port = self.authority.port_u16().unwrap_or(default_port);
         let stream = TcpStream::connect((bare_host(&self.authority), port)).await?;
         stream.set_nodelay(true)?;
         let connection = match self.tls {

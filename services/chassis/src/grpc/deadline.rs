@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     const LIMIT: DeadlineLayer = DeadlineLayer {
-        max: Duration::from_secs(60),
+        max: Duration::from_mins(1),
     };
 
     fn request(timeout: Option<&str>) -> Request<Body> {
@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn timeouts_are_parsed_as_the_protocol_says() {
         let cases = [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("2M", Some(Duration::from_secs(120))),
+            ("1H", Some(Duration::from_hours(1))),
+            ("2M", Some(Duration::from_mins(2))),
             ("3S", Some(Duration::from_secs(3))),
             ("4m", Some(Duration::from_millis(4))),
             ("5u", Some(Duration::from_micros(5))),
@@ -220,7 +220,7 @@ mod tests {
             let deadline = request.extensions().get::<Deadline>().unwrap();
             assert_eq!(
                 deadline.remaining(),
-                Duration::from_secs(60),
+                Duration::from_mins(1),
                 "the server's limit"
             );
             let frames = futures::stream::pending::<Result<Frame<Bytes>, Status>>();

@@ -38,6 +38,10 @@ pub(super) struct Labels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the labels' names are a convention"
+)]
 struct Handled {
     grpc_service: Arc<str>,
     grpc_method: Arc<str>,

@@ -75,11 +75,8 @@ fn kept() -> Option<Context> {
     Span::current()
         .with_subscriber(|(id, dispatch)| {
             let store = dispatch.downcast_ref::<SpanStore>()?;
-            let found = store
-                .span(id)?
-                .scope()
-                .find_map(|span| span.extensions().get::<Kept>().map(|kept| kept.0.clone()));
-            found
+            let mut scope = store.span(id)?.scope();
+            scope.find_map(|span| span.extensions().get::<Kept>().map(|kept| kept.0.clone()))
         })
         .flatten()
 }

@@ -27,11 +27,13 @@ pub struct Call {
     pub body: Value,
 }
 
+type Answer = dyn Fn(&Call) -> Response<String> + Send + Sync;
+
 /// Answers each call by a function and remembers the calls. Clones are the same server.
 #[derive(Clone)]
 pub struct ApiServer {
     calls: Arc<Mutex<Vec<Call>>>,
-    answer: Arc<dyn Fn(&Call) -> Response<String> + Send + Sync>,
+    answer: Arc<Answer>,
 }
 
 impl ApiServer {
@@ -63,7 +65,7 @@ impl ApiServer {
         let body = body
             .collect()
             .await
-            .map(|body| body.to_bytes())
+            .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
         let call = Call {
             method: head.method,

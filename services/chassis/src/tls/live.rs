@@ -31,7 +31,7 @@ impl<T: Clone> Live<T> {
     /// Cancel safe.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

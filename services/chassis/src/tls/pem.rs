@@ -10,7 +10,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A PEM bundle that cannot be used. Nothing of a key is ever part of it.
@@ -50,13 +50,7 @@ impl Identity {
     /// Reads a chain, leaf first, and the key of its leaf; refuses a key of another certificate.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Error> {
         let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-            rustls_pki_types::pem::Error::NoItemsFound => Error::NoKey,
-            // The text of other errors may quote the input, which is a key.
-            _ => Error::Malformed {
-                reason: "the private key cannot be read".to_owned(),
-            },
-        })?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unreadable_key(&error))?;
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(Error::Key)?;
         Ok(Self { key: Arc::new(key) })
     }
@@ -126,14 +120,24 @@ impl Roots {
     }
 }
 
+/// Keeps the text of the error back: it may quote the input, which is a key.
+fn unreadable_key(error: &pem::Error) -> Error {
+    if matches!(error, pem::Error::NoItemsFound) {
+        return Error::NoKey;
+    }
+    Error::Malformed {
+        reason: "the private key cannot be read".to_owned(),
+    }
+}
+
 fn unusable(error: impl fmt::Display) -> Error {
     Error::Certificate {
         reason: error.to_string(),
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates = CertificateDer::pem_slice_iter(pem)
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::Malformed {
             reason: error.to_string(),

@@ -17,7 +17,10 @@ fn identity() -> Identity {
     }
 }
 
-fn map(lines: &[(&str, &[u8])]) -> HeaderMap {
+/// Name and value of a header.
+type Line<'a> = (&'a str, &'a [u8]);
+
+fn map(lines: &[Line<'_>]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(
@@ -70,7 +73,7 @@ fn no_identity_header_means_no_identity() {
 
 #[test]
 fn headers_that_are_no_identity_are_refused() {
-    let cases: [(&[(&str, &[u8])], DecodeError); 7] = [
+    let cases: [(&[Line<'_>], DecodeError); 7] = [
         (
             &[("x-remote-group", b"system:masters")],
             DecodeError::NoUser,
