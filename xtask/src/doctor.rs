@@ -25,16 +25,19 @@ impl Lack {
     }
 }
 
+const SUDO: &str = "run it with sudo -E env \"PATH=$PATH\"";
+
 /// Namespaces, mounts and cgroups are root's.
 ///
 /// # Errors
 /// We are somebody else.
 pub fn root() -> Result<()> {
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "a cluster needs root (namespaces, mounts, cgroups): run it with sudo -E env \"PATH=$PATH\""
-    );
+    ensure!(is_root(), "a cluster needs root: {SUDO}");
     Ok(())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Everything else. Installs missing Debian packages first, where there is apt-get.
@@ -42,10 +45,14 @@ pub fn root() -> Result<()> {
 /// # Errors
 /// Something is missing; the message lists all of it.
 pub fn check(cache: &Cache, progress: &Progress) -> Result<()> {
-    root()?;
-    packages::install(progress)?;
-    let mut lacks = packages::lacking();
-    lacks.extend(probe::lacking(cache));
+    let mut lacks = Vec::new();
+    if is_root() {
+        packages::install(progress)?;
+    } else {
+        lacks.push(Lack::new("root, for namespaces, mounts and cgroups", SUDO));
+    }
+    lacks.extend(packages::lacking(cache));
+    lacks.extend(probe::lacking(cache, is_root()));
     match report(&lacks) {
         Some(message) => bail!(message),
         None => Ok(()),

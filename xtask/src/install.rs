@@ -49,10 +49,10 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
         format!("gateway.address={}", cluster.gateway_address()),
     ];
-    values.extend(
-        tags.each()
-            .map(|(service, tag)| format!("{service}.image.tag={tag}")),
-    );
+    for (service, tag) in tags.each() {
+        values.push(format!("{service}.image.name={service}"));
+        values.push(format!("{service}.image.tag={tag}"));
+    }
     values
 }
 

@@ -5,6 +5,9 @@
 //! It compiles in seconds on purpose: no Kubernetes client, no async runtime, no C code; the tools
 //! it drives (`kubectl`, `ctr`, `helm`, `ip`, `openssl`) are programs.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("`cargo xtask` runs a Kubernetes node on this machine and needs Linux");
+
 pub mod cache;
 mod cli;
 pub mod cluster;

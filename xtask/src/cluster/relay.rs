@@ -63,6 +63,8 @@ impl FromStr for Route {
 /// # Errors
 /// A port is taken.
 pub fn relay(args: &Relay) -> Result<()> {
+    // What `ps` shows; the file's own name is /proc/self/exe.
+    rustix::thread::set_name(c"vcluster-relay").context("cannot set the process' name")?;
     let bind = |route: &Route| {
         TcpListener::bind(("127.0.0.1", route.from))
             .with_context(|| format!("port {} is taken", route.from))

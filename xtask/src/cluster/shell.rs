@@ -31,6 +31,8 @@ pub fn shell(cluster: &Cluster, command: &[OsString]) -> Result<()> {
         .args(args)
         .env("KUBECONFIG", &cluster.kubeconfig)
         .env("PATH", path);
+    // Set by `cargo run`, for us and not for what the user runs.
+    process.env_remove("LD_LIBRARY_PATH");
     process.env("VCLUSTER_DEV_GATEWAY", cluster.gateway_address());
     Err(process.exec()).with_context(|| format!("cannot run {}", program.to_string_lossy()))
 }

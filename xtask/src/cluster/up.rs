@@ -34,7 +34,9 @@ use crate::{
 pub fn up(name: &Name, progress: &Progress) -> Result<Cluster> {
     let cache = Cache::open()?;
     let layout = Layout::new(name);
-    doctor::root()?;
+    if doctor::root().is_err() {
+        doctor::check(&cache, progress)?;
+    }
     let _lock = cache.lock(&format!("cluster-{name}"))?;
     let mut seen = look(&layout)?;
     let mut plan = plan::plan(&seen);

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::Lack;
-use crate::{cluster::Host, command, output::Progress};
+use crate::{cache::Cache, cluster::Host, command, images::NGINX, output::Progress};
 
 /// A program on the PATH or a file, and the package that has it.
 const WANTED: [(&str, &str); 10] = [
@@ -55,7 +55,7 @@ pub(super) fn install(progress: &Progress) -> Result<()> {
 }
 
 /// What is missing now.
-pub(super) fn lacking() -> Vec<Lack> {
+pub(super) fn lacking(cache: &Cache) -> Vec<Lack> {
     let package = |name: &&str| Lack::new(*name, format!("apt-get install {name}"));
     let mut lacks: Vec<_> = missing().iter().map(package).collect();
     if find("go").is_none() {
@@ -63,6 +63,10 @@ pub(super) fn lacking() -> Vec<Lack> {
             "Go",
             "install it from https://go.dev/dl and put it on the PATH",
         ));
+    }
+    if find("apt-get").is_none() && !cache.path(NGINX).exists() {
+        let cure = "use Debian or Ubuntu: the workload image is made of their nginx package";
+        lacks.push(Lack::new("apt-get", cure));
     }
     lacks
 }

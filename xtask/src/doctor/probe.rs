@@ -12,7 +12,8 @@ const STATE_GIB: u64 = 4;
 /// The controllers that the kubelet insists on, under v1 and v2.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
-pub(super) fn lacking(cache: &Cache) -> Vec<Lack> {
+/// What only root can try is tried only if we are root.
+pub(super) fn lacking(cache: &Cache, root: bool) -> Vec<Lack> {
     let mut lacks = Vec::new();
     let architecture = std::env::consts::ARCH;
     if !matches!(architecture, "x86_64" | "aarch64") {
@@ -22,7 +23,10 @@ pub(super) fn lacking(cache: &Cache) -> Vec<Lack> {
         ));
     }
     lacks.extend(filesystems());
-    lacks.extend(network());
+    lacks.extend(layered(Path::new("/var/lib")));
+    if root {
+        lacks.extend(network());
+    }
     lacks.extend(controllers());
     lacks.extend(space(
         cache.root(),
@@ -47,6 +51,19 @@ fn filesystems() -> Option<Lack> {
         Lack::new(
             "the kernel's overlay file system",
             "enable CONFIG_OVERLAY_FS (modprobe overlay)",
+        )
+    })
+}
+
+/// An overlay's upper folder may not be on an overlay itself, as in most containers.
+fn layered(folder: &Path) -> Option<Lack> {
+    const OVERLAY: i64 = 0x794c_7630;
+    let kind = rustix::fs::statfs(folder).ok()?.f_type;
+    (kind == OVERLAY).then(|| {
+        let what = format!("a plain file system at {}", folder.display());
+        Lack::new(
+            what,
+            "it is an overlay, which cannot carry containers: mount a volume there",
         )
     })
 }

@@ -10,7 +10,10 @@ use crate::command;
 /// Adds the program and every shared library it loads, the loader included, at the paths under
 /// which it looks for them.
 pub(super) fn add(layer: Layer, place: &str, program: &Path) -> Result<Layer> {
-    let listed = command::stdout(Command::new("ldd").arg(program))
+    let mut ldd = Command::new("ldd");
+    // `cargo run` adds its own folders, which are not on the paths of the image.
+    ldd.env_remove("LD_LIBRARY_PATH");
+    let listed = command::stdout(ldd.arg(program))
         .with_context(|| format!("cannot tell the libraries of {}", program.display()))?;
     let mut layer = layer.program(place, program);
     for library in libraries(&listed)? {
@@ -37,6 +40,9 @@ mod tests {
 
     #[test]
     fn the_loader_and_the_libraries_are_found_and_the_kernel_page_is_not() {
+        let mut ldd = Command::new("ldd");
+        // `cargo run` adds its own folders, which are not on the paths of the image.
+        ldd.env_remove("LD_LIBRARY_PATH");
         let listed = "\tlinux-vdso.so.1 (0x00007ffd)\n\
             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1)\n\
             \t/lib64/ld-linux-x86-64.so.2 (0x00007f2)\n";

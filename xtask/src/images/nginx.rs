@@ -10,8 +10,11 @@ use anyhow::{Context as _, Result, bail};
 use super::{Image, Layer, linked};
 use crate::{cache::Cache, command, workspace};
 
+/// Where the unpacked package is in the cache.
+pub(crate) const NGINX: &str = "debian/nginx";
+
 pub(super) fn image(cache: &Cache) -> Result<Image> {
-    let files = cache.publish("debian/nginx", unpack)?;
+    let files = cache.publish(NGINX, unpack)?;
     let program = files.join("usr/sbin/nginx");
     let version = version(&program)?;
     let (major_minor, _) = version.rsplit_once('.').unwrap_or((&version, ""));

@@ -2,9 +2,13 @@
 //!
 //! Static (no C compiler, no libc at run time), without paths of this machine in them.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use super::{Project, Version, module_folder};
 use crate::{cache::Cache, command, images::digest, output::Progress, wait::Stopwatch};
@@ -48,7 +52,7 @@ pub(super) fn place(cache: &Cache, project: &Project, version: &Version) -> Resu
     let folder = module_folder(project);
     let mut key = format!(
         "{}\n{}\n{:?}\n",
-        go_version()?,
+        go_version(&folder)?,
         ldflags(project, version),
         project
     );
@@ -82,18 +86,13 @@ fn ldflags(project: &Project, version: &Version) -> String {
     flags
 }
 
-/// Go's own version and target, asked once: the same for every project.
-fn go_version() -> Result<&'static str> {
-    static VERSION: OnceLock<Result<String, String>> = OnceLock::new();
-    let ask = || {
-        let mut go = go();
-        go.args(["env", "GOVERSION", "GOOS", "GOARCH"]);
-        command::stdout(&mut go).map_err(|error| format!("{error:#}"))
-    };
-    let version = VERSION.get_or_init(ask).as_ref();
-    version
-        .map(String::as_str)
-        .map_err(|error| anyhow!("{error}"))
+/// The Go version and target that `go` takes in this module: its go.mod may ask for a newer Go than
+/// the installed one.
+fn go_version(module: &Path) -> Result<String> {
+    let mut go = go();
+    go.args(["env", "GOVERSION", "GOOS", "GOARCH"])
+        .current_dir(module);
+    command::stdout(&mut go).context("Go does not work here")
 }
 
 fn go() -> Command {
