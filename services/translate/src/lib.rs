@@ -1,1 +1,36 @@
 //! Translation between virtual and host objects: pure functions, no I/O.
+//!
+//! Objects are JSON as it came from an API server. Only what is known to name or reach something
+//! of the other side is rewritten; every other field passes, so that a field newer than this crate
+//! is never lost. What would reach the host, or cannot be kept true there, is refused with the
+//! field and the reason, never dropped in silence.
+//!
+//! | to host | from host |
+//! |---|---|
+//! | [`pod`] with its references and tokens | the pod's status and node |
+//! | [`config_map`], [`secret`] that pods use | [`node`], [`event`] |
+//!
+//! [`plan`] decides, for one object at a time, what to do next about what was seen on both sides.
+//! Nothing here waits, reads a clock or talks to anybody.
+
+pub mod config_map;
+pub mod context;
+pub mod digest;
+pub mod environment;
+pub mod event;
+mod json;
+pub mod label;
+pub mod name;
+pub mod node;
+pub mod owner;
+pub mod patch;
+pub mod plan;
+pub mod pod;
+pub mod refusal;
+pub mod secret;
+pub mod text;
+
+pub use context::Context;
+pub use owner::Owner;
+pub use patch::Patch;
+pub use refusal::Refusal;

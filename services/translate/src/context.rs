@@ -1,0 +1,20 @@
+//! What a translation must know about the virtual cluster.
+
+use std::net::IpAddr;
+
+use vcluster_resources::{ClusterName, HostNamespace};
+
+/// One virtual cluster, as its translations need to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Its name, which is also that of the VirtualCluster object.
+    pub cluster: ClusterName,
+    /// UID of the VirtualCluster object.
+    pub cluster_uid: String,
+    /// Where its translated objects live.
+    pub host_namespace: HostNamespace,
+    /// ClusterIP of the Service of its API server, which listens on port 443.
+    pub api: IpAddr,
+    /// DNS domain of the virtual cluster, for example `cluster.local`.
+    pub cluster_domain: String,
+}

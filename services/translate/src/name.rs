@@ -1,0 +1,23 @@
+//! Host names of translated objects, and of the few that stand beside them.
+//!
+//! A name made here cannot meet one of the virtual cluster's own objects: those hold `-x-` twice
+//! or end in 20 hexadecimal digits (see [`vcluster_resources::name`]), and end in neither `.token`
+//! nor in the fixed names of [`vcluster_resources::layout`].
+
+use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name};
+
+use crate::Context;
+
+/// Ends the name of a pod's token Secret.
+const TOKEN_SUFFIX: &str = ".token";
+
+/// Host name of a pod, ConfigMap or Secret.
+pub fn of(namespace: &str, name: &str, context: &Context) -> String {
+    host_name(name, namespace, &context.cluster, SUBDOMAIN_LIMIT)
+}
+
+/// Host name of the Secret that holds the service-account tokens of a pod.
+pub fn of_tokens(namespace: &str, pod: &str, context: &Context) -> String {
+    let limit = SUBDOMAIN_LIMIT - TOKEN_SUFFIX.len();
+    host_name(pod, namespace, &context.cluster, limit) + TOKEN_SUFFIX
+}

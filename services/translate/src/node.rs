@@ -1,0 +1,152 @@
+//! Nodes: the host's, as a virtual cluster sees them.
+//!
+//! A host node is not the tenant's, and much of it tells about the host and its other tenants. So
+//! the virtual node is made of what is listed here, and nothing passes by default.
+//!
+//! | shown | left out |
+//! |---|---|
+//! | name, labels | annotations, finalizers, UID |
+//! | taints, unschedulable | pod address ranges, provider ID |
+//! | capacity, allocatable, conditions | images (what others run), volumes, `config` |
+//! | internal address, host name | external addresses and names |
+//! | versions, system, architecture | machine, system and boot ID |
+//! | | `daemonEndpoints`, `declaredFeatures`: until sync has a kubelet endpoint |
+
+use serde_json::{Map, Value, json};
+use vcluster_resources::label::CLUSTER_UID;
+
+use crate::{
+    Context, Patch,
+    json::{array, merge_patch, object, strings, text},
+    patch::{Format, Subresource},
+};
+
+/// Label of a virtual node that mirrors the host's.
+pub const MANAGED: &str = "vcluster.dev/managed";
+
+/// The virtual node of a host node, status included. An API server ignores the status at creation;
+/// it is written by a second request.
+pub fn to_virtual(host: &Value, context: &Context) -> Value {
+    let mut labels: Map<String, Value> = strings(host, "/metadata/labels")
+        .filter(|(key, _)| !key.starts_with("vcluster.dev/"))
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect();
+    labels.insert(MANAGED.to_owned(), "true".into());
+    let mut spec = Map::new();
+    for key in ["taints", "unschedulable"] {
+        copy(&host["spec"], key, &mut spec);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": text(host, "/metadata/name"),
+            "labels": labels,
+            "annotations": { CLUSTER_UID: context.cluster_uid },
+        },
+        "spec": spec,
+        "status": status(host),
+    })
+}
+
+fn copy(from: &Value, key: &str, to: &mut Map<String, Value>) {
+    if let Some(value) = from.get(key).filter(|value| !value.is_null()) {
+        to.insert(key.to_owned(), value.clone());
+    }
+}
+
+fn status(host: &Value) -> Value {
+    let found = &host["status"];
+    let mut status = Map::new();
+    for key in [
+        "capacity",
+        "allocatable",
+        "conditions",
+        "runtimeHandlers",
+        "features",
+    ] {
+        copy(found, key, &mut status);
+    }
+    let addresses: Vec<_> = array(found, "/addresses")
+        .iter()
+        .filter(|address| matches!(text(address, "/type"), Some("InternalIP" | "Hostname")))
+        .cloned()
+        .collect();
+    status.insert("addresses".to_owned(), addresses.into());
+    if let Some(info) = object(found, "/nodeInfo") {
+        let mut info = info.clone();
+        for key in ["machineID", "systemUUID", "bootID"] {
+            // Required by the schema.
+            info.insert(key.to_owned(), "".into());
+        }
+        status.insert("nodeInfo".to_owned(), info.into());
+    }
+    status.into()
+}
+
+/// Whether a virtual node is one that mirrors the host's. A tenant may have nodes of its own.
+pub fn is_ours(node: &Value, context: &Context) -> bool {
+    let marked = |pointer: &str, key: &str, value: &str| {
+        let map = node.pointer(pointer);
+        map.and_then(|map| map.get(key)).and_then(Value::as_str) == Some(value)
+    };
+    marked("/metadata/labels", MANAGED, "true")
+        && marked("/metadata/annotations", CLUSTER_UID, &context.cluster_uid)
+}
+
+/// What must change on a virtual node's labels and spec; nothing if all is as it should be. Labels
+/// are the host's alone; annotations of others stay.
+pub fn update_virtual(host: &Value, node: &Value, context: &Context) -> Option<Patch> {
+    let wanted = to_virtual(host, context);
+    let mut body = Map::new();
+    let empty = json!({});
+    let labels = node.pointer("/metadata/labels").unwrap_or(&empty);
+    if let Some(labels) = merge_patch(labels, &wanted["metadata"]["labels"]) {
+        body.insert("metadata".to_owned(), json!({ "labels": labels }));
+    }
+    let mut spec = Map::new();
+    for key in ["taints", "unschedulable"] {
+        let found = &node["spec"][key];
+        let wanted = &wanted["spec"][key];
+        if found != wanted {
+            spec.insert(key.to_owned(), wanted.clone());
+        }
+    }
+    if !spec.is_empty() {
+        body.insert("spec".to_owned(), spec.into());
+    }
+    (!body.is_empty()).then(|| patch(node, None, body.into()))
+}
+
+/// What must change on a virtual node's status; nothing if all is as it should be. Heartbeats
+/// alone are no change: nobody inside watches them.
+pub fn status_to_virtual(host: &Value, node: &Value) -> Option<Patch> {
+    let wanted = status(host);
+    let empty = json!({});
+    let found = node.get("status").unwrap_or(&empty);
+    if without_heartbeats(found) == without_heartbeats(&wanted) {
+        return None;
+    }
+    let change = merge_patch(found, &wanted)?;
+    Some(patch(
+        node,
+        Some(Subresource::Status),
+        json!({ "status": change }),
+    ))
+}
+
+fn without_heartbeats(status: &Value) -> Value {
+    let mut status = status.clone();
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Some(condition) = condition.as_object_mut() {
+            condition.remove("lastHeartbeatTime");
+        }
+    }
+    status
+}
+
+fn patch(node: &Value, subresource: Option<Subresource>, body: Value) -> Patch {
+    let uid = text(node, "/metadata/uid").unwrap_or_default();
+    Patch::new(subresource, Format::Merge, uid, body)
+}

@@ -1,0 +1,118 @@
+//! What to do next about one object, from what was seen of it on both sides.
+//!
+//! A decision is one step. The engine does it, looks again and asks again, until the answer is
+//! [`Action::Nothing`] or a wait for somebody else; the order in which it sees things does not
+//! matter to where that ends.
+//!
+//! Promises, whatever is seen:
+//! - What is not ours by its annotations is neither changed nor deleted.
+//! - Absence counts only under [`Knowledge::Complete`]: with less, an object that was not seen is
+//!   taken for one that may be there.
+//! - Every delete and patch names the UID of the very object that was seen.
+//!
+//! *Complete* demands a consistent list (`resourceVersion` unset) of that kind on both sides and a
+//! living watch since. A list from an API server's cache may show the past, in which a new object
+//! looks like one that is gone.
+
+mod node;
+mod object;
+mod pod;
+
+pub use node::node;
+pub use object::{object, token_secret};
+pub use pod::{PodView, pod};
+
+use crate::{Patch, Refusal, pod::Binding};
+
+/// How much is known of what exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Knowledge {
+    /// Both sides are completely listed and followed: what was not seen does not exist.
+    Complete,
+    /// Not yet, or no longer.
+    Partial,
+}
+
+/// The next step. `T` is what is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<T> {
+    /// Both sides are as they should be.
+    Nothing,
+    /// Nothing until somebody else has done something.
+    Wait(Waiting),
+    /// It cannot be; the tenant is to be told why.
+    Refuse(Refusal),
+    /// Create it: on the host, or for a node inside the virtual cluster.
+    Create(T),
+    /// Change the host object.
+    PatchHost(Patch),
+    /// Change the virtual object, mostly its status.
+    PatchVirtual(Patch),
+    /// Bind the virtual pod to its node.
+    Bind(Binding),
+    /// Delete the host object.
+    DeleteHost(Delete),
+    /// Delete the virtual object.
+    DeleteVirtual(Delete),
+}
+
+/// For whom to wait. The object comes up again by itself when they have done it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// For the lists of both sides.
+    Lists,
+    /// For the pod's scheduling gates, by name.
+    Gates(Vec<String>),
+    /// For an earlier host object of that name to be gone.
+    Predecessor,
+    /// For the host object's containers to end.
+    Termination,
+}
+
+/// A delete request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// Precondition: the object's UID.
+    pub uid: String,
+    /// `gracePeriodSeconds`; the object's own if none.
+    pub grace_seconds: Option<i64>,
+    /// Why, for logs and the tenant's Event.
+    pub cause: Cause,
+}
+
+/// Why something is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The virtual object is being deleted.
+    Deleting,
+    /// The virtual object is gone, or another took its name.
+    Orphan,
+    /// The host object is being deleted by the host: drained, preempted, tainted.
+    HostDeletes,
+    /// The host object is gone.
+    HostGone,
+    /// The virtual pod was bound to another node than its host pod runs on.
+    NodeDiffers,
+    /// It must be made again, as it cannot be changed.
+    Replace,
+    /// No pod uses it.
+    Unused,
+}
+
+impl Cause {
+    /// Word for programs, such as the reason of an Event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleting => "Deleting",
+            Self::Orphan => "Orphan",
+            Self::HostDeletes => "HostDeletes",
+            Self::HostGone => "HostGone",
+            Self::NodeDiffers => "NodeDiffers",
+            Self::Replace => "Replace",
+            Self::Unused => "Unused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

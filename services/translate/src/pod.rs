@@ -1,0 +1,55 @@
+//! Pods: down to the host, and their status back up.
+//!
+//! What becomes of each field of a PodSpec (1.37) on the host. Whatever is not named passes.
+//!
+//! | field | on the host |
+//! |---|---|
+//! | `containers`, `initContainers` | [references and downward API](self) rewritten; see below |
+//! | `ephemeralContainers` | added through their own endpoint ([`ephemeral_to_host`]) |
+//! | `volumes` | the sources of the Pod Security Standard "restricted" and `image`; others refused |
+//! | `imagePullSecrets` | host names |
+//! | `serviceAccountName`, `serviceAccount`, `automountServiceAccountToken` | a powerless account, no token; the virtual API server has already put its token volume in |
+//! | `hostname`, `subdomain`, `setHostnameAsFQDN`, `hostnameOverride` | the host name that the pod would have inside |
+//! | `dnsPolicy` | `ClusterFirst…` becomes `Default` until Services are translated |
+//! | `enableServiceLinks` | false |
+//! | `affinity`, `topologySpreadConstraints` | selectors over our labels, confined to the same virtual namespaces |
+//! | `nodeName` | a required node affinity: the host's scheduler still decides |
+//! | `schedulingGates` | the host pod is made when they are gone |
+//! | `schedulerName`, `priority`, `priorityClassName`, `preemptionPolicy`, `overhead`, `evictionResponders` | dropped: the virtual API server has resolved them, or they name what only the host has |
+//! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks | refused: they reach the host's nodes |
+//! | `resourceClaims`, `runtimeClassName`, `schedulingGroup`, `workloadRef` | refused: their kinds are not translated yet |
+//!
+//! Capabilities, seccomp, AppArmor, SELinux, `procMount`, sysctls, users and groups,
+//! `allowPrivilegeEscalation` and `hostUsers` pass: the host's pod security admission judges them
+//! by the labels of the host namespace.
+//!
+//! Annotations act on the host if anything there reads them, and serve nothing if not; so only
+//! those of a short list pass (`annotation`), and the rest stay readable to the pod's own
+//! containers by the downward API.
+//!
+//! `metadata.name`, `namespace`, `uid`, labels, annotations and `spec.serviceAccountName` in the
+//! downward API, environment and volumes alike, are redirected to annotations and labels of the
+//! host pod that hold the virtual values. Those follow later changes, which literal values would
+//! not.
+
+mod annotation;
+mod binding;
+mod container;
+mod downward;
+mod hostname;
+mod scheduling;
+mod scope;
+mod security;
+mod status;
+mod to_host;
+mod update;
+mod volume;
+
+pub use binding::{Binding, binding};
+pub use scope::{Reference, ReferenceKind, Token};
+pub use status::{gates_to_host, refused, status_to_virtual};
+pub use to_host::{HostPod, Verdict, names, references, to_host};
+pub use update::{ephemeral_to_host, resize_to_host, update_host};
+
+#[cfg(test)]
+mod tests;

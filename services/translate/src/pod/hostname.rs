@@ -1,0 +1,71 @@
+//! The host name that a pod's containers see.
+//!
+//! kubelet makes it of the host pod's name and namespace, so it is said outright: what kubelet
+//! would have made of the virtual pod (`GeneratePodHostNameAndDomain`).
+
+use serde_json::{Map, Value};
+
+use super::scope::Scope;
+use crate::Refusal;
+
+/// Longest name of a Linux host that kubelet gives to a pod by itself.
+const LIMIT: usize = 63;
+/// Longest one that the kernel knows; for fully qualified names.
+const KERNEL_LIMIT: usize = 64;
+
+/// Says the host name in `spec`.
+pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<(), Refusal> {
+    let given = |spec: &Map<String, Value>, key: &str| {
+        let text = spec.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let short = truncated(
+        &given(spec, "hostname").unwrap_or_else(|| scope.owner.name.clone()),
+        LIMIT,
+    );
+    let subdomain = given(spec, "subdomain");
+    let qualified = spec.get("setHostnameAsFQDN") == Some(&Value::Bool(true));
+    spec.remove("subdomain");
+    spec.remove("setHostnameAsFQDN");
+
+    if given(spec, "hostnameOverride").is_some() {
+        return Ok(());
+    }
+    let full = match subdomain {
+        Some(subdomain) if qualified => {
+            let namespace = &scope.owner.namespace;
+            let domain = &scope.context.cluster_domain;
+            let full = format!("{short}.{subdomain}.{namespace}.svc.{domain}");
+            if full.len() > KERNEL_LIMIT {
+                return Err(Refusal::invalid(
+                    "spec.setHostnameAsFQDN",
+                    format!(
+                        "the fully qualified name {full:?} has more than {KERNEL_LIMIT} \
+                         characters, and no node could set it; shorten the names or remove the \
+                         field"
+                    ),
+                ));
+            }
+            full
+        }
+        Some(_) | None => short.clone(),
+    };
+    // `hostname` must be a DNS label; a name with dots needs the newer field, and falls back to a
+    // label where the host does not know that field.
+    spec.insert(
+        "hostname".to_owned(),
+        truncated(&short.replace('.', "-"), LIMIT).into(),
+    );
+    if full.contains('.') {
+        spec.insert("hostnameOverride".to_owned(), full.into());
+    }
+    Ok(())
+}
+
+/// As kubelet shortens it. Names of stored pods are ASCII.
+fn truncated(name: &str, limit: usize) -> String {
+    match name.get(..limit) {
+        Some(cut) if name.len() > limit => cut.trim_end_matches(['-', '.']).to_owned(),
+        Some(_) | None => name.to_owned(),
+    }
+}

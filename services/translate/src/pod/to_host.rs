@@ -1,0 +1,221 @@
+//! From a virtual pod to its host pod.
+
+use serde_json::{Map, Value, json};
+use vcluster_resources::layout::WORKLOAD_SERVICE_ACCOUNT;
+
+use super::{
+    annotation, container, hostname, scheduling,
+    scope::{Reference, ReferenceKind, Scope, Token},
+    security, volume,
+};
+use crate::{
+    Context, Owner, Refusal,
+    digest::Digest,
+    json::{array, array_mut, object, text},
+    label, name,
+    owner::metadata,
+    text::Names,
+};
+
+/// A host pod, and what must be there for its containers to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPod {
+    /// The pod to create in the host namespace.
+    pub object: Value,
+    /// Objects that it names, each once.
+    pub references: Vec<Reference>,
+    /// Tokens that it mounts; if any, the Secret [`name::of_tokens`] must hold them all.
+    pub tokens: Vec<Token>,
+}
+
+/// Why there is no host pod.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Verdict {
+    /// The pod is not to be scheduled yet; its own controllers will say when.
+    #[error("waits for its scheduling gates: {}", .0.join(", "))]
+    Gated(Vec<String>),
+    /// It will not be made as it stands.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Fields of a PodSpec that do not pass; see [`super`].
+const DROPPED: [&str; 9] = [
+    "ephemeralContainers",
+    "evictionResponders",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "schedulerName",
+    "schedulingGates",
+    "serviceAccount",
+];
+
+/// The host pod of the virtual pod `pod`, whose namespace bears `namespace_labels`.
+///
+/// # Errors
+/// The pod waits for its scheduling gates, or is refused.
+pub fn to_host(
+    pod: &Value,
+    namespace_labels: &Map<String, Value>,
+    context: &Context,
+) -> Result<HostPod, Verdict> {
+    let gates: Vec<_> = array(pod, "/spec/schedulingGates")
+        .iter()
+        .map(|gate| text(gate, "/name").unwrap_or_default().to_owned())
+        .collect();
+    if !gates.is_empty() {
+        return Err(Verdict::Gated(gates));
+    }
+    Ok(ungated(pod, namespace_labels, context)?)
+}
+
+fn ungated(
+    pod: &Value,
+    namespace_labels: &Map<String, Value>,
+    context: &Context,
+) -> Result<HostPod, Refusal> {
+    let owner = Owner::of_virtual(pod, "Pod", context)?;
+    let mut scope = Scope::new(pod, &owner, context);
+    let spec = spec(&mut scope)?;
+    gather_ephemeral(&mut scope);
+
+    let mut labels = label::OBJECT.translate(pod, "/metadata/labels");
+    labels.extend(
+        namespace_labels
+            .iter()
+            .map(|(key, value)| (label::NAMESPACE.key(key), value.clone())),
+    );
+    let mut annotations = annotation::passed(pod);
+    annotations.append(&mut scope.annotations);
+    annotations.insert(
+        annotation::APPLIED.to_owned(),
+        Digest::of(&changeable(&spec)).to_string().into(),
+    );
+    let host_name = name::of(&owner.namespace, &owner.name, context);
+    let object = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata(&owner, &host_name, labels, annotations, context),
+        "spec": spec,
+    });
+    Ok(HostPod {
+        object,
+        references: scope.references(),
+        tokens: scope.tokens,
+    })
+}
+
+fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
+    let Some(spec) = object(scope.pod, "/spec") else {
+        return Err(Refusal::invalid("spec", "must be an object"));
+    };
+    let mut spec = spec.clone();
+    security::check_pod(&scope.pod["spec"])?;
+    for key in DROPPED {
+        spec.remove(key);
+    }
+    for list in ["initContainers", "containers"] {
+        for (index, found) in array_mut(&mut spec, list).enumerate() {
+            container::rewrite(found, &format!("spec.{list}[{index}]"), scope)?;
+        }
+    }
+    for (index, found) in array_mut(&mut spec, "volumes").enumerate() {
+        volume::rewrite(found, &format!("spec.volumes[{index}]"), scope)?;
+    }
+    for secret in array_mut(&mut spec, "imagePullSecrets") {
+        // kubelet pulls without a Secret that is missing.
+        scope.refer_as(ReferenceKind::Secret, secret, "name", true);
+    }
+    scheduling::rewrite(&mut spec, scope)?;
+    scheduling::pin(&mut spec);
+    hostname::set(&mut spec, scope)?;
+    let by_cluster_dns = spec
+        .get("dnsPolicy")
+        .and_then(Value::as_str)
+        .is_none_or(|policy| policy.starts_with("ClusterFirst"));
+    if by_cluster_dns {
+        // Never the host's own cluster DNS, which answers with strangers' addresses.
+        spec.insert("dnsPolicy".to_owned(), "Default".into());
+    }
+    for (key, value) in [
+        ("serviceAccountName", json!(WORKLOAD_SERVICE_ACCOUNT)),
+        ("automountServiceAccountToken", json!(false)),
+        ("enableServiceLinks", json!(false)),
+    ] {
+        spec.insert(key.to_owned(), value);
+    }
+    Ok(spec)
+}
+
+/// Notes what ephemeral containers refer to. They are added later, through an endpoint of their
+/// own, but what they need must be there before; a refused one needs nothing.
+fn gather_ephemeral(scope: &mut Scope<'_>) {
+    let pod = scope.pod;
+    for found in array(pod, "/spec/ephemeralContainers") {
+        // Its refusal is told where it would be added.
+        let _ = container::rewrite(&mut found.clone(), "", scope);
+    }
+}
+
+/// The part of a host pod's spec that an ordinary update may change.
+pub(super) fn changeable(spec: &Map<String, Value>) -> Value {
+    let images = |list: &str| -> Map<String, Value> {
+        let containers = spec.get(list).and_then(Value::as_array);
+        let images = containers.into_iter().flatten().filter_map(|container| {
+            let name = text(container, "/name")?;
+            Some((name.to_owned(), container.get("image")?.clone()))
+        });
+        images.collect()
+    };
+    json!({
+        "containers": images("containers"),
+        "initContainers": images("initContainers"),
+        "activeDeadlineSeconds": spec.get("activeDeadlineSeconds"),
+        "tolerations": spec.get("tolerations"),
+    })
+}
+
+/// Every ConfigMap and Secret that a virtual pod names, each once, whether or not the pod would be
+/// refused: what the refused pod has said so far.
+pub fn references(pod: &Value, context: &Context) -> Vec<Reference> {
+    let Ok(owner) = Owner::of_virtual(pod, "Pod", context) else {
+        return Vec::new();
+    };
+    let mut scope = Scope::new(pod, &owner, context);
+    if spec(&mut scope).is_ok() {
+        gather_ephemeral(&mut scope);
+    }
+    scope.references()
+}
+
+/// The host names that texts about a virtual pod may hold: its own and those of what it refers to.
+pub fn names(pod: &Value, host: Option<&Value>, context: &Context) -> Names {
+    let mut names = Names::new(context);
+    let Ok(owner) = Owner::of_virtual(pod, "Pod", context) else {
+        return names;
+    };
+    let namespace = owner.namespace.as_str();
+    names.add(
+        name::of(namespace, &owner.name, context),
+        namespace,
+        &owner.name,
+    );
+    names.add(
+        name::of_tokens(namespace, &owner.name, context),
+        namespace,
+        &owner.name,
+    );
+    for reference in references(pod, context) {
+        names.add(
+            name::of(namespace, &reference.name, context),
+            namespace,
+            &reference.name,
+        );
+    }
+    if let Some(host) = host {
+        names.add_object(host, &owner);
+    }
+    names
+}

@@ -1,0 +1,188 @@
+//! Volumes: what each source becomes.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    downward,
+    scope::{ReferenceKind, Scope, Token},
+};
+use crate::{Refusal, json::text, name};
+
+/// Life of a token if the pod does not say; the API server's own default.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// Rewrites one volume at `field`.
+pub(super) fn rewrite(
+    volume: &mut Value,
+    field: &str,
+    scope: &mut Scope<'_>,
+) -> Result<(), Refusal> {
+    let name = text(volume, "/name").unwrap_or_default().to_owned();
+    let Some(volume) = volume.as_object_mut() else {
+        return Err(Refusal::invalid(field, "must be an object"));
+    };
+    for (kind, source) in volume.iter_mut().filter(|(kind, _)| *kind != "name") {
+        if !source.is_null() {
+            rewrite_source(kind, source, &name, &format!("{field}.{kind}"), scope)?;
+        }
+    }
+    Ok(())
+}
+
+fn rewrite_source(
+    kind: &str,
+    source: &mut Value,
+    volume: &str,
+    field: &str,
+    scope: &mut Scope<'_>,
+) -> Result<(), Refusal> {
+    match kind {
+        // Nothing outside the pod and its images.
+        "emptyDir" | "image" => Ok(()),
+        "configMap" => {
+            scope.refer(ReferenceKind::ConfigMap, source, "name");
+            Ok(())
+        }
+        "secret" => {
+            scope.refer(ReferenceKind::Secret, source, "secretName");
+            Ok(())
+        }
+        "downwardAPI" => downward_items(source, field, scope),
+        "projected" => projected(source, volume, field, scope),
+        "hostPath" => Err(Refusal::host_access(
+            field,
+            "shows files of the host's node, which virtual clusters may not; use emptyDir",
+        )),
+        "persistentVolumeClaim" | "ephemeral" => Err(Refusal::not_supported(
+            field,
+            "PersistentVolumeClaims are not translated to the host yet; use emptyDir",
+        )),
+        "csi" => Err(Refusal::not_supported(
+            field,
+            "inline CSI volumes are not translated to the host yet; use emptyDir",
+        )),
+        // Storage reached with the rights or from the address of the host's node: whoever may name
+        // it, may name a neighbour's.
+        "awsElasticBlockStore"
+        | "azureDisk"
+        | "azureFile"
+        | "cephfs"
+        | "cinder"
+        | "fc"
+        | "flexVolume"
+        | "flocker"
+        | "gcePersistentDisk"
+        | "gitRepo"
+        | "glusterfs"
+        | "iscsi"
+        | "nfs"
+        | "photonPersistentDisk"
+        | "portworxVolume"
+        | "quobyte"
+        | "rbd"
+        | "scaleIO"
+        | "storageos"
+        | "vsphereVolume" => Err(Refusal::host_access(
+            field,
+            "is reached with the rights of the host's node, which virtual clusters may not use; \
+             allowed are configMap, downwardAPI, emptyDir, image, projected and secret",
+        )),
+        _ => Err(Refusal::not_supported(
+            field,
+            "this kind of volume is not known here; allowed are configMap, downwardAPI, emptyDir, \
+             image, projected and secret",
+        )),
+    }
+}
+
+fn downward_items(source: &mut Value, field: &str, scope: &mut Scope<'_>) -> Result<(), Refusal> {
+    let items = source.get_mut("items").and_then(Value::as_array_mut);
+    for (index, item) in items.into_iter().flatten().enumerate() {
+        if let Some(field_ref) = item.get_mut("fieldRef") {
+            let field = format!("{field}.items[{index}].fieldRef");
+            downward::redirect(field_ref, &field, scope)?;
+        }
+    }
+    Ok(())
+}
+
+fn projected(
+    source: &mut Value,
+    volume: &str,
+    field: &str,
+    scope: &mut Scope<'_>,
+) -> Result<(), Refusal> {
+    let sources = source.get_mut("sources").and_then(Value::as_array_mut);
+    for (index, source) in sources.into_iter().flatten().enumerate() {
+        let field = format!("{field}.sources[{index}]");
+        let Some(members) = source.as_object_mut() else {
+            return Err(Refusal::invalid(field, "must be an object"));
+        };
+        projection(members, volume, index, &field, scope)?;
+    }
+    Ok(())
+}
+
+fn projection(
+    members: &mut Map<String, Value>,
+    volume: &str,
+    index: usize,
+    field: &str,
+    scope: &mut Scope<'_>,
+) -> Result<(), Refusal> {
+    members.retain(|_, source| !source.is_null());
+    for (kind, source) in members.iter_mut() {
+        let field = format!("{field}.{kind}");
+        match kind.as_str() {
+            "configMap" => scope.refer(ReferenceKind::ConfigMap, source, "name"),
+            "secret" => scope.refer(ReferenceKind::Secret, source, "name"),
+            "downwardAPI" => downward_items(source, &field, scope)?,
+            "serviceAccountToken" => {}
+            "clusterTrustBundle" => {
+                return Err(Refusal::not_supported(
+                    field,
+                    "ClusterTrustBundles are not translated to the host yet; use a ConfigMap",
+                ));
+            }
+            "podCertificate" => {
+                return Err(Refusal::not_supported(
+                    field,
+                    "pod certificates are not translated to the host yet; use a Secret",
+                ));
+            }
+            _ => {
+                return Err(Refusal::not_supported(
+                    field,
+                    "this kind of projection is not known here; allowed are configMap, \
+                     downwardAPI, secret and serviceAccountToken",
+                ));
+            }
+        }
+    }
+    if let Some(token) = members.remove("serviceAccountToken") {
+        let secret = token_as_secret(&token, volume, index, scope);
+        members.insert("secret".to_owned(), secret);
+    }
+    Ok(())
+}
+
+/// The projection of the pod's token Secret that stands for a token. One key per volume and
+/// source, as a volume may have several tokens.
+fn token_as_secret(token: &Value, volume: &str, index: usize, scope: &mut Scope<'_>) -> Value {
+    let key = format!("{volume}.{index}");
+    scope.tokens.push(Token {
+        key: key.clone(),
+        service_account: scope.service_account().to_owned(),
+        audience: text(token, "/audience").map(str::to_owned),
+        expiration_seconds: token
+            .get("expirationSeconds")
+            .and_then(Value::as_i64)
+            .unwrap_or(TOKEN_SECONDS),
+    });
+    let mut item = json!({"key": key, "path": token.get("path").unwrap_or(&Value::Null)});
+    if let Some(user) = token.get("user") {
+        item["user"] = user.clone();
+    }
+    let secret = name::of_tokens(&scope.owner.namespace, &scope.owner.name, scope.context);
+    json!({"name": secret, "items": [item]})
+}

@@ -1,0 +1,143 @@
+//! Secrets: those that synced pods use, and those with pods' tokens.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Context, Owner, Patch, Refusal,
+    json::{merge_patch, text},
+    name,
+    owner::metadata,
+    patch::Format,
+};
+
+/// Type of a Secret into which a controller writes a token of the account that it names: on the
+/// host that would be a token of the *host's*.
+const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+const OPAQUE: &str = "Opaque";
+
+/// The host Secret of a virtual one: its data, type and immutability. Its labels and annotations
+/// stay behind, as nothing of the host may act on them.
+///
+/// # Errors
+/// It has no name, namespace or UID.
+pub fn to_host(secret: &Value, context: &Context) -> Result<Value, Refusal> {
+    let owner = Owner::of_virtual(secret, "Secret", context)?;
+    let host_name = name::of(&owner.namespace, &owner.name, context);
+    let mut host = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(&owner, &host_name, Map::new(), Map::new(), context),
+    });
+    let type_ = text(secret, "/type").filter(|type_| *type_ != SERVICE_ACCOUNT_TOKEN);
+    host["type"] = type_.unwrap_or(OPAQUE).into();
+    for key in ["data", "immutable"] {
+        if let Some(value) = secret.get(key).filter(|value| !value.is_null()) {
+            host[key] = value.clone();
+        }
+    }
+    Ok(host)
+}
+
+/// Annotation of a token Secret: when its tokens are to be renewed, in RFC 3339.
+const RENEW_AT: &str = "vcluster.dev/renew-at";
+
+/// The host Secret with all tokens of a virtual pod, by [`Token::key`](crate::pod::Token::key).
+/// `renew_at` is when the first of them should be renewed, in RFC 3339: kept on the object, so that
+/// a restart renews nothing early and nothing late.
+///
+/// # Errors
+/// The pod has no name, namespace or UID.
+pub fn of_tokens(
+    pod: &Value,
+    tokens: &BTreeMap<String, String>,
+    renew_at: &str,
+    context: &Context,
+) -> Result<Value, Refusal> {
+    let owner = Owner::of_virtual(pod, "Pod", context)?;
+    let host_name = name::of_tokens(&owner.namespace, &owner.name, context);
+    let annotations = Map::from_iter([(RENEW_AT.to_owned(), renew_at.into())]);
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(&owner, &host_name, Map::new(), annotations, context),
+        "type": OPAQUE,
+        // Not `data`: the API server encodes it.
+        "stringData": tokens,
+    }))
+}
+
+/// When the tokens in a host Secret of [`of_tokens`] are to be renewed.
+pub fn renew_at(secret: &Value) -> Option<&str> {
+    let annotations = secret.pointer("/metadata/annotations")?;
+    annotations.get(RENEW_AT)?.as_str()
+}
+
+/// How the host object `host` of a ConfigMap or Secret comes to be `wanted`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is.
+    None,
+    /// By a patch.
+    Patch(Patch),
+    /// Not at all: it is immutable, or of another type. It must be deleted and made again.
+    Replace,
+}
+
+/// How `host` comes to be `wanted`, in what translation writes: `keys` of the object, our labels
+/// and annotations.
+pub(crate) fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
+    let mut body = json!({});
+    for key in keys {
+        let found = host.get(*key).unwrap_or(&Value::Null);
+        let wanted = wanted.get(*key).unwrap_or(&Value::Null);
+        // No data and empty data are the same.
+        let is_empty = |value: &Value| {
+            value.is_null()
+                || *value == Value::Bool(false)
+                || value.as_object().is_some_and(Map::is_empty)
+        };
+        if is_empty(found) && is_empty(wanted) {
+            continue;
+        }
+        if let Some(change) = merge_patch(found, wanted) {
+            body[*key] = change;
+        }
+    }
+    if body.get("type").is_some() {
+        return Change::Replace;
+    }
+    let frozen = host.get("immutable") == Some(&Value::Bool(true));
+    if frozen && body.as_object().is_some_and(|body| !body.is_empty()) {
+        return Change::Replace;
+    }
+    for key in ["labels", "annotations"] {
+        let empty = Map::new();
+        let pointer = format!("/metadata/{key}");
+        let found = crate::json::object(host, &pointer).unwrap_or(&empty);
+        let wanted = crate::json::object(wanted, &pointer).unwrap_or(&empty);
+        let set: Map<_, _> = wanted
+            .iter()
+            .filter(|(key, value)| found.get(*key) != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if !set.is_empty() {
+            body["metadata"][key] = set.into();
+        }
+    }
+    if body.as_object().is_none_or(Map::is_empty) {
+        return Change::None;
+    }
+    let uid = text(host, "/metadata/uid").unwrap_or_default();
+    Change::Patch(Patch::new(None, Format::Merge, uid, body))
+}
+
+/// What must change on the host Secret of a virtual one.
+///
+/// # Errors
+/// As [`to_host`].
+pub fn update_host(secret: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
+    let wanted = to_host(secret, context)?;
+    Ok(change(host, &wanted, &["type", "data", "immutable"]))
+}
