@@ -38,7 +38,7 @@ pub struct TelemetryArgs {
     )]
     pub log_filter: String,
 
-    /// Where spans are sent by OTLP over gRPC, such as `http://collector:4317`; none are sent without.
+    /// Where spans are sent by OTLP over gRPC, such as `http://collector:4317` (plain HTTP only); none are sent without.
     #[arg(long, env = "VCLUSTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+/// Name of the span of each task.
+pub(crate) const TASK_SPAN: &str = "task";
 /// Code of a process that was told twice to stop: as if by SIGKILL.
 const EXIT_NOW: i32 = 137;
 
@@ -148,7 +150,7 @@ impl Shutdown {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let span = tracing::info_span!("task", otel.name = %name, task = %name);
+        let span = tracing::info_span!(TASK_SPAN, task = %name);
         let running = Running::enter(self, name.clone());
         let this = self.clone();
         let guarded = async move {
@@ -294,6 +296,15 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!shutdown.has_begun());
         assert_eq!(shutdown.drained(SECOND).await, Ok(()));
+        assert!(!shutdown.has_failed());
+    }
+
+    #[tokio::test]
+    async fn a_signal_begins_the_shutdown() {
+        let shutdown = Shutdown::on_signals().unwrap();
+        let this = rustix::process::getpid();
+        rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();
+        shutdown.token().cancelled().await;
         assert!(!shutdown.has_failed());
     }
 

@@ -37,7 +37,7 @@ mod status;
 mod trace;
 
 pub use caller::CallerLayer;
-pub use channel::{Channel, ChannelOptions, channel};
+pub use channel::{Channel, ChannelOptions, Error as ChannelError, channel};
 pub use deadline::Deadline;
 pub use record::Metrics;
 
@@ -46,6 +46,8 @@ pub const MAX_MESSAGE: usize = 4 << 20;
 /// Header of the id that joins the logs of one request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The longest request id that is taken from a client, in bytes.
+const MAX_REQUEST_ID: usize = 128;
 /// What every server has of itself.
 const BUILT_IN: [&[u8]; 2] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -177,6 +179,7 @@ impl Server {
     /// The whole stack, outermost first.
     fn stack(self, routes: Routes, methods: methods::Methods) -> Stack {
         let handler = ServiceBuilder::new()
+            .map_request(drop_odd_id)
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             // Trace and metrics stand outside of whatever may refuse or cut off a call, so that both
@@ -202,6 +205,17 @@ impl Server {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         Ok(builder.build_v1()?)
     }
+}
+
+/// Takes away a request id that would bloat every log line; it is then made anew.
+fn drop_odd_id(mut request: Request<Body>) -> Request<Body> {
+    let odd = |id: &http::HeaderValue| {
+        id.len() > MAX_REQUEST_ID || !id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    if request.headers().get(REQUEST_ID).is_some_and(odd) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
 }
 
 /// What [`RoutesBuilder`] asks of a service.

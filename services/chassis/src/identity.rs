@@ -22,7 +22,7 @@ pub struct Identity {
     pub uid: Option<String>,
     /// Groups in the order in which they were given.
     pub groups: Vec<String>,
-    /// Further attributes, keys in lower case.
+    /// Further attributes; keys in lower case, as far as they are ASCII.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 

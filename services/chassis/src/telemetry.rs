@@ -13,11 +13,14 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::args::{LogFormat, TelemetryArgs};
+use crate::drain;
 
 pub mod propagation;
 
@@ -36,6 +39,12 @@ pub enum Error {
         filter: String,
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
+    },
+    /// The OTLP endpoint is not plain HTTP/2; collectors stand in the same cluster.
+    #[error("otlp endpoint {endpoint:?} does not begin with http://")]
+    Scheme {
+        /// The endpoint as given.
+        endpoint: String,
     },
     /// The OTLP endpoint cannot be used.
     #[error("otlp endpoint {endpoint:?} cannot be used")]
@@ -88,24 +97,36 @@ pub fn init(
         filter: args.log_filter.clone(),
         source,
     })?;
+    let lines = lines(args.log_format).with_filter(filter);
     let provider = args
         .otlp_endpoint
         .as_deref()
         .map(|endpoint| provider(endpoint, service, version))
         .transpose()?;
-    // Spans are exported, or their context passed on, down to `info`, whatever the log filter says.
-    let traces = match &provider {
-        Some(provider) => tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer(service))
-            .with_filter(LevelFilter::INFO)
-            .boxed(),
-        None => propagation::PassOn.with_filter(LevelFilter::INFO).boxed(),
-    };
     tracing_subscriber::registry()
-        .with(traces)
-        .with(lines(args.log_format).with_filter(filter))
+        .with(traces(provider.as_ref(), service))
+        .with(lines)
         .try_init()?;
     Ok(Guard { provider })
+}
+
+/// Exports spans, or passes their context on, down to `info`, whatever the log filter says.
+fn traces(provider: Option<&SdkTracerProvider>, service: &'static str) -> BoxedLayer<Registry> {
+    match provider {
+        Some(provider) => tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(service))
+            // Which of tokio's threads it was says nothing.
+            .with_threads(false)
+            .with_filter(filter_fn(is_exported).with_max_level_hint(LevelFilter::INFO))
+            .boxed(),
+        None => propagation::PassOn.with_filter(LevelFilter::INFO).boxed(),
+    }
+}
+
+/// Spans of tasks are for the log alone: they last as long as the process, and each request or pass
+/// within would hang in one endless trace.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO && metadata.name() != drain::TASK_SPAN
 }
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -123,8 +144,9 @@ where
         (LogFormat::Json, _) | (LogFormat::Auto, false) => layer
             .json()
             .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
+            // The list, as a request's id stands in an outer span.
+            .with_current_span(false)
+            .with_span_list(true)
             .boxed(),
     }
 }
@@ -134,6 +156,11 @@ fn provider(
     service: &'static str,
     version: &'static str,
 ) -> Result<SdkTracerProvider, Error> {
+    if !endpoint.starts_with("http://") {
+        return Err(Error::Scheme {
+            endpoint: endpoint.to_owned(),
+        });
+    }
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
@@ -153,5 +180,5 @@ fn provider(
         .build())
 }
 
-/// The registry under every layer; propagation keeps the caller's context in its spans.
-pub(crate) type SpanStore = Registry;
+#[cfg(test)]
+mod tests;

@@ -139,7 +139,7 @@ fn judge(status: TokenReviewStatus, audiences: &[String]) -> Reviewed {
             .extra
             .unwrap_or_default()
             .into_iter()
-            .map(|(key, values)| (key.to_lowercase(), values))
+            .map(|(key, values)| (key.to_ascii_lowercase(), values))
             .collect::<BTreeMap<_, _>>(),
     }))
 }

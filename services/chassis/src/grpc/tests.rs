@@ -153,6 +153,16 @@ async fn a_request_id_is_kept_or_made() {
         .insert("x-request-id", "mine".parse().unwrap());
     let answer = client.check(request).await.unwrap();
     assert_eq!(answer.metadata().get("x-request-id").unwrap(), "mine");
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    request
+        .metadata_mut()
+        .insert("x-request-id", "x".repeat(200).parse().unwrap());
+    let answer = client.check(request).await.unwrap();
+    assert_eq!(
+        answer.metadata().get("x-request-id").unwrap().len(),
+        36,
+        "a UUID"
+    );
     let answer = client.check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(
         answer.metadata().get("x-request-id").unwrap().len(),

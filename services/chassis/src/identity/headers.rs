@@ -1,7 +1,7 @@
 //! An [`Identity`] as request headers, by Kubernetes' request-header (front-proxy) authentication.
 //!
 //! `X-Remote-User`, `X-Remote-Uid`, one `X-Remote-Group` per group, and one `X-Remote-Extra-<key>` per
-//! value. Keys are lower-cased and percent-encoded where a byte is illegal in a header name (and `%`
+//! value. Keys are lower-cased (in ASCII) and percent-encoded where a byte is illegal in a header name (and `%`
 //! itself), as client-go's transport writes and k8s.io/apiserver's `headerrequest` reads them.
 //!
 //! Reading headers proves nothing: only a request whose connection was authenticated as the front
@@ -38,6 +38,12 @@ pub enum EncodeError {
         header: String,
         /// What is wrong.
         source: InvalidHeaderValue,
+    },
+    /// A value begins or ends with a space, which HTTP/1 takes away: it would arrive as another one.
+    #[error("the value of {header} begins or ends with a space")]
+    Space {
+        /// The header it was meant for.
+        header: String,
     },
     /// The key of an extra attribute is empty or too long.
     #[error("extra key {key:?} cannot be a header")]
@@ -109,7 +115,8 @@ pub fn encode(identity: &Identity) -> Result<HeaderMap, EncodeError> {
     if let Some(uid) = &identity.uid {
         headers.insert(UID, value(&UID, uid)?);
     }
-    for group in &identity.groups {
+    // An empty group is none to who reads these headers.
+    for group in identity.groups.iter().filter(|group| !group.is_empty()) {
         headers.append(GROUP, value(&GROUP, group)?);
     }
     for (key, values) in &identity.extra {
@@ -121,7 +128,7 @@ pub fn encode(identity: &Identity) -> Result<HeaderMap, EncodeError> {
         )?;
         if headers.contains_key(&name) {
             return Err(EncodeError::Twice {
-                key: key.to_lowercase(),
+                key: key.to_ascii_lowercase(),
             });
         }
         for item in values {
@@ -139,14 +146,16 @@ pub fn decode(headers: &HeaderMap) -> Result<Option<Identity>, DecodeError> {
     let user = single(headers, &USER)?.filter(|user| !user.is_empty());
     let user = user.ok_or(DecodeError::NoUser)?;
     let uid = single(headers, &UID)?.filter(|uid| !uid.is_empty());
-    let groups = all(headers, &GROUP)?;
-    let mut extra = BTreeMap::new();
+    let mut groups = all(headers, &GROUP)?;
+    groups.retain(|group| !group.is_empty());
+    let mut extra = BTreeMap::<_, Vec<_>>::new();
     for name in headers.keys() {
         if let Some(encoded) = name.as_str().strip_prefix(EXTRA_PREFIX) {
             let key = decode_key(encoded).ok_or_else(|| DecodeError::Key {
                 header: name.clone(),
             })?;
-            extra.insert(key, all(headers, name)?);
+            // Two spellings of one key are one key.
+            extra.entry(key).or_default().extend(all(headers, name)?);
         }
     }
     Ok(Some(Identity {
@@ -158,6 +167,11 @@ pub fn decode(headers: &HeaderMap) -> Result<Option<Identity>, DecodeError> {
 }
 
 fn value(header: &HeaderName, text: &str) -> Result<HeaderValue, EncodeError> {
+    if text.starts_with([' ', '\t']) || text.ends_with([' ', '\t']) {
+        return Err(EncodeError::Space {
+            header: header.to_string(),
+        });
+    }
     // From bytes, not from a visible-ASCII string: names of users are UTF-8.
     HeaderValue::from_bytes(text.as_bytes()).map_err(|source| EncodeError::Value {
         header: header.to_string(),
@@ -186,10 +200,10 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Deco
     Ok(values.pop())
 }
 
-/// Lower-cases a key and percent-encodes what may not stand in a header name.
+/// Lower-cases a key, as header names are, and percent-encodes what may not stand in a header name.
 fn encode_key(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
-    for byte in key.to_lowercase().bytes() {
+    for byte in key.to_ascii_lowercase().bytes() {
         if is_legal(byte) {
             encoded.push(char::from(byte));
         } else {
@@ -223,7 +237,7 @@ fn decode_key(encoded: &str) -> Option<String> {
             decoded.push(byte);
         }
     }
-    let key = String::from_utf8(decoded).ok()?.to_lowercase();
+    let key = String::from_utf8(decoded).ok()?;
     (!key.is_empty()).then_some(key)
 }
 

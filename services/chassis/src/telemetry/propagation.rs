@@ -11,10 +11,8 @@ use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
-
-use super::SpanStore;
+use tracing_subscriber::{Layer, Registry};
 
 /// Writes the context of the current span into `headers`, replacing what stands there; writes nothing
 /// where there is no trace.
@@ -54,7 +52,7 @@ impl<S: tracing::Subscriber> Layer<S> for PassOn {}
 
 fn keep(span: &Span, context: Context) {
     span.with_subscriber(|(id, dispatch)| {
-        if let Some(store) = dispatch.downcast_ref::<SpanStore>()
+        if let Some(store) = dispatch.downcast_ref::<Registry>()
             && let Some(span) = store.span(id)
         {
             span.extensions_mut().replace(Kept(context));
@@ -74,7 +72,7 @@ fn current() -> Context {
 fn kept() -> Option<Context> {
     Span::current()
         .with_subscriber(|(id, dispatch)| {
-            let store = dispatch.downcast_ref::<SpanStore>()?;
+            let store = dispatch.downcast_ref::<Registry>()?;
             let mut scope = store.span(id)?.scope();
             scope.find_map(|span| span.extensions().get::<Kept>().map(|kept| kept.0.clone()))
         })

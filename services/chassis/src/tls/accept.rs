@@ -103,7 +103,11 @@ struct Handshakes {
 impl Handshakes {
     async fn run(self, listener: TcpListener) {
         while let Some(slot) = self.slot().await {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.sender.closed() => return,
+            };
+            match accepted {
                 Ok((stream, address)) => {
                     let handshake = self.clone().handshake(stream, address, slot);
                     self.shutdown.spawn_contained("handshake", handshake);

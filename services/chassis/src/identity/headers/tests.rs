@@ -45,6 +45,7 @@ fn keys_are_written_as_client_go_writes_them() {
         ("example.com/foo", "example.com%2Ffoo"),
         ("alpha%2fbeta", "alpha%252fbeta"),
         ("ä", "%C3%A4"),
+        ("Ä", "%C3%84"),
         ("a b", "a%20b"),
         ("!#$&'*+-.^_`|~", "!#$&'*+-.^_`|~"),
     ];
@@ -64,6 +65,21 @@ fn header_names_are_not_case_sensitive_and_keys_come_out_lower_case() {
         decoded.extra,
         BTreeMap::from([("example.com/foo".into(), vec!["v".into()])])
     );
+}
+
+#[test]
+fn two_spellings_of_a_key_are_one_and_empty_groups_are_none() {
+    let headers = map(&[
+        ("x-remote-user", b"jane"),
+        ("x-remote-group", b""),
+        ("x-remote-extra-a", b"1"),
+        ("x-remote-extra-%61", b"2"),
+    ]);
+    let decoded = decode(&headers).unwrap().unwrap();
+    assert!(decoded.groups.is_empty());
+    let mut values = decoded.extra["a"].clone();
+    values.sort();
+    assert_eq!(values, ["1", "2"]);
 }
 
 #[test]
@@ -121,6 +137,12 @@ fn identities_that_cannot_be_headers_are_refused() {
     ));
     let smuggled = encode(&Identity::user("jane\r\nx-remote-group: system:masters"));
     assert!(matches!(smuggled, Err(EncodeError::Value { .. })));
+    for trimmed in [" jane", "jane\t"] {
+        assert!(matches!(
+            encode(&Identity::user(trimmed)),
+            Err(EncodeError::Space { .. })
+        ));
+    }
     let mut twice = Identity::user("jane");
     twice.extra.insert("Key".into(), vec!["a".into()]);
     twice.extra.insert("key".into(), vec!["b".into()]);
