@@ -10,10 +10,12 @@ use std::fmt;
 
 mod authorizer;
 mod cache;
+mod metrics;
 mod reviewer;
 
 pub use authorizer::{Attributes, Authorizer};
 pub use cache::CacheConfig;
+pub use metrics::Metrics;
 pub use reviewer::{MAX_TOKEN, TokenReviewer};
 
 /// Why a caller is not let in.

@@ -10,7 +10,7 @@
 //! | `process_*` | [`process`] |
 //! | `grpc_server_*` | [`crate::grpc`] |
 //! | `tls_*` | [`crate::tls`] |
-//! | `access_reviews`, `access_cache_hits` | [`crate::access`] |
+//! | `access_answers` | [`crate::access`] |
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;

@@ -11,6 +11,7 @@ use kube::Api;
 use kube::api::PostParams;
 
 use super::cache::{Answer, Answers, CacheConfig};
+use super::metrics::{Metrics, Question};
 use super::{Denied, Error, failed};
 use crate::identity::Identity;
 
@@ -55,6 +56,7 @@ impl fmt::Display for Attributes {
 #[derive(Clone)]
 pub struct Authorizer {
     inner: Arc<Inner>,
+    metrics: Metrics,
 }
 
 struct Inner {
@@ -87,11 +89,18 @@ impl Authorizer {
     pub fn with_cache(client: kube::Client, cache: CacheConfig) -> Self {
         let inner = Inner {
             reviews: Api::all(client),
-            answers: Answers::new(cache),
+            answers: Answers::new(Question::Access, cache),
         };
         Self {
             inner: Arc::new(inner),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Counts what is asked.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = metrics.clone();
+        self
     }
 
     /// Succeeds if the API server allows it, and only then.
@@ -101,7 +110,7 @@ impl Authorizer {
         match self
             .inner
             .answers
-            .get(key, || self.ask(caller, attributes).boxed())
+            .get(&self.metrics, key, || self.ask(caller, attributes).boxed())
             .await?
         {
             Decision::Allowed => Ok(()),

@@ -10,6 +10,8 @@ use futures::future::BoxFuture;
 use moka::future::Cache;
 use tokio::time::Instant;
 
+use super::metrics::{Answered, Metrics, Question};
+
 /// Sizes and lifetimes of a cache of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheConfig {
@@ -50,6 +52,7 @@ struct Entry<A> {
 pub(super) struct Answers<K, A> {
     entries: Cache<K, Entry<A>>,
     config: CacheConfig,
+    question: Question,
 }
 
 impl<K, A> Answers<K, A>
@@ -57,18 +60,23 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     A: Answer,
 {
-    pub(super) fn new(config: CacheConfig) -> Self {
+    pub(super) fn new(question: Question, config: CacheConfig) -> Self {
         let entries = Cache::builder()
             .max_capacity(config.capacity)
             // Frees the memory of what nobody asks for again.
             .time_to_live(config.positive.max(config.negative))
             .build();
-        Self { entries, config }
+        Self {
+            entries,
+            config,
+            question,
+        }
     }
 
     /// Gives a fresh answer, asking for it at most once at a time. Errors are shared, not kept.
     pub(super) async fn get<'a, E>(
         &self,
+        metrics: &Metrics,
         key: K,
         ask: impl FnOnce() -> BoxFuture<'a, Result<A, E>>,
     ) -> Result<A, E>
@@ -77,6 +85,15 @@ where
     {
         if let Some(entry) = self.entries.get(&key).await {
             if Instant::now() < entry.good_until {
+                let yes = entry.answer.is_yes();
+                metrics.count(
+                    self.question,
+                    if yes {
+                        Answered::CachedYes
+                    } else {
+                        Answered::CachedNo
+                    },
+                );
                 return Ok(entry.answer);
             }
             // Two callers may both find it stale; the worst is one call too many.
@@ -85,8 +102,18 @@ where
         let asked = self.asked(ask());
         // Boxed, as moka's future is large and this path is rare.
         match Box::pin(self.entries.try_get_with(key, asked)).await {
-            Ok(entry) => Ok(entry.answer),
-            Err(error) => Err(E::clone(&error)),
+            Ok(entry) => {
+                let yes = entry.answer.is_yes();
+                metrics.count(
+                    self.question,
+                    if yes { Answered::Yes } else { Answered::No },
+                );
+                Ok(entry.answer)
+            }
+            Err(error) => {
+                metrics.count(self.question, Answered::Failed);
+                Err(E::clone(&error))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::cache::{Answer, Answers, CacheConfig};
+use super::metrics::{Metrics, Question};
 use super::{Error, failed};
 use crate::identity::Identity;
 
@@ -22,6 +23,7 @@ pub const MAX_TOKEN: usize = 16 << 10;
 #[derive(Clone)]
 pub struct TokenReviewer {
     inner: Arc<Inner>,
+    metrics: Metrics,
 }
 
 struct Inner {
@@ -52,11 +54,18 @@ impl TokenReviewer {
         let inner = Inner {
             reviews: Api::all(client),
             audiences,
-            answers: Answers::new(cache),
+            answers: Answers::new(Question::Token, cache),
         };
         Self {
             inner: Arc::new(inner),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// Counts what is asked.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = metrics.clone();
+        self
     }
 
     /// Tells whose token it is.
@@ -74,7 +83,7 @@ impl TokenReviewer {
         match self
             .inner
             .answers
-            .get(key, || self.ask(token).boxed())
+            .get(&self.metrics, key, || self.ask(token).boxed())
             .await?
         {
             Reviewed::Known(identity) => Ok(Identity::clone(&identity)),

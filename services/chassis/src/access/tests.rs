@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity::Identity;
+use crate::metrics::Registry;
 use crate::testing::{self, ApiServer, Call, capture_logs};
 
 fn known(user: &Value) -> Response<String> {
@@ -240,6 +241,27 @@ async fn the_question_carries_the_whole_identity_and_the_attributes() {
         },
     });
     assert_eq!(calls[0].body["spec"], expected);
+}
+
+#[tokio::test]
+async fn answers_are_counted_with_where_they_came_from() {
+    let server = ApiServer::new(|_| decision(&json!({"allowed": true})));
+    let mut registry = Registry::new("test", "0");
+    let metrics = Metrics::register(&mut registry);
+    let authorizer = Authorizer::new(server.client()).metrics(&metrics);
+    for _ in 0..3 {
+        authorizer
+            .check(&Identity::user("x"), &connect())
+            .await
+            .unwrap();
+    }
+    let text = registry.encode();
+    for line in [
+        r#"access_answers_total{question="Access",answer="Yes"} 1"#,
+        r#"access_answers_total{question="Access",answer="CachedYes"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
 }
 
 #[tokio::test]

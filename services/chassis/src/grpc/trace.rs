@@ -133,3 +133,57 @@ const fn is_fault(code: Code) -> bool {
         | Code::Unauthenticated => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::ServiceExt;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::testing::capture_logs;
+
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[tokio::test]
+    async fn a_handler_passes_its_callers_trace_on() {
+        let registry = tracing_subscriber::registry().with(propagation::PassOn);
+        let _guard = tracing::subscriber::set_default(registry);
+        let handler = tower::service_fn(async |_: Request<Body>| {
+            let mut response = Response::new(Body::empty());
+            propagation::inject(response.headers_mut());
+            Ok::<_, Infallible>(response)
+        });
+        let request = Request::builder()
+            .header("traceparent", CALLER)
+            .body(Body::empty())
+            .unwrap();
+        let response = TraceLayer.layer(handler).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["traceparent"], CALLER);
+    }
+
+    #[tokio::test]
+    async fn the_span_tells_method_id_and_code_but_no_header() {
+        let (logs, _guard) = capture_logs();
+        let handler = tower::service_fn(async |_: Request<Body>| {
+            Ok::<_, Infallible>(tonic::Status::not_found("no").into_http())
+        });
+        let request = Request::builder()
+            .uri("/a.B/C")
+            .header(REQUEST_ID, "id-1")
+            .header("authorization", "Bearer secret")
+            .body(Body::empty())
+            .unwrap();
+        TraceLayer.layer(handler).oneshot(request).await.unwrap();
+        let text = logs.text();
+        for part in [
+            "otel.name=a.B/C",
+            "request.id=\"id-1\"",
+            "code=\"NotFound\"",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
