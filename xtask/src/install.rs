@@ -68,8 +68,8 @@ fn wait(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Whatever helps to see why; an error here is one more line and hides nothing.
-fn explain(cluster: &Cluster) {
+/// Prints pods, events and the services' logs to stderr. An error here is one more line and hides nothing.
+pub fn explain(cluster: &Cluster) {
     let show = |args: &[&str]| {
         output::note(format_args!("\n== kubectl {}", args.join(" ")));
         let said = cluster

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::mount::{UnmountFlags, unmount};
 
 use super::{
     Layout,
@@ -27,11 +28,20 @@ const FIXED: [&str; 4] = [
     "/run/containerd",
 ];
 
+/// `ip netns` makes it, and mounts it on itself, when it is first used.
+const NETNS: &str = "/run/netns";
+
 /// Makes both sides and says what to bind where.
 pub(super) fn make(layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut made: BTreeSet<PathBuf> = record::read(&list()).unwrap_or_default();
     let missing = |path: &PathBuf| !path.exists();
-    made.extend(FIXED.iter().map(PathBuf::from).filter(missing));
+    made.extend(
+        FIXED
+            .iter()
+            .chain([&NETNS])
+            .map(PathBuf::from)
+            .filter(missing),
+    );
     // Listed before they are made: a run killed in between leaves no unlisted folder.
     record::write(&list(), &made)?;
     let mut binds = Vec::new();
@@ -57,13 +67,20 @@ pub(super) fn remove_after_last() -> Result<()> {
         return Ok(());
     }
     for folder in record::read::<BTreeSet<PathBuf>>(&list()).unwrap_or_default() {
-        let _ = fs::remove_dir(folder);
+        remove_if_empty(&folder);
     }
     crate::cache::remove(&list())?;
     for parent in [STATE, RUN] {
         let _ = fs::remove_dir(parent);
     }
     Ok(())
+}
+
+fn remove_if_empty(folder: &Path) {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) {
+        let _ = unmount(folder, UnmountFlags::DETACH);
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 fn list() -> PathBuf {
