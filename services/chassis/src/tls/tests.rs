@@ -15,8 +15,8 @@ use crate::testing::{Authority, Issued, capture_logs};
 
 type Client = tokio_rustls::client::TlsStream<DuplexStream>;
 
-/// Shakes hands over a pipe and passes one byte from client to server, which in TLS 1.3 is what proves
-/// that the server has accepted the client's certificate.
+/// Shakes hands over a pipe and passes one byte each way: in TLS 1.3 that is what proves that the server
+/// has accepted the client's certificate, and what brings the client its session tickets.
 async fn handshake(
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -27,11 +27,14 @@ async fn handshake(
         let mut stream = TlsConnector::from(client).connect(name, near).await?;
         stream.write_all(b"x").await?;
         stream.flush().await?;
+        stream.read_u8().await?;
         std::io::Result::Ok(stream)
     };
     let accept = async {
         let mut stream = Stream::new(TlsAcceptor::from(server).accept(far).await?, None);
         stream.read_u8().await?;
+        stream.write_all(b"y").await?;
+        stream.flush().await?;
         std::io::Result::Ok(stream)
     };
     let (accepted, connected) = tokio::join!(accept, connect);
