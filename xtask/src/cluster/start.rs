@@ -54,7 +54,7 @@ pub(super) fn start(
         .env_clear()
         .env(MARK, layout.name.as_str())
         .env("PATH", path)
-        .env("HOME", "/root");
+        .env("HOME", &layout.state);
     command
         .current_dir("/")
         .stdin(Stdio::null())
