@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     cluster::{self, Cluster, Name, Status, enter, relay},
-    images, install,
+    demo, images, install,
     output::{self, Progress},
+    test,
 };
 
 #[derive(Debug, Parser)]
@@ -23,6 +24,10 @@ enum Command {
     /// A real one-node Kubernetes on this machine
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Bring everything up and do what a new user does first, checked at each step
+    Demo(demo::Demo),
+    /// Every test, from the pure ones to those on a real cluster
+    Test(test::Test),
     /// Build our service images and bring them into a cluster; prints the tags
     Images(Which),
     /// Build and install the product on a cluster
@@ -88,6 +93,8 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Cluster(command) => on_cluster(command),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Test(args) => test::test(&args),
         Command::Images(which) => {
             let tags = images::services(&Cluster::open(&which.name)?, &Progress::start())?;
             for (service, tag) in tags.each() {

@@ -64,10 +64,24 @@ fn without_cluster(progress: &Progress) -> Result<()> {
     progress.step("formatting");
     cargo(&["fmt", "--all", "--check"])?;
     progress.step("lints");
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
     progress.step("tests that need no cluster");
     cargo(&["test", "--workspace", "--exclude", "integration-tests"])?;
-    cargo(&["test", "-p", "integration-tests", "--lib", "--test", "dependencies"])
+    cargo(&[
+        "test",
+        "-p",
+        "integration-tests",
+        "--lib",
+        "--test",
+        "dependencies",
+    ])
 }
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
@@ -93,16 +107,26 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
 /// cargo with the cluster's kubeconfig, and its kubectl and helm and the built `vcluster` first on
 /// the PATH.
 fn scenarios(cluster: &Cluster) -> Result<Command> {
-    let mut folders = vec![cluster.layout.programs(), workspace::target()?.join("debug")];
+    let mut folders = vec![
+        cluster.layout.programs(),
+        workspace::target()?.join("debug"),
+    ];
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(workspace::root())
         .env(KUBECONFIG, &cluster.kubeconfig)
-        .env("PATH", env::join_paths(folders).context("a folder's name holds a colon")?);
+        .env(
+            "PATH",
+            env::join_paths(folders).context("a folder's name holds a colon")?,
+        );
     Ok(cargo)
 }
 
 fn cargo(args: &[&str]) -> Result<()> {
-    command::inherit(Command::new("cargo").args(args).current_dir(workspace::root()))
+    command::inherit(
+        Command::new("cargo")
+            .args(args)
+            .current_dir(workspace::root()),
+    )
 }

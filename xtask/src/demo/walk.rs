@@ -48,10 +48,18 @@ impl Walk {
         fs::copy(&cluster.kubeconfig, &kubeconfig)
             .with_context(|| format!("cannot write {}", kubeconfig.display()))?;
         let old = env::var_os("PATH").unwrap_or_default();
-        let mut folders = vec![cluster.layout.programs(), workspace::target()?.join("debug")];
+        let mut folders = vec![
+            cluster.layout.programs(),
+            workspace::target()?.join("debug"),
+        ];
         folders.extend(env::split_paths(&old));
         let path = env::join_paths(folders).context("a folder's name holds a colon")?;
-        Ok(Self { cluster: cluster.clone(), path, kubeconfig, step: 0 })
+        Ok(Self {
+            cluster: cluster.clone(),
+            path,
+            kubeconfig,
+            step: 0,
+        })
     }
 
     fn title(&mut self, what: &str) {
@@ -69,15 +77,26 @@ impl Walk {
         let mut words = line.split_whitespace();
         let program = words.next().context("an empty command")?;
         let mut command = Command::new(program);
-        command.args(words).env("PATH", &self.path).env("KUBECONFIG", kubeconfig);
+        command
+            .args(words)
+            .env("PATH", &self.path)
+            .env("KUBECONFIG", kubeconfig);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.spawn().with_context(|| format!("cannot run {program}"))?;
+        command.stdin(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot run {program}"))?;
         if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
             // A program that ends early is judged by its exit code.
             let _ = std::io::Write::write_all(&mut pipe, input.as_bytes());
         }
-        child.wait_with_output().with_context(|| format!("cannot wait for {program}"))
+        child
+            .wait_with_output()
+            .with_context(|| format!("cannot wait for {program}"))
     }
 
     /// Runs a command that must succeed, shows what it printed, and returns that.
@@ -105,7 +124,10 @@ impl Walk {
         let output = self.quietly(line, kubeconfig, None)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         show(&said);
-        ensure!(!output.status.success(), "this should have been refused: {line}");
+        ensure!(
+            !output.status.success(),
+            "this should have been refused: {line}"
+        );
         for word in words {
             ensure!(said.contains(word), "the refusal should say {word:?}");
         }
@@ -126,8 +148,13 @@ pub(super) fn tell(walk: &mut Walk) -> Result<()> {
 fn create(walk: &mut Walk) -> Result<()> {
     walk.title("A virtual cluster for one tenant");
     let clock = Stopwatch::start();
-    walk.ok(&format!("vcluster create {CLUSTER} -n {NAMESPACE} --timeout 180s"))?;
-    holds(format_args!("it is ready, {:.1} s after the command", clock.seconds()));
+    walk.ok(&format!(
+        "vcluster create {CLUSTER} -n {NAMESPACE} --timeout 180s"
+    ))?;
+    holds(format_args!(
+        "it is ready, {:.1} s after the command",
+        clock.seconds()
+    ));
     Ok(())
 }
 
@@ -137,7 +164,10 @@ fn connect(walk: &mut Walk) -> Result<()> {
     walk.ok("kubectl get namespaces")?;
     let namespaces = names(&walk.inside("kubectl get namespaces -o json")?);
     let fresh = ["default", "kube-node-lease", "kube-public", "kube-system"];
-    ensure!(namespaces == fresh, "a fresh cluster has {fresh:?}, this one {namespaces:?}");
+    ensure!(
+        namespaces == fresh,
+        "a fresh cluster has {fresh:?}, this one {namespaces:?}"
+    );
     holds("it is a fresh cluster with its own namespaces");
     Ok(())
 }
@@ -149,8 +179,13 @@ fn deploy(walk: &mut Walk) -> Result<()> {
     let clock = Stopwatch::start();
     let applied = walk.quietly("kubectl apply -f -", &walk.kubeconfig, Some(MANIFEST))?;
     show(&succeeded("kubectl apply -f -", &applied)?);
-    walk.ok(&format!("kubectl -n {APP} rollout status deployment/{DEPLOYMENT} --timeout={PATIENCE}s"))?;
-    holds(format_args!("two replicas run, {:.1} s after they were applied", clock.seconds()));
+    walk.ok(&format!(
+        "kubectl -n {APP} rollout status deployment/{DEPLOYMENT} --timeout={PATIENCE}s"
+    ))?;
+    holds(format_args!(
+        "two replicas run, {:.1} s after they were applied",
+        clock.seconds()
+    ));
     walk.ok(&format!("kubectl -n {APP} get pods -o wide"))?;
     Ok(())
 }
@@ -158,25 +193,43 @@ fn deploy(walk: &mut Walk) -> Result<()> {
 fn look_from_the_host(walk: &mut Walk) -> Result<()> {
     walk.title("The same from the host");
     let namespaces = names(&walk.host("kubectl get namespaces -o json")?);
-    ensure!(!namespaces.iter().any(|name| name == APP), "the host has a namespace {APP}");
+    ensure!(
+        !namespaces.iter().any(|name| name == APP),
+        "the host has a namespace {APP}"
+    );
     holds(format_args!("there is no namespace {APP}"));
     let deployments = names(&walk.host("kubectl get deployments -A -o json")?);
-    ensure!(!deployments.iter().any(|name| name == DEPLOYMENT), "the host has {DEPLOYMENT}");
+    ensure!(
+        !deployments.iter().any(|name| name == DEPLOYMENT),
+        "the host has {DEPLOYMENT}"
+    );
     holds(format_args!("there is no deployment {DEPLOYMENT}"));
 
     let inside = names(&walk.inside(&format!("kubectl -n {APP} get pods -o json"))?);
     let outside = names(&walk.host(&format!("kubectl -n {NAMESPACE} get pods -o json"))?);
-    let mut expected: Vec<String> =
-        inside.iter().map(|name| format!("{name}-x-{APP}-x-{CLUSTER}")).collect();
+    let mut expected: Vec<String> = inside
+        .iter()
+        .map(|name| format!("{name}-x-{APP}-x-{CLUSTER}"))
+        .collect();
     expected.push(format!("{CLUSTER}-0"));
     expected.sort_unstable();
-    ensure!(outside == expected, "the host namespace holds {outside:?}, not {expected:?}");
+    ensure!(
+        outside == expected,
+        "the host namespace holds {outside:?}, not {expected:?}"
+    );
     holds("their pods are, under rewritten names, beside the control plane's pod and nothing else");
-    let titled = |text: &[String]| text.iter().map(|name| format!("pod/{name}")).collect::<Vec<_>>();
+    let titled = |text: &[String]| {
+        text.iter()
+            .map(|name| format!("pod/{name}"))
+            .collect::<Vec<_>>()
+    };
     output::note("");
     output::note(table::side_by_side(
         (&format!("in {CLUSTER}, namespace {APP}"), &titled(&inside)),
-        (&format!("on the host, namespace {NAMESPACE}"), &titled(&outside)),
+        (
+            &format!("on the host, namespace {NAMESPACE}"),
+            &titled(&outside),
+        ),
     ));
     Ok(())
 }
@@ -184,17 +237,28 @@ fn look_from_the_host(walk: &mut Walk) -> Result<()> {
 fn be_admin_inside_and_a_stranger_outside(walk: &mut Walk) -> Result<()> {
     walk.title("Admin inside, a stranger outside");
     let may = walk.ok("kubectl auth can-i * *")?;
-    ensure!(may.trim() == "yes", "the creator is no administrator inside");
+    ensure!(
+        may.trim() == "yes",
+        "the creator is no administrator inside"
+    );
     holds("you may do everything inside");
     let config = walk.inside("kubectl config view --raw --minify -o json")?;
     let plugin = &config["users"][0]["user"]["exec"];
-    let mut line = plugin["command"].as_str().context("no exec plugin in the context")?.to_owned();
-    for arg in plugin["args"].as_array().context("the exec plugin has no arguments")? {
+    let mut line = plugin["command"]
+        .as_str()
+        .context("no exec plugin in the context")?
+        .to_owned();
+    for arg in plugin["args"]
+        .as_array()
+        .context("the exec plugin has no arguments")?
+    {
         line.push(' ');
         line.push_str(arg.as_str().context("an argument is no string")?);
     }
     let credential = walk.inside(&line)?;
-    let token = credential["status"]["token"].as_str().context("no token in the credential")?;
+    let token = credential["status"]["token"]
+        .as_str()
+        .context("no token in the credential")?;
     let stranger = with_token(walk, "stranger", token)?;
     walk.refused("kubectl get pods", &stranger, &["Unauthorized"])?;
     holds("the host does not know the credential that is good inside");
@@ -222,7 +286,9 @@ fn be_refused(walk: &mut Walk) -> Result<()> {
 pub(super) fn remove(walk: &mut Walk) -> Result<()> {
     walk.title("Deleted, and nothing is left");
     walk.ok("vcluster disconnect")?;
-    walk.ok(&format!("vcluster delete {CLUSTER} -n {NAMESPACE} --timeout {PATIENCE}s"))?;
+    walk.ok(&format!(
+        "vcluster delete {CLUSTER} -n {NAMESPACE} --timeout {PATIENCE}s"
+    ))?;
     Deadline::seconds(PATIENCE).poll("everything of it is gone", || {
         let namespaces = names(&walk.host("kubectl get namespaces -o json")?);
         let volumes = walk.host("kubectl get persistentvolumes -o json")?;
@@ -235,9 +301,16 @@ pub(super) fn remove(walk: &mut Walk) -> Result<()> {
     holds("its namespace, pods, secrets and volume are gone");
     let contexts = succeeded(
         "kubectl config get-contexts -o name",
-        &walk.quietly("kubectl config get-contexts -o name", &walk.kubeconfig, None)?,
+        &walk.quietly(
+            "kubectl config get-contexts -o name",
+            &walk.kubeconfig,
+            None,
+        )?,
     )?;
-    ensure!(!contexts.contains(CLUSTER), "the kubeconfig still has a context of it: {contexts}");
+    ensure!(
+        !contexts.contains(CLUSTER),
+        "the kubeconfig still has a context of it: {contexts}"
+    );
     holds("and your kubeconfig is as it was");
     Ok(())
 }
@@ -254,13 +327,20 @@ fn with_token(walk: &Walk, name: &str, token: &str) -> Result<PathBuf> {
 
 fn succeeded(line: &str, output: &Output) -> Result<String> {
     if !output.status.success() {
-        bail!("`{line}`: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+        bail!(
+            "`{line}`: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn names(list: &Value) -> Vec<String> {
-    let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = list["items"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut names: Vec<String> = items
         .iter()
         .filter_map(|item| Some(item["metadata"]["name"].as_str()?.to_owned()))
