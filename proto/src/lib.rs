@@ -5,8 +5,7 @@
 //! Requests are turned into domain types, and checked, by the service that receives them.
 
 /// Descriptors of every file, for `grpc.reflection` and for tests that compare contracts.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Domain of every `google.rpc.ErrorInfo` that the services send.
 pub const ERROR_DOMAIN: &str = "vcluster.dev";
