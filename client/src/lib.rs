@@ -1,1 +1,35 @@
-//! Client library and the vcluster command.
+//! Client of the vcluster gateway, and what a program needs to find one.
+//!
+//! [`Client`] speaks gRPC to the gateway: lifecycle (control), what is synced (sync) and access
+//! (connect), each with a deadline, retries where a repetition is harmless, and typed errors.
+//! [`kubeconfig`] reads kubeconfig files as kubectl does and edits them without losing what it
+//! does not know; [`host`] turns a context into an identity and finds the gateway of its cluster.
+//!
+//! The library reads no environment variable, prints nothing and leaves no process behind. It
+//! knows the services only by their contract (`vcluster-proto`).
+
+pub mod builder;
+mod call;
+mod channel;
+mod connect;
+mod control;
+pub mod credentials;
+pub mod error;
+pub mod gateway;
+pub mod host;
+pub mod kubeconfig;
+pub mod retry;
+mod sync;
+pub mod tls;
+pub mod trace;
+pub mod watch;
+
+pub use builder::Builder;
+pub use call::Client;
+pub use connect::{Issued, VirtualAddress};
+pub use control::{CreateOptions, DeleteOptions};
+pub use credentials::Credentials;
+pub use error::{Error, Rejection, Violation};
+pub use gateway::Gateway;
+pub use vcluster_proto as proto;
+pub use watch::{Event, Scope, Watch};

@@ -1,0 +1,200 @@
+//! `vcluster create`: makes a virtual cluster, and by default waits until it is usable.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tonic::Code;
+use vcluster_client::{
+    CreateOptions,
+    proto::control::v1::{
+        self as wire, SqliteStore, Store, VirtualCluster, VirtualClusterSpec, store::Kind,
+    },
+};
+
+use crate::{
+    cli,
+    command::connect,
+    failure::{Failure, Result},
+    locate, readiness,
+    session::{Connected, Session},
+    ui::format,
+};
+
+/// Options of `create`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vcluster create demo                              in host namespace vcluster-demo
+  vcluster create demo -n team-a --connect          and point kubectl at it
+  vcluster create demo --version 1.36.4 --store-size 5Gi
+  vcluster create demo --no-wait -o json")]
+pub(crate) struct Create {
+    /// Name: lower-case letters, digits and '-', at most 40 characters, without "-x-"
+    name: String,
+    /// Namespace of the host cluster, made if missing and you may [default: vcluster-NAME]
+    #[arg(short = 'n', long = "namespace", value_name = "HOST-NAMESPACE")]
+    namespace: Option<String>,
+    /// Kubernetes version, MAJOR.MINOR.PATCH [default: the service's]
+    #[arg(
+        long = "kubernetes-version",
+        visible_alias = "version",
+        value_name = "VERSION"
+    )]
+    version: Option<String>,
+    /// Size of the volume for its objects [default: 1Gi]
+    #[arg(long, value_name = "QUANTITY")]
+    store_size: Option<String>,
+    /// Storage class of that volume [default: the host cluster's]
+    #[arg(long, value_name = "CLASS")]
+    storage_class: Option<String>,
+    /// What happens to that volume when the virtual cluster is deleted [default: delete]
+    #[arg(long, value_name = "POLICY")]
+    reclaim_policy: Option<Reclaim>,
+    /// Label of the VirtualCluster object; can be repeated
+    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Wait until it is usable (the default)
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Return at once
+    #[arg(long, overrides_with = "wait", conflicts_with = "connect")]
+    no_wait: bool,
+    /// Longest time to wait
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = cli::duration)]
+    timeout: Duration,
+    /// Point kubectl at it once it is usable
+    #[arg(long)]
+    connect: bool,
+    /// A UUID that makes this command repeatable: the same id finds what the first run made
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<uuid::Uuid>,
+    /// Check everything, create nothing
+    #[arg(long, conflicts_with_all = ["wait", "connect"])]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Reclaim {
+    /// It is deleted too
+    Delete,
+    /// It stays
+    Retain,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+/// Carries it out.
+pub(crate) async fn run(args: Create, session: &Session) -> Result {
+    let connected = session.connect().await?;
+    let terminal = &session.terminal;
+    let cluster = create(&args, &connected).await?;
+    let place = format!(
+        "virtual cluster {:?} in host namespace {:?}",
+        cluster.name, cluster.host_namespace
+    );
+    if args.dry_run {
+        terminal.success(&format!("{place} could be created"));
+        return print(cluster, session);
+    }
+    terminal.success(&format!("{place} is created"));
+    if args.no_wait {
+        terminal.hint(&format!(
+            "`vcluster connect {} -n {}` waits until it is ready",
+            cluster.name, cluster.host_namespace
+        ));
+        return print(cluster, session);
+    }
+    let cluster = {
+        let progress = terminal.progress("waiting for the control service");
+        readiness::ready(&connected.client, &cluster, args.timeout, &progress).await?
+    };
+    terminal.success(&format!("virtual cluster {:?} is ready", cluster.name));
+    if args.connect {
+        connect::update_current(&connected, &cluster, session).await?;
+    } else {
+        terminal.hint(&format!(
+            "`vcluster connect {} -n {}` points kubectl at it",
+            cluster.name, cluster.host_namespace
+        ));
+    }
+    print(cluster, session)
+}
+
+/// Data comes only if it was asked for: what happened has been told on standard error.
+fn print(cluster: VirtualCluster, session: &Session) -> Result {
+    if let Some(format) = session.global.output {
+        let text = format::one(cluster, format, session.now())?;
+        session.terminal.data(&text)?;
+    }
+    Ok(())
+}
+
+async fn create(args: &Create, connected: &Connected) -> Result<VirtualCluster> {
+    let wanted = wanted(args);
+    let options = CreateOptions {
+        request_id: Some(
+            args.request_id
+                .unwrap_or_else(uuid::Uuid::new_v4)
+                .to_string(),
+        ),
+        validate_only: args.dry_run,
+    };
+    let place = format!(
+        "{:?} in host namespace {:?}",
+        wanted.name, wanted.host_namespace
+    );
+    let (name, namespace) = (wanted.name.clone(), wanted.host_namespace.clone());
+    connected
+        .client
+        .create(wanted, options)
+        .await
+        .map_err(|error| {
+            let exists = error.code() == Code::AlreadyExists;
+            let failure =
+                Failure::from(error).context(format!("virtual cluster {place} was not created"));
+            if exists {
+                failure.hint(format!(
+                    "`vcluster connect {name} -n {namespace}` uses the one that is there; \
+                 `vcluster delete {name} -n {namespace}` removes it"
+                ))
+            } else {
+                failure
+            }
+        })
+}
+
+fn wanted(args: &Create) -> VirtualCluster {
+    let policy = match args.reclaim_policy {
+        None => wire::ReclaimPolicy::Unspecified,
+        Some(Reclaim::Delete) => wire::ReclaimPolicy::Delete,
+        Some(Reclaim::Retain) => wire::ReclaimPolicy::Retain,
+    };
+    let sqlite = SqliteStore {
+        size: args.store_size.clone().unwrap_or_default(),
+        storage_class_name: args.storage_class.clone().unwrap_or_default(),
+        reclaim_policy: policy.into(),
+    };
+    // Unset rather than empty, so that the service's defaults stay the service's.
+    let store = (sqlite != SqliteStore::default()).then_some(Store {
+        kind: Some(Kind::Sqlite(sqlite)),
+    });
+    VirtualCluster {
+        name: args.name.clone(),
+        host_namespace: args
+            .namespace
+            .clone()
+            .unwrap_or_else(|| locate::default_namespace(&args.name)),
+        labels: args.labels.iter().cloned().collect(),
+        spec: Some(VirtualClusterSpec {
+            version: args.version.clone().unwrap_or_default(),
+            store,
+            ..VirtualClusterSpec::default()
+        }),
+        ..VirtualCluster::default()
+    }
+}

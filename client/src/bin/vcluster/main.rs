@@ -1,0 +1,24 @@
+//! The `vcluster` command: creates virtual clusters and connects to them.
+
+mod cli;
+mod command;
+mod config_file;
+mod environment;
+mod exit;
+mod failure;
+mod locate;
+mod readiness;
+mod session;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let session = session::Session::new(cli.global, cli.environment);
+    let result = command::run(cli.command, &session).await;
+    failure::report(result, &session.terminal)
+}
