@@ -1,0 +1,192 @@
+//! gRPC through the front door: to control, to sync, and to the gateway's own service.
+//!
+//! The caller is authenticated here and told on by identity headers over the gateway's own certificate; what it may
+//! do is asked by whoever serves it. Credentials of virtual clusters are refused: they are good for their cluster only,
+//! and one must not be turned into another. Errors are gRPC's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::uri::{Parts as UriParts, Scheme};
+use http::{Method, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+use vcluster_chassis::grpc::Stack;
+use vcluster_chassis::identity::headers as identity_headers;
+use vcluster_chassis::telemetry::propagation;
+
+use crate::authenticate::{By, Caller, Presented};
+use crate::body::Body;
+use crate::gateway::{Gateway, refuse};
+use crate::metrics::Class;
+use crate::peer::Peer;
+use crate::record::Record;
+use crate::refusal::{self, Kind, Refusal};
+use crate::relay::{self, Cut};
+use crate::route::Service;
+use crate::strip;
+use crate::upstream::{Answer, Pool, Target};
+use crate::vigil::Scope;
+
+pub mod issue;
+
+/// How long the head of an answer may take when the client sets no deadline of its own, which the service keeps.
+const ANSWER: Duration = Duration::from_secs(300);
+/// Connections to one service.
+pub(crate) const CONNECTIONS: usize = 8;
+
+/// The services behind the gateway, and its own.
+#[derive(Debug)]
+pub struct Platform {
+    /// The control service.
+    pub control: Remote,
+    /// The sync service.
+    pub sync: Remote,
+    /// The gateway's own service, with health and reflection.
+    pub own: Stack,
+}
+
+/// A service behind the gateway.
+#[derive(Debug)]
+pub struct Remote {
+    /// Its name, for users.
+    pub name: &'static str,
+    /// Where it is.
+    pub target: Arc<Target>,
+    /// Connections to it.
+    pub pool: Pool,
+}
+
+/// Serves one gRPC call.
+pub(crate) async fn serve(
+    gateway: &Gateway,
+    peer: &Arc<Peer>,
+    service: Service,
+    request: Request<Incoming>,
+    mut record: Record,
+) -> Response<Body> {
+    let grpc = refusal::is_grpc(request.headers());
+    if let Err(refusal) = check(&request, grpc) {
+        return refuse(refusal, grpc, record);
+    }
+    let remote = match service {
+        Service::Control => &gateway.platform.control,
+        Service::Sync => &gateway.platform.sync,
+        Service::Health => return own(gateway, None, request, record).await,
+        Service::Connect => {
+            return match identify(gateway, peer, &request, &mut record).await {
+                Ok((_, caller)) => own(gateway, Some(caller), request, record).await,
+                Err(refusal) => refuse(refusal, grpc, record),
+            };
+        }
+    };
+    match forward(gateway, peer, remote, request, &mut record).await {
+        Ok((response, entered, ended)) => response
+            .map(|body| relay::answer(body, ended, Cut::Grpc, record, Some(entered))),
+        Err(refusal) => refuse(refusal, grpc, record),
+    }
+}
+
+/// gRPC is POST in HTTP/2 with a content type of its own.
+fn check<B>(request: &Request<B>, grpc: bool) -> Result<(), Refusal> {
+    if !grpc || request.method() != Method::POST || request.version() != Version::HTTP_2 {
+        return Err(Refusal::new(
+            Kind::Bad,
+            "this is a gRPC method: call it by POST in HTTP/2 with content type application/grpc",
+        ));
+    }
+    Ok(())
+}
+
+async fn identify(
+    gateway: &Gateway,
+    peer: &Arc<Peer>,
+    request: &Request<Incoming>,
+    record: &mut Record,
+) -> Result<(Presented, Caller), Refusal> {
+    let presented = Presented::read(peer, request.headers());
+    let caller = gateway.authenticator.authenticate(&presented).await?;
+    record.caller(&caller);
+    match &caller.by {
+        By::Certificate | By::Token => Ok((presented, caller)),
+        By::Credential { cluster, .. } => Err(Refusal::new(
+            Kind::Unauthenticated,
+            format!(
+                "the credential is good for virtual cluster {cluster} only: use your identity of the host cluster"
+            ),
+        )),
+    }
+}
+
+/// Calls the gateway's own service, which knows the caller by an extension of the request.
+async fn own(
+    gateway: &Gateway,
+    caller: Option<Caller>,
+    mut request: Request<Incoming>,
+    mut record: Record,
+) -> Response<Body> {
+    record.started(Class::Short);
+    request.extensions_mut().clear();
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller.identity);
+    }
+    if let Err(error) = strip::request(request.headers_mut()) {
+        return refuse(Refusal::new(Kind::Bad, error.to_string()), true, record);
+    }
+    let request =
+        request.map(|body| tonic::body::Body::new(relay::request(body, record.received())));
+    let Ok(response) = gateway.platform.own.clone().oneshot(request).await;
+    record.answered(response.status());
+    response.map(|body| {
+        let never = Box::pin(std::future::pending());
+        relay::answer(body, never, Cut::Grpc, record, None)
+    })
+}
+
+async fn forward(
+    gateway: &Gateway,
+    peer: &Arc<Peer>,
+    remote: &Remote,
+    mut request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<(Response<Answer>, crate::limits::Entered, relay::Ended), Refusal> {
+    let (presented, caller) = identify(gateway, peer, &request, record).await?;
+    let entered = gateway.limits.enter(&caller.identity.user, Class::Long)?;
+    record.started(Class::Long);
+    let identity = identity_headers::encode(&caller.identity)
+        .map_err(|error| Refusal::new(Kind::Forbidden, format!("the caller cannot be told on: {error}")))?;
+    strip::request(request.headers_mut())
+        .map_err(|error| Refusal::new(Kind::Bad, error.to_string()))?;
+    let headers = request.headers_mut();
+    headers.remove(header::HOST);
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    for (name, value) in &identity {
+        headers.append(name, value.clone());
+    }
+    propagation::inject(headers);
+    *request.uri_mut() = uri(remote, request.uri())?;
+    request.extensions_mut().clear();
+    let request = request.map(|body| relay::request(body, record.received()));
+    let response = remote.pool.send(request, ANSWER).await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, service = remote.name, "service gave no answer");
+        error.refusal(&format!("the {} service", remote.name), None)
+    })?;
+    let (mut head, body) = response.into_parts();
+    strip::response(&mut head.headers);
+    head.extensions.clear();
+    record.answered(head.status);
+    let vigil = gateway.vigil.clone();
+    let ended = Box::pin(vigil.ended(presented, caller, Scope::Platform, true));
+    Ok((Response::from_parts(head, body), entered, ended))
+}
+
+fn uri(remote: &Remote, asked: &Uri) -> Result<Uri, Refusal> {
+    let mut parts = UriParts::default();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = remote.target.authority().parse().ok();
+    parts.path_and_query = asked.path_and_query().cloned();
+    Uri::from_parts(parts)
+        .map_err(|_malformed| Refusal::new(Kind::Bad, "the request target is malformed"))
+}
