@@ -67,3 +67,30 @@ fn variables(api: IpAddr) -> Map<String, Value> {
     .map(|(key, value)| (key.to_owned(), value.into()))
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture::context, owner};
+
+    #[test]
+    fn it_leads_to_the_virtual_api_server() {
+        let data = &config_map(&context())["data"];
+        assert_eq!(data["KUBERNETES_SERVICE_HOST"], "10.96.0.17");
+        assert_eq!(data["KUBERNETES_PORT"], "tcp://10.96.0.17:443");
+        // As many as kubelet makes of the Service `default/kubernetes`.
+        assert_eq!(data.as_object().map(Map::len), Some(8));
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_urls_only() {
+        let data = variables("fd00::1".parse().unwrap());
+        assert_eq!(data["KUBERNETES_PORT_443_TCP"], "tcp://[fd00::1]:443");
+        assert_eq!(data["KUBERNETES_PORT_443_TCP_ADDR"], "fd00::1");
+    }
+
+    #[test]
+    fn it_is_never_taken_for_a_translated_object() {
+        assert_eq!(owner::of_ours(&config_map(&context()), &context()), None);
+    }
+}

@@ -101,3 +101,6 @@ fn event_name(object: &str, host_event: &str) -> String {
     let object = object[..end].trim_end_matches(['-', '.']);
     format!("{object}.{hash}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,33 @@ pub(crate) fn merge_patch(found: &Value, wanted: &Value) -> Option<Value> {
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_holds_the_difference_and_nothing_else() {
+        let cases = [
+            (json!({"a": 1}), json!({"a": 1}), None),
+            (json!({"a": 1}), json!({}), Some(json!({"a": null}))),
+            (
+                json!({"a": {"b": 1, "c": 2}}),
+                json!({"a": {"b": 1, "c": 3}}),
+                Some(json!({"a": {"c": 3}})),
+            ),
+            (
+                json!({"a": [1, 2]}),
+                json!({"a": [1]}),
+                Some(json!({"a": [1]})),
+            ),
+            (json!({}), json!({"a": null}), None),
+            (json!(null), json!({"a": 1}), Some(json!({"a": 1}))),
+        ];
+        for (found, wanted, patch) in cases {
+            assert_eq!(merge_patch(&found, &wanted), patch, "{found} to {wanted}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub mod context;
 pub mod digest;
 pub mod environment;
 pub mod event;
+#[cfg(test)]
+mod fixture;
 mod json;
 pub mod label;
 pub mod name;

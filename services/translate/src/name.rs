@@ -21,3 +21,33 @@ pub fn of_tokens(namespace: &str, pod: &str, context: &Context) -> String {
     let limit = SUBDOMAIN_LIMIT - TOKEN_SUFFIX.len();
     host_name(pod, namespace, &context.cluster, limit) + TOKEN_SUFFIX
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::context;
+
+    #[test]
+    fn a_pod_s_tokens_are_named_after_it() {
+        assert_eq!(of("shop", "web", &context()), "web-x-shop-x-demo");
+        assert_eq!(
+            of_tokens("shop", "web", &context()),
+            "web-x-shop-x-demo.token"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_of_the_tenant_bears_the_name_of_a_pod_s_tokens(
+            pod in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?",
+            secret in "[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(\\.token)?",
+            namespace in "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        ) {
+            let tokens = of_tokens(&namespace, &pod, &context());
+            prop_assert!(tokens.len() <= SUBDOMAIN_LIMIT);
+            prop_assert!(!of(&namespace, &secret, &context()).ends_with(TOKEN_SUFFIX));
+        }
+    }
+}

@@ -55,16 +55,21 @@ fn copy(from: &Value, key: &str, to: &mut Map<String, Value>) {
     }
 }
 
+/// The fields of a node's status that translation writes.
+const STATUS: [&str; 7] = [
+    "addresses",
+    "allocatable",
+    "capacity",
+    "conditions",
+    "features",
+    "nodeInfo",
+    "runtimeHandlers",
+];
+
 fn status(host: &Value) -> Value {
     let found = &host["status"];
     let mut status = Map::new();
-    for key in [
-        "capacity",
-        "allocatable",
-        "conditions",
-        "runtimeHandlers",
-        "features",
-    ] {
+    for key in STATUS {
         copy(found, key, &mut status);
     }
     let addresses: Vec<_> = array(found, "/addresses")
@@ -72,7 +77,9 @@ fn status(host: &Value) -> Value {
         .filter(|address| matches!(text(address, "/type"), Some("InternalIP" | "Hostname")))
         .cloned()
         .collect();
-    status.insert("addresses".to_owned(), addresses.into());
+    if status.contains_key("addresses") {
+        status.insert("addresses".to_owned(), addresses.into());
+    }
     if let Some(info) = object(found, "/nodeInfo") {
         let mut info = info.clone();
         for key in ["machineID", "systemUUID", "bootID"] {
@@ -122,12 +129,18 @@ pub fn update_virtual(host: &Value, node: &Value, context: &Context) -> Option<P
 /// alone are no change: nobody inside watches them.
 pub fn status_to_virtual(host: &Value, node: &Value) -> Option<Patch> {
     let wanted = status(host);
-    let empty = json!({});
-    let found = node.get("status").unwrap_or(&empty);
-    if without_heartbeats(found) == without_heartbeats(&wanted) {
+    // The rest is the virtual API server's own, such as an empty `daemonEndpoints`.
+    let found: Map<_, _> = object(node, "/status")
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| STATUS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let found = Value::Object(found);
+    if without_heartbeats(&found) == without_heartbeats(&wanted) {
         return None;
     }
-    let change = merge_patch(found, &wanted)?;
+    let change = merge_patch(&found, &wanted)?;
     Some(patch(
         node,
         Some(Subresource::Status),
@@ -150,3 +163,6 @@ fn patch(node: &Value, subresource: Option<Subresource>, body: Value) -> Patch {
     let uid = text(node, "/metadata/uid").unwrap_or_default();
     Patch::new(subresource, Format::Merge, uid, body)
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,3 +140,6 @@ pub(crate) fn metadata(
         }],
     })
 }
+
+#[cfg(test)]
+mod tests;

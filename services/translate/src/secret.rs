@@ -141,3 +141,48 @@ pub fn update_host(secret: &Value, host: &Value, context: &Context) -> Result<Ch
     let wanted = to_host(secret, context)?;
     Ok(change(host, &wanted, &["type", "data", "immutable"]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{context, pod};
+
+    #[test]
+    fn data_type_and_immutability_pass_and_nothing_else() {
+        let secret = json!({
+            "metadata": {
+                "name": "s", "namespace": "shop", "uid": "1", "labels": {"a": "b"},
+                "annotations": {"x": "y"}, "finalizers": ["f"],
+            },
+            "type": "kubernetes.io/tls",
+            "data": {"tls.key": "a2V5"},
+            "immutable": true,
+        });
+        insta::assert_json_snapshot!("secret", to_host(&secret, &context()).unwrap());
+    }
+
+    #[test]
+    fn a_token_secret_is_opaque_so_that_the_host_puts_no_token_of_its_own_in() {
+        let secret = json!({
+            "metadata": {"name": "s", "namespace": "shop", "uid": "1",
+                "annotations": {"kubernetes.io/service-account.name": "default"}},
+            "type": "kubernetes.io/service-account-token",
+        });
+        let host = to_host(&secret, &context()).unwrap();
+        assert_eq!(host["type"], "Opaque");
+        let annotations = host["metadata"]["annotations"].as_object().unwrap();
+        assert!(
+            annotations
+                .keys()
+                .all(|key| key.starts_with("vcluster.dev/"))
+        );
+    }
+
+    #[test]
+    fn a_pod_s_tokens_have_a_secret_of_their_own() {
+        let tokens = BTreeMap::from([("v.0".to_owned(), "ey".to_owned())]);
+        let secret = of_tokens(&pod(), &tokens, "2026-01-01T01:00:00Z", &context()).unwrap();
+        assert_eq!(secret["metadata"]["name"], "web-x-shop-x-demo.token");
+        assert_eq!(secret["stringData"], json!({"v.0": "ey"}));
+    }
+}

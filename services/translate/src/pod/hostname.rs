@@ -28,6 +28,12 @@ pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<()
     spec.remove("subdomain");
     spec.remove("setHostnameAsFQDN");
 
+    // `hostname` must be a DNS label; a name with dots needs the newer `hostnameOverride`, and
+    // falls back to a label where the host does not know that field.
+    spec.insert(
+        "hostname".to_owned(),
+        truncated(&short.replace('.', "-"), LIMIT).into(),
+    );
     if given(spec, "hostnameOverride").is_some() {
         return Ok(());
     }
@@ -50,12 +56,6 @@ pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<()
         }
         Some(_) | None => short.clone(),
     };
-    // `hostname` must be a DNS label; a name with dots needs the newer field, and falls back to a
-    // label where the host does not know that field.
-    spec.insert(
-        "hostname".to_owned(),
-        truncated(&short.replace('.', "-"), LIMIT).into(),
-    );
     if full.contains('.') {
         spec.insert("hostnameOverride".to_owned(), full.into());
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Patch, Refusal,
-    json::{array, is_set, merge_patch, object, text},
+    json::{array, array_mut, is_set, merge_patch, object, text},
     patch::{Format, Subresource},
     text::Names,
 };
@@ -49,10 +49,14 @@ pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool
     for key in KEPT {
         carry(&mut status, key, previous.get(key));
     }
+    let volumes = array(pod, "/spec/volumes");
     for (key, containers) in CONTAINER_STATUSES {
         retain_named(&mut status, key, array(pod, containers));
+        for container in array_mut(&mut status, key).filter_map(Value::as_object_mut) {
+            retain_named(container, "volumeMounts", volumes);
+        }
     }
-    retain_named(&mut status, "volumeHealth", array(pod, "/spec/volumes"));
+    retain_named(&mut status, "volumeHealth", volumes);
     if text(pod, "/spec/nodeName").is_some() {
         // An API server refuses a new nomination of a bound pod.
         carry(
@@ -70,7 +74,9 @@ pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool
     };
     generations.map(&mut status, previous.get("observedGeneration"));
     let (conditions, foreign) = conditions(host, pod, &generations);
-    status.insert("conditions".to_owned(), conditions.into());
+    // An empty list is not stored.
+    let conditions = (!conditions.is_empty()).then(|| conditions.into());
+    carry(&mut status, "conditions", conditions.as_ref());
 
     let mut status = Value::Object(status);
     translate_texts(&mut status, names);
@@ -119,12 +125,9 @@ impl Generations<'_> {
     /// Replaces the host's `observedGeneration` in a status or condition: it is the virtual pod's
     /// generation if the host has seen all there is, and otherwise what it was.
     fn map(&self, holder: &mut Map<String, Value>, previous: Option<&Value>) {
-        if let Some(observed) = holder.remove("observedGeneration") {
-            let current = self.settled && self.host == Some(&observed);
-            if let Some(value) = if current { self.pod } else { previous } {
-                holder.insert("observedGeneration".to_owned(), value.clone());
-            }
-        }
+        let key = "observedGeneration";
+        let current = self.settled && self.host.is_some() && self.host == holder.get(key);
+        carry(holder, key, if current { self.pod } else { previous });
     }
 }
 
@@ -170,8 +173,8 @@ fn of_type<'a>(conditions: &'a [Value], type_: &str) -> Option<&'a Value> {
         .find(|condition| text(condition, "/type") == Some(type_))
 }
 
-/// Puts host names back in every `message` and `reason`, however deep: of the pod, its conditions
-/// and its containers' states.
+/// Puts host names back in every `message`, however deep: of the pod, its conditions and its
+/// containers' states.
 fn translate_texts(value: &mut Value, names: &Names) {
     match value {
         Value::Object(map) => {

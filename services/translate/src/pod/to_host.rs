@@ -150,7 +150,7 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
 }
 
 /// Notes what ephemeral containers refer to. They are added later, through an endpoint of their
-/// own, but what they need must be there before; a refused one needs nothing.
+/// own, but what they need must be there before.
 fn gather_ephemeral(scope: &mut Scope<'_>) {
     let pod = scope.pod;
     for found in array(pod, "/spec/ephemeralContainers") {
