@@ -1,8 +1,27 @@
 //! Translation between virtual clusters and their host namespaces.
 
+pub mod api;
+pub mod app;
+pub mod apply;
+pub mod args;
+pub mod bodies;
+pub mod bucket;
+pub mod config;
+pub mod engine;
+pub mod gauges;
+pub mod host_watch;
+pub mod link;
+pub mod metrics;
 pub mod object;
 pub mod pool;
 pub mod queue;
+pub mod references;
+pub mod scan;
 pub mod server;
+pub mod state;
+pub mod sync;
+pub mod tenant;
 pub mod tenant_token;
+pub mod tenants;
+pub mod watch;
 pub mod work;

@@ -83,6 +83,15 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// In the virtual cluster.
+    Virtual,
+    /// In the host namespace; for nodes, in the host cluster.
+    Host,
+}
+
 /// A virtual object, existing or not: what work is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {

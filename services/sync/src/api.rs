@@ -1,0 +1,182 @@
+//! `vcluster.sync.v1.SyncService`: shows tenants, and which object of one side is which of the other.
+//!
+//! The host cluster is asked on every call whether the caller may `get` (or `list`) the virtual cluster; who the
+//! caller is stands in the request by the caller layer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tonic::{Request, Response, Status};
+use vcluster_chassis::access::{Attributes, Authorizer};
+use vcluster_chassis::grpc::caller;
+use vcluster_proto::sync::v1 as wire;
+use vcluster_proto::sync::v1::sync_service_server::SyncService;
+use vcluster_translate::{name, owner};
+
+use crate::engine::Engine;
+use crate::metrics::State;
+use crate::object::{Kind, Name, Side};
+use crate::tenant::Tenant;
+use crate::tenants::status;
+
+mod refuse;
+mod request;
+
+use refuse::{not_found, unavailable};
+use request::{List, Object, One, Translate};
+
+/// The service.
+#[derive(Debug)]
+pub struct Service {
+    engine: Arc<Engine>,
+    authorizer: Authorizer,
+}
+
+impl Service {
+    /// Makes it.
+    pub fn new(engine: Arc<Engine>, authorizer: Authorizer) -> Self {
+        Self { engine, authorizer }
+    }
+
+    async fn authorize<T>(
+        &self,
+        request: &Request<T>,
+        verb: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
+        let attributes = Attributes {
+            group: "vcluster.dev".to_owned(),
+            resource: "virtualclusters".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            verb: verb.to_owned(),
+            ..Attributes::default()
+        };
+        Ok(self.authorizer.check(caller::of(request)?, &attributes).await?)
+    }
+
+    fn tenant(&self, one: &One) -> Result<Arc<Tenant>, Status> {
+        self.engine
+            .tenant(&one.namespace, &one.name)
+            .ok_or_else(|| not_found(&format!("{}/{}", one.namespace, one.name)))
+    }
+
+    fn show(&self, tenant: &Tenant) -> wire::Tenant {
+        let (state, message) = status::state(tenant);
+        let depth = self.engine.work.depth(tenant.ticket);
+        wire::Tenant {
+            host_namespace: tenant.id.namespace.clone(),
+            name: tenant.id.name.clone(),
+            state: state_of(state).into(),
+            message,
+            kinds: [Kind::Pod, Kind::ConfigMap, Kind::Secret, Kind::Node]
+                .map(|kind| self.kind(tenant, kind))
+                .into(),
+            queued: number(depth.queued),
+            retrying: number(depth.retrying),
+            host_writes: tenant.tally.host_writes.load(Ordering::Relaxed),
+            virtual_writes: tenant.tally.virtual_writes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn kind(&self, tenant: &Tenant, kind: Kind) -> wire::KindStatus {
+        let state = tenant.state();
+        wire::KindStatus {
+            kind: kind.as_str().to_owned(),
+            virtual_listed: state.is_listed(Side::Virtual, kind),
+            host_listed: match kind {
+                Kind::Node => self.engine.nodes_listed(),
+                Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => {
+                    state.is_listed(Side::Host, kind)
+                }
+            },
+            objects: number(state.count(kind)),
+        }
+    }
+
+    /// The virtual object of a host object, which must exist and be this tenant's.
+    async fn virtual_of(&self, tenant: &Tenant, kind: Kind, host: &str) -> Result<Name, Status> {
+        let place = Name::new(&tenant.id.namespace, host);
+        let found = tenant.read(Side::Host, kind, &place).await;
+        let found = found.map_err(|failure| unavailable(&failure.to_string()))?;
+        found
+            .and_then(|object| owner::of_ours(object.json(), &tenant.context))
+            .filter(|owner| owner.kind == kind.as_str())
+            .map(|owner| Name::new(&owner.namespace, &owner.name))
+            .ok_or_else(|| not_found(&format!("{kind} {host}, synced for {}", tenant.id)))
+    }
+}
+
+#[tonic::async_trait]
+impl SyncService for Service {
+    async fn list_tenants(
+        &self,
+        request: Request<wire::ListTenantsRequest>,
+    ) -> Result<Response<wire::ListTenantsResponse>, Status> {
+        let list = List::try_from(request.get_ref())?;
+        self.authorize(&request, "list", &list.namespace, "").await?;
+        let all = self.engine.all();
+        let wanted = all.iter().filter(|tenant| list.holds(&tenant.id));
+        let page: Vec<_> = wanted.take(list.size + 1).collect();
+        let next = page.get(list.size).and(page.get(list.size - 1));
+        Ok(Response::new(wire::ListTenantsResponse {
+            next_page_token: next.map(|last| request::token(&last.id)).unwrap_or_default(),
+            tenants: page.iter().take(list.size).map(|tenant| self.show(tenant)).collect(),
+        }))
+    }
+
+    async fn get_tenant(
+        &self,
+        request: Request<wire::GetTenantRequest>,
+    ) -> Result<Response<wire::GetTenantResponse>, Status> {
+        let one = One::try_from(request.get_ref())?;
+        self.authorize(&request, "get", &one.namespace, &one.name).await?;
+        let tenant = self.tenant(&one)?;
+        let now = self.engine.clock.now();
+        Ok(Response::new(wire::GetTenantResponse {
+            tenant: Some(self.show(&tenant)),
+            read_time: Some(prost_types::Timestamp {
+                seconds: now.as_second(),
+                nanos: now.subsec_nanosecond(),
+            }),
+        }))
+    }
+
+    async fn translate_name(
+        &self,
+        request: Request<wire::TranslateNameRequest>,
+    ) -> Result<Response<wire::TranslateNameResponse>, Status> {
+        let wanted = Translate::try_from(request.get_ref())?;
+        let one = &wanted.tenant;
+        self.authorize(&request, "get", &one.namespace, &one.name).await?;
+        let tenant = self.tenant(one)?;
+        let (name, host) = match wanted.object {
+            Object::Virtual(name) => {
+                let host = name::of(&name.namespace, &name.name, &tenant.context);
+                (name, host)
+            }
+            Object::Host(host) => (self.virtual_of(&tenant, wanted.kind, &host).await?, host),
+        };
+        Ok(Response::new(wire::TranslateNameResponse {
+            r#virtual: Some(wire::VirtualObject {
+                namespace: name.namespace.as_ref().to_owned(),
+                name: name.name.as_ref().to_owned(),
+            }),
+            host_object_name: host,
+        }))
+    }
+}
+
+fn state_of(state: State) -> wire::TenantState {
+    match state {
+        State::Starting => wire::TenantState::Starting,
+        State::Synced => wire::TenantState::Synced,
+        State::Frozen => wire::TenantState::Frozen,
+        State::Draining => wire::TenantState::Draining,
+    }
+}
+
+fn number(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

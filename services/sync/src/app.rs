@@ -1,0 +1,153 @@
+//! The composition root: builds every part once, in the order in which they need each other, and runs them.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use vcluster_chassis::access::{Authorizer, CacheConfig, TokenReviewer};
+use vcluster_chassis::admin::AdminServer;
+use vcluster_chassis::clock::{Clock, SystemClock};
+use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::grpc::{self, CallerLayer};
+use vcluster_chassis::health::Health;
+use vcluster_chassis::lease::{Candidate, Leadership, Timing};
+use vcluster_chassis::metrics::Registry;
+use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Reloader};
+use vcluster_chassis::kube_client;
+use vcluster_proto::FILE_DESCRIPTOR_SET;
+use vcluster_proto::sync::v1::sync_service_server::SyncServiceServer;
+use vcluster_resources::layout::CONNECT_COMMON_NAME;
+
+use crate::api::Service;
+use crate::args::Args;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::server::Host;
+use crate::tenants::Tenants;
+use crate::{gauges, host_watch};
+
+/// Name in metrics and traces.
+pub const SERVICE: &str = "sync";
+/// Version in metrics and traces.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Lease of the replica that works.
+const LEASE: &str = "vcluster-sync";
+
+/// Runs until told to stop, and drains.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let config = Config::try_from(&args)?;
+    let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let mut registry = Registry::new(SERVICE, VERSION);
+    let health = Health::new(&shutdown);
+    let admin = AdminServer::bind(&args.admin).await?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let host = Host::new(&kube_client::config(&args.kube).await?)?;
+    let metrics = Metrics::register(registry.sub_registry("sync"));
+    let engine = Arc::new(Engine::new(config.engine, host, Arc::clone(&clock), metrics));
+    serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
+    admin.serve(Arc::new(registry), health.clone(), &shutdown);
+    let leadership = leadership(&config, &engine, clock, &shutdown);
+    shutdown.spawn("gauges", gauges::show(Arc::clone(&engine), shutdown.token()));
+    tracing::info!(address = %config.listen, "serving");
+    lead(&engine, leadership, &health, &shutdown).await;
+    // What did not end in time was logged, and is cut off by the end of the process.
+    drop(shutdown.drained(config.drain_timeout).await);
+    anyhow::ensure!(!shutdown.has_failed(), "a vital task panicked");
+    Ok(())
+}
+
+/// Serves the gRPC API.
+async fn serve(
+    args: &Args,
+    listener: TcpListener,
+    engine: &Arc<Engine>,
+    registry: &mut Registry,
+    health: &Health,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let tls_metrics = tls::Metrics::register(registry);
+    let reloader = Reloader::new(shutdown, &tls_metrics);
+    let identity = reloader.identity(&args.tls.tls_cert_file, &args.tls.tls_key_file).await?;
+    let roots = reloader.roots(&args.tls.tls_client_ca_file).await?;
+    let server = tls::server_config(identity, ClientAuth::Optional(roots), &[tls::ALPN_H2]);
+    let incoming =
+        tls::accept(listener, server, AcceptOptions::default(), &tls_metrics, shutdown);
+    let client = engine.host.own.request.clone();
+    let reviewer = TokenReviewer::new(client.clone(), Vec::new(), CacheConfig::TOKENS);
+    let service = Service::new(Arc::clone(engine), Authorizer::new(client));
+    grpc::Server::new(grpc::Options::default(), &grpc::Metrics::register(registry), health)
+        .callers(CallerLayer::new([CONNECT_COMMON_NAME], reviewer))
+        .add(
+            SyncServiceServer::new(service)
+                .max_decoding_message_size(grpc::MAX_MESSAGE)
+                .max_encoding_message_size(grpc::MAX_MESSAGE),
+            FILE_DESCRIPTOR_SET,
+        )
+        .serve(incoming, shutdown)?;
+    Ok(())
+}
+
+fn leadership(
+    config: &Config,
+    engine: &Engine,
+    clock: Arc<dyn Clock>,
+    shutdown: &Shutdown,
+) -> Leadership {
+    if config.unopposed {
+        return Leadership::unopposed();
+    }
+    let candidate = Candidate {
+        namespace: config.namespace.clone(),
+        name: LEASE.to_owned(),
+        holder: config.holder.clone(),
+        timing: Timing::default(),
+    };
+    Leadership::campaign(engine.host.own.request.clone(), candidate, clock, shutdown)
+}
+
+/// Works while this process leads, until the shutdown begins. One replica serves every tenant for now; when
+/// they are spread over replicas, this is the place that says which tenants are ours.
+async fn lead(
+    engine: &Arc<Engine>,
+    mut leadership: Leadership,
+    health: &Health,
+    shutdown: &Shutdown,
+) {
+    let end = shutdown.token();
+    let gate = health.gate("leadership");
+    // A follower serves its API and is ready to take over.
+    gate.open();
+    while end.run_until_cancelled(leadership.elected()).await.is_some() {
+        tracing::info!("leads: tenants are taken up");
+        let term = end.child_token();
+        begin(engine, health, shutdown, &term);
+        tokio::select! {
+            () = end.cancelled() => {}
+            () = leadership.deposed() => tracing::warn!("leads no more: tenants are let go"),
+        }
+        term.cancel();
+        while !engine.all().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Begins everything that a leader does, until the term ends.
+fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &CancellationToken) {
+    engine.reset();
+    for number in 0..engine.config.workers {
+        let work = Arc::clone(engine).work(term.clone());
+        shutdown.spawn(format!("worker {number}"), work);
+    }
+    let pods = host_watch::pods(Arc::clone(engine), health.gate("host-pods"), term.clone());
+    shutdown.spawn("host pods", pods);
+    shutdown.spawn("host nodes", host_watch::nodes(Arc::clone(engine), term.clone()));
+    shutdown.spawn("host events", host_watch::events(Arc::clone(engine), term.clone()));
+    let tenants = Tenants::new(Arc::clone(engine), shutdown.clone(), term.clone());
+    shutdown.spawn("virtual clusters", tenants.run(health.gate("virtual-clusters")));
+}

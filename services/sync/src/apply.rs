@@ -1,0 +1,296 @@
+//! Requests to both sides, and what their answers mean.
+//!
+//! One function per kind of request; each takes from the tenant's allowance, has a deadline, is counted, and
+//! its failure is sorted by what the caller can do about it. Every delete and patch names a UID, so that it
+//! cannot meet a stranger of the same name. Writes to the host go by the tenant's own ServiceAccount.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use kube::Client;
+use serde_json::{Value, json};
+use vcluster_chassis::retry::{self, Verdict};
+use vcluster_resources::ownership;
+use vcluster_translate::Patch;
+use vcluster_translate::plan::Delete;
+use vcluster_translate::pod::Binding;
+
+use crate::object::{Kind, Name, Object, Side};
+use crate::tenant::Tenant;
+
+#[cfg(test)]
+mod tests;
+
+/// How long one request may take, its answer read.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The object, or its namespace, is not there.
+    #[error("it is not there")]
+    Gone,
+    /// An object of that name is there already.
+    #[error("an object of that name is there already")]
+    Exists,
+    /// What was seen is not what is there any more.
+    #[error("it has changed meanwhile")]
+    Changed,
+    /// The server will not do this: quota, policy, a field, a permission.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status.
+        code: u16,
+        /// What the server says.
+        message: String,
+    },
+    /// The same request may work later.
+    #[error("{message}")]
+    Later {
+        /// What went wrong.
+        message: String,
+        /// When, if the server says.
+        after: Option<Duration>,
+        /// Whether the server was reached at all.
+        reached: bool,
+    },
+}
+
+impl Tenant {
+    /// Reads an object; nothing if it is not there.
+    pub async fn read(&self, side: Side, kind: Kind, name: &Name) -> Result<Option<Object>, Failure> {
+        let request = self.request(side, Method::GET, &path(kind, name, None), None, None);
+        match self.send(side, request).await {
+            Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
+            Err(Failure::Gone) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Creates an object, which names itself.
+    pub async fn create(&self, side: Side, kind: Kind, object: &Value) -> Result<Object, Failure> {
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let collection = collection(kind, namespace.unwrap_or_default());
+        let request = self.request(side, Method::POST, &collection, None, Some(object));
+        Ok(Object::new(self.write(side, request).await?).of_kind(kind))
+    }
+
+    /// Patches an object, or a subresource of it.
+    pub async fn patch(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+        patch: &Patch,
+    ) -> Result<Object, Failure> {
+        let subresource = patch.subresource.map(|subresource| subresource.as_str());
+        let path = path(kind, name, subresource);
+        let media = Some(patch.format.content_type());
+        let request = self.request(side, Method::PATCH, &path, media, Some(&patch.body));
+        Ok(Object::new(self.write(side, request).await?).of_kind(kind))
+    }
+
+    /// Deletes the object of that UID; returns it if it is still there, because it ends gracefully.
+    pub async fn delete(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+        delete: &Delete,
+    ) -> Result<Option<Object>, Failure> {
+        let mut options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": delete.uid},
+            "propagationPolicy": "Background",
+        });
+        if let Some(seconds) = delete.grace_seconds {
+            options["gracePeriodSeconds"] = seconds.into();
+        }
+        let path = path(kind, name, None);
+        let request = self.request(side, Method::DELETE, &path, None, Some(&options));
+        // The answer is a Status, or the object as it ends.
+        let left = Object::new(self.write(side, request).await?);
+        Ok(Some(left).filter(Object::is_deleting).map(|left| left.of_kind(kind)))
+    }
+
+    /// Binds a virtual pod to its node.
+    pub async fn bind(&self, name: &Name, binding: &Binding) -> Result<(), Failure> {
+        let path = path(Kind::Pod, name, Some("binding"));
+        let request = self.request(Side::Virtual, Method::POST, &path, None, Some(&binding.body));
+        self.write(Side::Virtual, request).await.map(drop)
+    }
+
+    /// Asks the virtual API server for a token of a ServiceAccount.
+    pub async fn request_token(&self, account: &Name, body: &Value) -> Result<Value, Failure> {
+        let path = format!(
+            "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+            account.namespace, account.name
+        );
+        let request = self.request(Side::Virtual, Method::POST, &path, None, Some(body));
+        self.write(Side::Virtual, request).await
+    }
+
+    /// Lists host objects of ours, one page at a time; returns the page and where the next begins.
+    pub async fn list_page(
+        &self,
+        kind: Kind,
+        continue_at: Option<&str>,
+    ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        let mut path = format!(
+            "{}?limit=250&labelSelector={}",
+            collection(kind, self.context.host_namespace.as_str()),
+            SELECTOR,
+        );
+        if let Some(token) = continue_at {
+            // A continue token is base64url: it needs no escape.
+            path.push_str("&continue=");
+            path.push_str(token);
+        }
+        let request = self.request(Side::Host, Method::GET, &path, None, None);
+        let mut list = self.send(Side::Host, request).await?;
+        let items = list.get_mut("items").map(Value::take);
+        let items = match items {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        let next = list.pointer("/metadata/continue").and_then(Value::as_str);
+        let next = next.filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+        Ok((items.into_iter().map(|item| Object::new(item).of_kind(kind)).collect(), next))
+    }
+
+    fn request(
+        &self,
+        side: Side,
+        method: Method,
+        path: &str,
+        media: Option<&str>,
+        body: Option<&Value>,
+    ) -> http::Result<Request<Vec<u8>>> {
+        let manager = match side {
+            Side::Virtual => ownership::SYNC_FROM_HOST,
+            Side::Host => ownership::SYNC_TO_HOST,
+        };
+        let managed = matches!(method, Method::POST | Method::PATCH);
+        let uri = if managed { format!("{path}?fieldManager={manager}") } else { path.to_owned() };
+        let body = body.map(Value::to_string).unwrap_or_default();
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(CONTENT_TYPE, media.unwrap_or("application/json"))
+            .body(body.into_bytes())
+    }
+
+    async fn write(
+        &self,
+        side: Side,
+        request: http::Result<Request<Vec<u8>>>,
+    ) -> Result<Value, Failure> {
+        let (allowance, tally) = match side {
+            Side::Virtual => (&self.virtual_writes, &self.tally.virtual_writes),
+            Side::Host => (&self.host_writes, &self.tally.host_writes),
+        };
+        allowance.take().await;
+        tally.fetch_add(1, Ordering::Relaxed);
+        self.send(side, request).await
+    }
+
+    async fn send(
+        &self,
+        side: Side,
+        request: http::Result<Request<Vec<u8>>>,
+    ) -> Result<Value, Failure> {
+        let client: &Client = match side {
+            Side::Virtual => &self.clients.virtual_.request,
+            Side::Host => &self.clients.host.0,
+        };
+        let request = request.map_err(|error| Failure::Refused {
+            code: 0,
+            message: error.to_string(),
+        })?;
+        let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
+        let failure = match answer {
+            Ok(Ok(json)) => return Ok(json),
+            Ok(Err(error)) => judge(&error),
+            Err(_elapsed) => Failure::Later {
+                message: format!("no answer within {DEADLINE:?}"),
+                after: None,
+                reached: false,
+            },
+        };
+        if side == Side::Virtual && matches!(failure, Failure::Later { reached: false, .. }) {
+            self.link.suspect();
+        }
+        Err(failure)
+    }
+}
+
+/// Finds the translated objects of a namespace.
+const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
+
+fn collection(kind: Kind, namespace: &str) -> String {
+    if namespace.is_empty() {
+        format!("/api/v1/{}", kind.plural())
+    } else {
+        format!("/api/v1/namespaces/{namespace}/{}", kind.plural())
+    }
+}
+
+fn path(kind: Kind, name: &Name, subresource: Option<&str>) -> String {
+    let mut path = format!("{}/{}", collection(kind, &name.namespace), name.name);
+    if let Some(subresource) = subresource {
+        path.push('/');
+        path.push_str(subresource);
+    }
+    path
+}
+
+/// What an error of the client means for the caller.
+fn judge(error: &kube::Error) -> Failure {
+    if let kube::Error::Api(status) = error {
+        match (status.code, status.reason.as_str()) {
+            (404 | 410, _) => return Failure::Gone,
+            (409, "AlreadyExists") => return Failure::Exists,
+            (409, _) => return Failure::Changed,
+            _ => {}
+        }
+    }
+    let later = |after| Failure::Later {
+        message: root_cause(error),
+        after,
+        reached: matches!(error, kube::Error::Api(_)),
+    };
+    match retry::verdict(error) {
+        Verdict::Retry => later(None),
+        Verdict::RetryAfter(after) => later(Some(after)),
+        Verdict::Never => match error {
+            // Our credential is being replaced.
+            kube::Error::Api(status) if status.code == 401 => later(None),
+            kube::Error::Api(status) => Failure::Refused {
+                code: status.code,
+                message: status.message.clone(),
+            },
+            _ => Failure::Refused {
+                code: 0,
+                message: root_cause(error),
+            },
+        },
+    }
+}
+
+/// The error and its causes in one line.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! Flags of the binary. Every one has an environment twin and a help text.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Parser};
+use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
+
+/// Translates the objects of virtual clusters into their host namespaces, and their status back.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "vcluster-sync", version)]
+pub struct Args {
+    /// Address of the gRPC API, TLS.
+    #[arg(long, env = "VCLUSTER_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Identity of the gRPC API.
+    #[command(flatten)]
+    pub tls: ServerTls,
+
+    /// Namespace of this release, where the Lease is.
+    #[arg(long, env = "VCLUSTER_NAMESPACE", default_value = "vcluster-system", value_name = "NAME")]
+    pub namespace: String,
+
+    /// Name of this pod, which tells it from other replicas.
+    #[arg(long, env = "VCLUSTER_POD_NAME", default_value = "vcluster-sync", value_name = "NAME")]
+    pub pod_name: String,
+
+    /// Serve without asking for the Lease. Only for one process that runs alone.
+    #[arg(long, env = "VCLUSTER_UNOPPOSED")]
+    pub unopposed: bool,
+
+    /// How it works.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// The host cluster.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+
+    /// The end.
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+/// Certificates of the gRPC API. Changed files are picked up within seconds.
+#[derive(Debug, Clone, Group)]
+#[command(next_help_heading = "TLS")]
+pub struct ServerTls {
+    /// PEM file with the authority that signed the gateway's client certificate.
+    #[arg(long, env = "VCLUSTER_TLS_CLIENT_CA_FILE", default_value = "/etc/vcluster/tls/ca.crt", value_name = "FILE")]
+    pub tls_client_ca_file: PathBuf,
+
+    /// PEM file with the serving certificate and its intermediates, leaf first.
+    #[arg(long, env = "VCLUSTER_TLS_CERT_FILE", default_value = "/etc/vcluster/tls/tls.crt", value_name = "FILE")]
+    pub tls_cert_file: PathBuf,
+
+    /// PEM file with the private key of the serving certificate.
+    #[arg(long, env = "VCLUSTER_TLS_KEY_FILE", default_value = "/etc/vcluster/tls/tls.key", value_name = "FILE")]
+    pub tls_key_file: PathBuf,
+}
+
+/// Sizes and limits of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Group)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Objects that are worked on at once, over all virtual clusters.
+    #[arg(long, env = "VCLUSTER_WORKERS", default_value_t = 64, value_name = "N")]
+    pub workers: usize,
+
+    /// Virtual clusters whose objects are listed for the first time at once.
+    #[arg(long, env = "VCLUSTER_MAX_CONCURRENT_LISTS", default_value_t = 8, value_name = "N")]
+    pub max_concurrent_lists: usize,
+
+    /// How often each virtual cluster is compared with its host namespace as a whole.
+    #[arg(long, env = "VCLUSTER_SCAN_INTERVAL", default_value = "5m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub scan_interval: Duration,
+
+    /// Objects of one virtual cluster that are worked on at once.
+    #[arg(long, env = "VCLUSTER_TENANT_IN_FLIGHT", default_value_t = 16, value_name = "N")]
+    pub tenant_in_flight: usize,
+
+    /// Writes per second for one virtual cluster, on each side; twice as many may come at once.
+    #[arg(long, env = "VCLUSTER_TENANT_WRITES_PER_SECOND", default_value_t = 100, value_name = "N")]
+    pub tenant_writes_per_second: u32,
+
+    /// Events per second that are shown in one virtual cluster.
+    #[arg(long, env = "VCLUSTER_TENANT_EVENTS_PER_SECOND", default_value_t = 10, value_name = "N")]
+    pub tenant_events_per_second: u32,
+
+    /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
+    #[arg(long, env = "VCLUSTER_TENANT_OBJECT_KIB", default_value_t = 2048, value_name = "KIB")]
+    pub tenant_object_kib: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_its_environment_twin_and_a_help_text() {
+        let command = Args::command();
+        command.clone().debug_assert();
+        let own = |id: &str| id != "help" && id != "version";
+        for argument in command.get_arguments().filter(|argument| own(argument.get_id().as_str())) {
+            let flag = argument.get_long().unwrap();
+            let twin = format!("VCLUSTER_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().unwrap().to_str(), Some(twin.as_str()));
+            assert!(argument.get_help().is_some(), "--{flag} has no help");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Flags turned into values that the parts take.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::args::{Args, EngineArgs};
+use crate::queue;
+
+/// How the engine works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Engine {
+    /// Keys in work at once.
+    pub workers: usize,
+    /// Tenants that are listed for the first time at once.
+    pub max_concurrent_lists: usize,
+    /// Time between two scans of a tenant.
+    pub scan_interval: Duration,
+    /// Limits of each tenant.
+    pub tenant: Limits,
+}
+
+/// Limits of one tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Share and cap in the queue.
+    pub queue: queue::Limits,
+    /// Writes per second, on each side.
+    pub writes_per_second: u32,
+    /// Events per second that are shown inside.
+    pub events_per_second: u32,
+    /// Bytes of recent objects that are kept.
+    pub object_bytes: usize,
+}
+
+/// The process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// gRPC.
+    pub listen: SocketAddr,
+    /// Namespace of the release.
+    pub namespace: String,
+    /// Name of this process in the Lease.
+    pub holder: String,
+    /// Serve without the Lease.
+    pub unopposed: bool,
+    /// The engine.
+    pub engine: Engine,
+    /// How long the drain may take.
+    pub drain_timeout: Duration,
+}
+
+/// A flag that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("--{flag} must be {allowed}")]
+pub struct Error {
+    flag: &'static str,
+    allowed: &'static str,
+}
+
+impl TryFrom<&Args> for Config {
+    type Error = Error;
+
+    fn try_from(args: &Args) -> Result<Self, Error> {
+        Ok(Self {
+            listen: args.listen,
+            namespace: args.namespace.clone(),
+            holder: args.pod_name.clone(),
+            unopposed: args.unopposed,
+            engine: Engine::try_from(&args.engine)?,
+            drain_timeout: args.drain.drain_timeout,
+        })
+    }
+}
+
+impl TryFrom<&EngineArgs> for Engine {
+    type Error = Error;
+
+    fn try_from(args: &EngineArgs) -> Result<Self, Error> {
+        let positive = |flag, value: usize| match value {
+            0 => Err(Error { flag, allowed: "at least 1" }),
+            1.. => Ok(value),
+        };
+        if args.scan_interval < Duration::from_secs(10) {
+            return Err(Error { flag: "scan-interval", allowed: "at least 10s" });
+        }
+        let in_flight = positive("tenant-in-flight", args.tenant_in_flight)?;
+        let writes = args.tenant_writes_per_second;
+        positive("tenant-writes-per-second", writes as usize)?;
+        positive("tenant-events-per-second", args.tenant_events_per_second as usize)?;
+        Ok(Self {
+            workers: positive("workers", args.workers)?,
+            max_concurrent_lists: positive("max-concurrent-lists", args.max_concurrent_lists)?,
+            scan_interval: args.scan_interval,
+            tenant: Limits {
+                queue: queue::Limits { weight: 1, in_flight },
+                writes_per_second: writes,
+                events_per_second: args.tenant_events_per_second,
+                object_bytes: args.tenant_object_kib.saturating_mul(1024),
+            },
+        })
+    }
+}

@@ -1,0 +1,252 @@
+//! What all tenants share: the queue, the host, its nodes, and the workers.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use serde_json::Value;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vcluster_chassis::clock::Clock;
+use vcluster_chassis::retry::Policy;
+
+use crate::config::Engine as Config;
+use crate::metrics::{Metrics, Outcome};
+use crate::object::{Key, Kind};
+use crate::queue::{After, Lane, Taken, Ticket};
+use crate::server::Host;
+use crate::sync::{self, Next};
+use crate::tenant::{Id, Tenant};
+use crate::work::Work;
+
+/// Delays of a key that fails.
+const RETRY: Policy = Policy {
+    base: Duration::from_millis(250),
+    factor: 2.0,
+    cap: Duration::from_secs(60),
+};
+
+/// What all tenants share.
+#[derive(Debug)]
+pub struct Engine {
+    /// Limits.
+    pub config: Config,
+    /// The host's API server.
+    pub host: Host,
+    /// What waits to be done.
+    pub work: Arc<Work>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Rights to list a tenant for the first time.
+    pub lists: Semaphore,
+    tenants: Mutex<Tenants>,
+    nodes: Mutex<HashMap<Arc<str>, Arc<Value>>>,
+    nodes_listed: watch::Sender<bool>,
+    pods_listed: watch::Sender<bool>,
+    in_work: AtomicUsize,
+    draining: AtomicUsize,
+}
+
+/// A tenant whose objects are being removed, until dropped.
+#[derive(Debug)]
+pub struct Draining<'a>(&'a Engine);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.draining.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tenants {
+    by_ticket: HashMap<Ticket, Arc<Tenant>>,
+    by_namespace: HashMap<String, Vec<Ticket>>,
+}
+
+impl Engine {
+    /// Makes it without tenants.
+    pub fn new(config: Config, host: Host, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        Self {
+            config,
+            host,
+            work: Arc::default(),
+            clock,
+            metrics,
+            lists: Semaphore::new(config.max_concurrent_lists),
+            tenants: Mutex::default(),
+            nodes: Mutex::default(),
+            nodes_listed: watch::Sender::new(false),
+            pods_listed: watch::Sender::new(false),
+            in_work: AtomicUsize::new(0),
+            draining: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds a tenant: events and work find it from now on.
+    pub fn enter(&self, tenant: &Arc<Tenant>) {
+        let mut tenants = self.tenants();
+        tenants.by_ticket.insert(tenant.ticket, Arc::clone(tenant));
+        let namespace = tenants.by_namespace.entry(tenant.id.namespace.clone()).or_default();
+        namespace.push(tenant.ticket);
+    }
+
+    /// Removes a tenant: nothing finds it any more.
+    pub fn leave(&self, tenant: &Tenant) {
+        let mut tenants = self.tenants();
+        tenants.by_ticket.remove(&tenant.ticket);
+        if let Some(namespace) = tenants.by_namespace.get_mut(&tenant.id.namespace) {
+            namespace.retain(|ticket| *ticket != tenant.ticket);
+            if namespace.is_empty() {
+                tenants.by_namespace.remove(&tenant.id.namespace);
+            }
+        }
+        drop(tenants);
+        self.work.remove(tenant.ticket);
+    }
+
+    /// Every tenant, by host namespace and name.
+    pub fn all(&self) -> Vec<Arc<Tenant>> {
+        let mut all: Vec<_> = self.tenants().by_ticket.values().cloned().collect();
+        all.sort_by(|a, b| (&a.id.namespace, &a.id.name).cmp(&(&b.id.namespace, &b.id.name)));
+        all
+    }
+
+    /// The tenants of a host namespace: one, or two while one replaces another.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Tenant>> {
+        let tenants = self.tenants();
+        let tickets = tenants.by_namespace.get(namespace).into_iter().flatten();
+        tickets.filter_map(|ticket| tenants.by_ticket.get(ticket).cloned()).collect()
+    }
+
+    /// A tenant that is served.
+    pub fn tenant(&self, namespace: &str, name: &str) -> Option<Arc<Tenant>> {
+        self.in_namespace(namespace).into_iter().find(|tenant| tenant.id.name == name)
+    }
+
+    /// A tenant by its identity.
+    pub fn by_id(&self, id: &Id) -> Option<Arc<Tenant>> {
+        self.in_namespace(&id.namespace).into_iter().find(|tenant| tenant.id == *id)
+    }
+
+    /// A host node.
+    pub fn node(&self, name: &str) -> Option<Arc<Value>> {
+        self.nodes().get(name).cloned()
+    }
+
+    /// Names of the host nodes.
+    pub fn node_names(&self) -> Vec<Arc<str>> {
+        self.nodes().keys().cloned().collect()
+    }
+
+    /// Takes note of a host node, or of its end, and has every tenant look at it.
+    pub fn set_node(&self, name: &str, node: Option<Value>, lane: Lane) {
+        match node {
+            Some(node) => self.nodes().insert(Arc::from(name), Arc::new(node)),
+            None => self.nodes().remove(name),
+        };
+        for tenant in self.all() {
+            tenant.add(Key::new(Kind::Node, "", name), lane);
+        }
+    }
+
+    /// Whether the host's nodes are all known.
+    pub fn nodes_listed(&self) -> bool {
+        *self.nodes_listed.borrow()
+    }
+
+    /// Says whether the host's nodes are all known.
+    pub fn set_nodes_listed(&self, listed: bool) {
+        self.nodes_listed.send_replace(listed);
+    }
+
+    /// Says that the host's pods are followed.
+    pub fn set_pods_listed(&self) {
+        self.pods_listed.send_replace(true);
+    }
+
+    /// Waits until the host's nodes and pods are followed.
+    pub async fn followed(&self) {
+        for mut listed in [self.nodes_listed.subscribe(), self.pods_listed.subscribe()] {
+            // Fails only when the engine is gone.
+            drop(listed.wait_for(|listed| *listed).await);
+        }
+    }
+
+    /// Forgets what was known of the host: a new term begins.
+    pub fn reset(&self) {
+        self.nodes_listed.send_replace(false);
+        self.pods_listed.send_replace(false);
+        self.nodes().clear();
+    }
+
+    /// Says that a tenant's objects are being removed.
+    pub fn drains(&self) -> Draining<'_> {
+        self.draining.fetch_add(1, Ordering::Relaxed);
+        Draining(self)
+    }
+
+    /// Tenants whose objects are being removed.
+    pub fn draining(&self) -> usize {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Keys in work.
+    pub fn in_work(&self) -> usize {
+        self.in_work.load(Ordering::Relaxed)
+    }
+
+    /// Works until the token is cancelled; one of several.
+    pub async fn work(self: Arc<Self>, token: CancellationToken) {
+        while let Some(taken) = token.run_until_cancelled(self.work.take()).await {
+            let after = self.work_on(&taken).await;
+            self.work.done(taken.tenant, &taken.key, after);
+        }
+    }
+
+    async fn work_on(&self, taken: &Taken<Key>) -> After {
+        let tenant = self.tenants().by_ticket.get(&taken.tenant).cloned();
+        let Some(tenant) = tenant else {
+            return After::Settled;
+        };
+        if !tenant.is_active() {
+            // Frozen, or going: what is known now is looked at again when it thaws.
+            return After::Until(Instant::now() + Duration::from_secs(60));
+        }
+        let _working = tenant.working();
+        self.in_work.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        // One object of one tenant must not take the process down.
+        let next = AssertUnwindSafe(sync::key(self, &tenant, &taken.key)).catch_unwind().await;
+        self.in_work.fetch_sub(1, Ordering::Relaxed);
+        let (after, outcome) = match next {
+            Ok(Next::Settled) => (After::Settled, Outcome::Settled),
+            Ok(Next::Until(at)) => (After::Until(at), Outcome::Settled),
+            Ok(Next::Retry { after, message }) => {
+                let key = &taken.key;
+                tracing::debug!(tenant = %tenant.id, %key, failures = taken.failures, message, "tried again later");
+                let delay = after.unwrap_or_default() + RETRY.delay(taken.failures);
+                (After::Failed(Instant::now() + delay), Outcome::Retried)
+            }
+            Err(_panic) => {
+                tracing::error!(tenant = %tenant.id, key = %taken.key, "work on an object panicked");
+                (After::Failed(Instant::now() + RETRY.cap), Outcome::Panicked)
+            }
+        };
+        self.metrics.worked(taken.key.kind, outcome, taken.since, begun);
+        after
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, Tenants> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Value>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

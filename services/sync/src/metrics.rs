@@ -1,0 +1,189 @@
+//! Every metric of sync, by name. No label names a tenant: series must not grow with tenants; details come
+//! by gRPC.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `sync_keys` | keys worked on, by kind and outcome |
+//! | `sync_queue_seconds` | from an event to the end of its work |
+//! | `sync_work_seconds` | work on one key |
+//! | `sync_queued`, `sync_in_flight`, `sync_retrying` | the queue |
+//! | `sync_tenants` | tenants by state |
+//! | `sync_writes` | requests that wrote, by side |
+//! | `sync_events` | host events, by what became of them |
+//! | `sync_scan` | what scans found |
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+use vcluster_chassis::metrics::CALL_SECONDS;
+
+use crate::object::{Kind, Side};
+
+/// How work on a key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// It is as it should be, or waits for others.
+    Settled,
+    /// It failed and is tried again.
+    Retried,
+    /// It panicked.
+    Panicked,
+}
+
+/// What became of a host event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Told {
+    /// It was shown inside.
+    Shown,
+    /// The tenant had too many.
+    Dropped,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Found {
+    /// A host object that differs from what was known.
+    Drift,
+    /// A host object that was not known.
+    Orphan,
+    /// A host object that should be there and is not.
+    Missing,
+}
+
+/// State of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum State {
+    /// Its lists are not complete.
+    Starting,
+    /// It is served.
+    Synced,
+    /// It cannot be reached.
+    Frozen,
+    /// It is being removed.
+    Draining,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Worked {
+    kind: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSide {
+    side: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTold {
+    outcome: Told,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFound {
+    found: Found,
+}
+
+/// The metrics. Clones count into the same series.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    keys: Family<Worked, Counter>,
+    queue_seconds: Histogram,
+    work_seconds: Histogram,
+    queued: Gauge,
+    in_flight: Gauge,
+    retrying: Gauge,
+    tenants: Family<OfState, Gauge>,
+    writes: Family<OfSide, Counter>,
+    events: Family<OfTold, Counter>,
+    scan: Family<OfFound, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            keys: Family::default(),
+            queue_seconds: Histogram::new(CALL_SECONDS),
+            work_seconds: Histogram::new(CALL_SECONDS),
+            queued: Gauge::default(),
+            in_flight: Gauge::default(),
+            retrying: Gauge::default(),
+            tenants: Family::default(),
+            writes: Family::default(),
+            events: Family::default(),
+            scan: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes them and puts them into a registry, whose prefix is `sync`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        registry.register("keys", "Keys worked on", this.keys.clone());
+        registry.register(
+            "queue_seconds",
+            "From an event to the end of its work",
+            this.queue_seconds.clone(),
+        );
+        registry.register("work_seconds", "Work on one key", this.work_seconds.clone());
+        registry.register("queued", "Keys that wait", this.queued.clone());
+        registry.register("in_flight", "Keys in work", this.in_flight.clone());
+        registry.register("retrying", "Keys that failed and wait", this.retrying.clone());
+        registry.register("tenants", "Tenants by state", this.tenants.clone());
+        registry.register("writes", "Requests that wrote", this.writes.clone());
+        registry.register("events", "Host events", this.events.clone());
+        registry.register("scan", "What scans found", this.scan.clone());
+        this
+    }
+
+    /// Counts work on a key.
+    pub fn worked(&self, kind: Kind, outcome: Outcome, since: Instant, begun: Instant) {
+        let kind = kind.as_str();
+        self.keys.get_or_create(&Worked { kind, outcome }).inc();
+        self.queue_seconds.observe(since.elapsed().as_secs_f64());
+        self.work_seconds.observe(begun.elapsed().as_secs_f64());
+    }
+
+    /// Shows the queue.
+    pub fn queue(&self, depth: crate::queue::Depth) {
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queued.set(number(depth.queued));
+        self.in_flight.set(number(depth.in_flight));
+        self.retrying.set(number(depth.retrying));
+    }
+
+    /// Shows how many tenants are in a state.
+    pub fn tenants(&self, state: State, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.tenants.get_or_create(&OfState { state }).set(count);
+    }
+
+    /// Counts a request that wrote.
+    pub fn wrote(&self, side: Side) {
+        let side = match side {
+            Side::Virtual => "virtual",
+            Side::Host => "host",
+        };
+        self.writes.get_or_create(&OfSide { side }).inc();
+    }
+
+    /// Counts a host event.
+    pub fn event(&self, outcome: Told) {
+        self.events.get_or_create(&OfTold { outcome }).inc();
+    }
+
+    /// Counts what a scan found.
+    pub fn found(&self, found: Found) {
+        self.scan.get_or_create(&OfFound { found }).inc();
+    }
+}

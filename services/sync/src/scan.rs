@@ -1,0 +1,99 @@
+//! The safety net: each tenant compared with its host namespace as a whole, now and then.
+//!
+//! In steady state it finds nothing. What it finds goes through the queue's last lane, so that it costs nobody
+//! anything, and is decided like everything else: nothing is deleted because a scan did not see it.
+
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::metrics::Found;
+use crate::object::{Kind, Name, Object, Side};
+use crate::queue::Lane;
+use crate::tenant::Tenant;
+use vcluster_translate::owner;
+
+/// Why the host's side is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing is known yet.
+    First,
+    /// To compare with what is known, which stays good meanwhile.
+    Check,
+}
+
+/// Compares a tenant with its host namespace, and has every key of it looked at.
+pub async fn tenant(engine: &Engine, tenant: &Tenant) {
+    if !tenant.is_active() {
+        return;
+    }
+    for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
+        if let Err(error) = list_host(engine, tenant, kind, Purpose::Check).await {
+            tracing::warn!(tenant = %tenant.id, %kind, %error, "scan is broken off");
+            return;
+        }
+    }
+    tenant.doubt_environment().await;
+    if let Err(error) = tenant.ensure_environment().await {
+        tracing::warn!(tenant = %tenant.id, %error, "environment cannot be checked");
+    }
+    tenant.add_all(Lane::Scan);
+}
+
+/// Lists a kind in the host namespace and takes note of what is there.
+pub async fn list_host(
+    engine: &Engine,
+    tenant: &Tenant,
+    kind: Kind,
+    purpose: Purpose,
+) -> Result<(), Failure> {
+    let list = match purpose {
+        Purpose::First => Some(tenant.state().begin_list(Side::Host, kind)),
+        Purpose::Check => tenant.state().begin_check(Side::Host, kind),
+    };
+    let Some(list) = list else {
+        return Ok(());
+    };
+    let mut tokens: Vec<Name> = Vec::new();
+    let mut next = None;
+    loop {
+        let (page, following) = tenant.list_page(kind, next.as_deref()).await?;
+        for object in page {
+            if kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now()) {
+                tokens.extend(pod_of(tenant, &object));
+                continue;
+            }
+            compare(engine, tenant, kind, &object, purpose);
+            tenant.see_host(kind, object, Lane::List);
+        }
+        next = following;
+        if next.is_none() {
+            break;
+        }
+    }
+    if kind == Kind::Secret {
+        tenant.tokens.keep(&tokens);
+    }
+    tenant.end_list(Side::Host, kind, list);
+    Ok(())
+}
+
+fn pod_of(tenant: &Tenant, secret: &Object) -> Option<Name> {
+    let owner = owner::of_ours(secret.json(), &tenant.context)?;
+    Some(Name::new(&owner.namespace, &owner.name))
+}
+
+/// Counts what a check finds that nobody told of. Pods change by themselves, and their events are on their way.
+fn compare(engine: &Engine, tenant: &Tenant, kind: Kind, object: &Object, purpose: Purpose) {
+    if purpose == Purpose::First || kind == Kind::Pod {
+        return;
+    }
+    let Some(owner) = owner::of_ours(object.json(), &tenant.context) else {
+        return;
+    };
+    let key = crate::object::Key::new(kind, &owner.namespace, &owner.name);
+    let seen = tenant.state().entry(&key).host.seen;
+    match seen {
+        None => engine.metrics.found(Found::Orphan),
+        Some(seen) if seen.version != object.version() => engine.metrics.found(Found::Drift),
+        Some(_) => {}
+    }
+}

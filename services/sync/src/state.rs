@@ -1,0 +1,312 @@
+//! What is known of one tenant's objects: a projection of each side, not copies. No I/O.
+//!
+//! Promises:
+//! - an older version never replaces a newer one, in whatever order events, lists and answers to our own
+//!   writes arrive;
+//! - an object counts as gone after its own delete event, or when it was read and not found. One that is
+//!   merely missing from a list is *doubted*: it may have been made after the list was taken, so it is
+//!   read before anything is concluded;
+//! - a kind counts as listed on a side only after a complete list.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::bodies::Bodies;
+use crate::object::{Key, Kind, Name, Object, Side};
+use crate::references::References;
+
+#[cfg(test)]
+mod tests;
+
+/// The objects of one tenant.
+#[derive(Debug)]
+pub struct State {
+    entries: HashMap<Key, Entry>,
+    lists: HashMap<(Side, Kind), List>,
+    pods_by_host_name: HashMap<Arc<str>, Name>,
+    next_list: u64,
+    /// Who uses which configmap and secret.
+    pub references: References,
+    /// The newest objects in full, as far as they fit.
+    pub bodies: Bodies,
+}
+
+/// One object on both sides.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    /// In the virtual cluster.
+    pub virtual_: Slot,
+    /// On the host.
+    pub host: Slot,
+    /// Why it is not as it should be, if so.
+    pub problem: Option<Problem>,
+    host_name: Option<Arc<str>>,
+}
+
+/// What is known of an object on one side.
+#[derive(Debug, Clone, Default)]
+pub struct Slot {
+    /// The newest version seen; nothing if it is not there.
+    pub seen: Option<Seen>,
+    /// It was missing from a list: read it before concluding anything.
+    pub doubted: bool,
+}
+
+/// A version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// UID.
+    pub uid: Box<str>,
+    /// Resource version; `None` if it is not a number.
+    pub version: Option<u64>,
+}
+
+/// Why an object is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// In one word.
+    pub reason: String,
+    /// In a sentence, for the tenant.
+    pub message: String,
+}
+
+/// A list that is under way; to be given to [`State::end_list`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListId(u64);
+
+#[derive(Debug, Default)]
+struct List {
+    complete: bool,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    id: ListId,
+    listed: HashSet<Key>,
+    deleted: HashSet<Box<str>>,
+}
+
+impl State {
+    /// Makes it empty, with so many bytes for objects in full.
+    pub fn new(body_budget: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            lists: HashMap::new(),
+            pods_by_host_name: HashMap::new(),
+            next_list: 0,
+            references: References::default(),
+            bodies: Bodies::new(body_budget),
+        }
+    }
+
+    /// What is known of an object.
+    pub fn entry(&self, key: &Key) -> Entry {
+        self.entries.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Every key of a kind that is there on some side.
+    pub fn keys(&self, kind: Kind) -> Vec<Key> {
+        self.entries.keys().filter(|key| key.kind == kind).cloned().collect()
+    }
+
+    /// How many objects of a kind are known.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.entries.keys().filter(|key| key.kind == kind).count()
+    }
+
+    /// How many objects are there on the host.
+    pub fn host_count(&self, kind: Kind) -> usize {
+        let on_host = |(key, entry): &(&Key, &Entry)| key.kind == kind && entry.host.seen.is_some();
+        self.entries.iter().filter(on_host).count()
+    }
+
+    /// The virtual pod of a host pod.
+    pub fn pod_by_host_name(&self, host_name: &str) -> Option<&Name> {
+        self.pods_by_host_name.get(host_name)
+    }
+
+    /// Takes note of an object; tells whether that was news.
+    pub fn observe(&mut self, side: Side, key: &Key, object: &Object) -> bool {
+        if self.is_stale(side, key, object) {
+            return false;
+        }
+        let entry = self.entries.entry(key.clone()).or_default();
+        if side == Side::Host && key.kind == Kind::Pod && entry.host_name.is_none() {
+            let host_name = object.name().name;
+            entry.host_name = Some(Arc::clone(&host_name));
+            self.pods_by_host_name.insert(host_name, key.name.clone());
+        }
+        let slot = entry.slot_mut(side);
+        slot.seen = Some(Seen {
+            uid: object.uid().into(),
+            version: object.version(),
+        });
+        slot.doubted = false;
+        true
+    }
+
+    /// Takes note of an object that a list holds.
+    pub fn observe_listed(&mut self, side: Side, key: &Key, object: &Object) -> bool {
+        if let Some(running) = self.running(side, key.kind) {
+            if running.deleted.contains(object.uid()) {
+                return false;
+            }
+            running.listed.insert(key.clone());
+        }
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.slot_mut(side).doubted = false;
+        }
+        self.observe(side, key, object)
+    }
+
+    /// Takes note that the object of this UID is gone; tells whether that was news.
+    pub fn vanish(&mut self, side: Side, key: &Key, uid: &str) -> bool {
+        if let Some(running) = self.running(side, key.kind) {
+            running.deleted.insert(uid.into());
+        }
+        let known = |slot: &Slot| slot.seen.as_ref().is_some_and(|seen| *seen.uid == *uid);
+        match self.entries.get(key) {
+            Some(entry) if known(entry.slot(side)) => {
+                self.clear(side, key);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Takes note that the object was read and is not there.
+    pub fn clear(&mut self, side: Side, key: &Key) {
+        self.bodies.drop(side, key);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        *entry.slot_mut(side) = Slot::default();
+        if side == Side::Host
+            && let Some(host_name) = entry.host_name.take()
+        {
+            self.pods_by_host_name.remove(&host_name);
+        }
+        if entry.is_gone() {
+            self.entries.remove(key);
+        }
+    }
+
+    /// Has the object read before anything is concluded from it.
+    pub fn doubt(&mut self, side: Side, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.slot_mut(side).doubted = true;
+        }
+    }
+
+    /// It was read.
+    pub fn undoubt(&mut self, side: Side, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.slot_mut(side).doubted = false;
+        }
+    }
+
+    /// Says why an object is not as it should be; tells whether that was news.
+    pub fn set_problem(&mut self, key: &Key, problem: Option<Problem>) -> bool {
+        match self.entries.get_mut(key) {
+            Some(entry) if entry.problem != problem => {
+                entry.problem = problem;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Begins a list of everything of that kind on that side; the kind is not listed until it ends.
+    pub fn begin_list(&mut self, side: Side, kind: Kind) -> ListId {
+        self.lists.entry((side, kind)).or_default().complete = false;
+        self.begin(side, kind)
+    }
+
+    /// Begins a list to compare with what is known, which stays good meanwhile. Nothing if that is not
+    /// complete, or is being listed: the check can wait.
+    pub fn begin_check(&mut self, side: Side, kind: Kind) -> Option<ListId> {
+        let list = self.lists.get(&(side, kind))?;
+        (list.complete && list.running.is_none()).then(|| self.begin(side, kind))
+    }
+
+    fn begin(&mut self, side: Side, kind: Kind) -> ListId {
+        self.next_list += 1;
+        let id = ListId(self.next_list);
+        let list = self.lists.entry((side, kind)).or_default();
+        list.running = Some(Running {
+            id,
+            listed: HashSet::new(),
+            deleted: HashSet::new(),
+        });
+        id
+    }
+
+    /// Ends it; returns the keys that were known and are missing from it. Nothing happens if another
+    /// list has begun since.
+    pub fn end_list(&mut self, side: Side, kind: Kind, id: ListId) -> Vec<Key> {
+        let Some(list) = self.lists.get_mut(&(side, kind)) else {
+            return Vec::new();
+        };
+        let Some(running) = list.running.take_if(|running| running.id == id) else {
+            return Vec::new();
+        };
+        list.complete = true;
+        let mut missing = Vec::new();
+        for (key, entry) in &mut self.entries {
+            let slot = entry.slot_mut(side);
+            if key.kind == kind && slot.seen.is_some() && !running.listed.contains(key) {
+                slot.doubted = true;
+                missing.push(key.clone());
+            }
+        }
+        missing
+    }
+
+    /// Whether everything of that kind on that side is known.
+    pub fn is_listed(&self, side: Side, kind: Kind) -> bool {
+        self.lists.get(&(side, kind)).is_some_and(|list| list.complete)
+    }
+
+    /// Says what a pod uses; returns the objects whose users have changed.
+    pub fn set_references(&mut self, pod: &Name, uses: BTreeSet<Key>) -> Vec<Key> {
+        self.references.set(pod, uses)
+    }
+
+    fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {
+        let Some(seen) = self.entries.get(key).and_then(|entry| entry.slot(side).seen.as_ref()) else {
+            return false;
+        };
+        match (seen.version, object.version()) {
+            (Some(known), Some(new)) => new <= known,
+            // Versions that cannot be compared: what comes last counts.
+            (Some(_) | None, Some(_) | None) => false,
+        }
+    }
+
+    fn running(&mut self, side: Side, kind: Kind) -> Option<&mut Running> {
+        self.lists.get_mut(&(side, kind))?.running.as_mut()
+    }
+}
+
+impl Entry {
+    /// One side of it.
+    pub fn slot(&self, side: Side) -> &Slot {
+        match side {
+            Side::Virtual => &self.virtual_,
+            Side::Host => &self.host,
+        }
+    }
+
+    fn slot_mut(&mut self, side: Side) -> &mut Slot {
+        match side {
+            Side::Virtual => &mut self.virtual_,
+            Side::Host => &mut self.host,
+        }
+    }
+
+    /// Whether it is on neither side.
+    pub fn is_gone(&self) -> bool {
+        self.virtual_.seen.is_none() && self.host.seen.is_none()
+    }
+}

@@ -1,0 +1,201 @@
+//! Work on one key: see both sides, ask the plan, do one step, and again until there is nothing to do.
+//!
+//! The decisions are [`vcluster_translate::plan`]'s. Here they are carried out, and what the answers say
+//! goes into the tenant's state. A request that finds another world than was seen (409, 404) makes both sides
+//! doubted: they are read before the next step.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use vcluster_translate::plan::{Knowledge, Waiting};
+
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Name, Object, Side};
+use crate::tenant::Tenant;
+
+mod copies;
+mod events;
+mod nodes;
+pub(crate) mod pods;
+mod report;
+mod tokens;
+
+pub use report::Refusals;
+pub use tokens::Tokens;
+
+/// Steps in one go; more are the next go's, so that one object does not keep a worker.
+const STEPS: usize = 8;
+/// When to look again at what waits for lists.
+const LISTS: Duration = Duration::from_secs(2);
+/// When to look again at what waits for others, who mostly tell by an event.
+const OTHERS: Duration = Duration::from_secs(30);
+
+/// What becomes of a key.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing is left to do.
+    Settled,
+    /// Nothing is left to do until then.
+    Until(Instant),
+    /// It failed; again later.
+    Retry {
+        /// Not before this, if the server said so.
+        after: Option<Duration>,
+        /// Why.
+        message: String,
+    },
+}
+
+/// What became of one step.
+enum Step {
+    /// Something was done: look again.
+    Again,
+    /// Nothing to do for now.
+    Done(Next),
+}
+
+/// Works on a key until nothing is left to do.
+pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> Next {
+    for _ in 0..STEPS {
+        let step = match key.kind {
+            Kind::Pod => pods::step(engine, tenant, key).await,
+            Kind::ConfigMap | Kind::Secret => copies::step(tenant, key).await,
+            Kind::Node => nodes::step(engine, tenant, key).await,
+            Kind::Event => events::step(engine, tenant, key).await,
+            Kind::Namespace => Ok(Step::Done(Next::Settled)),
+        };
+        match step {
+            Ok(Step::Again) => {}
+            Ok(Step::Done(next)) => return next,
+            Err(Failure::Gone | Failure::Changed | Failure::Exists) => tenant.doubt(key),
+            Err(Failure::Later { message, after, .. }) => return Next::Retry { after, message },
+            Err(failure @ Failure::Refused { .. }) => {
+                let message = failure.to_string();
+                tracing::warn!(tenant = %tenant.id, %key, message, "refused");
+                return Next::Retry { after: Some(OTHERS), message };
+            }
+        }
+    }
+    Next::Until(Instant::now() + Duration::from_millis(100))
+}
+
+/// When to look again at what waits.
+fn until(waiting: &Waiting) -> Next {
+    let pause = match waiting {
+        Waiting::Lists => LISTS,
+        // Changing the gates is an event of the pod itself.
+        Waiting::Gates(_) => return Next::Settled,
+        Waiting::Predecessor | Waiting::Termination => OTHERS,
+    };
+    Next::Until(Instant::now() + pause)
+}
+
+impl Tenant {
+    /// The object of that key on one side, as last seen, read where that is not known.
+    async fn see(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
+        let (seen, doubted, body) = {
+            let state = self.state();
+            let slot = state.entry(key).slot(side).clone();
+            (slot.seen.is_some(), slot.doubted, state.bodies.get(side, key))
+        };
+        match (seen, doubted, body) {
+            (false, false, _) => Ok(None),
+            (true, false, Some(body)) => Ok(Some(body)),
+            (_, true, _) | (true, _, None) => self.look(side, key).await,
+        }
+    }
+
+    /// Reads the object and takes note of what is there.
+    async fn look(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
+        let name = self.name_on(side, key);
+        let Some(object) = self.read(side, key.kind, &name).await? else {
+            self.state().clear(side, key);
+            self.release_if_gone(key);
+            return Ok(None);
+        };
+        if !self.take_note(side, key, &object) {
+            // A stranger has our name. The plan is told of it, the state is not.
+            self.state().clear(side, key);
+        }
+        Ok(Some(object.into_json()))
+    }
+
+    /// Takes note of what a request answered; false if the object is not of this key.
+    fn take_note(&self, side: Side, key: &Key, object: &Object) -> bool {
+        if side == Side::Host && !self.is_ours(key, object) {
+            return false;
+        }
+        let mut state = self.state();
+        state.undoubt(side, key);
+        if state.observe(side, key, object) {
+            state.bodies.put(side, key, object.json());
+        } else if state.bodies.get(side, key).is_none() {
+            state.bodies.put(side, key, object.json());
+        }
+        true
+    }
+
+    fn is_ours(&self, key: &Key, object: &Object) -> bool {
+        vcluster_translate::owner::of_ours(object.json(), &self.context).is_some_and(|owner| {
+            owner.kind == key.kind.as_str()
+                && *owner.namespace == *key.name.namespace
+                && *owner.name == *key.name.name
+        })
+    }
+
+    /// Has both sides read before anything else is done about the key.
+    fn doubt(&self, key: &Key) {
+        let mut state = self.state();
+        state.doubt(Side::Virtual, key);
+        state.doubt(Side::Host, key);
+    }
+
+    /// What the object is called on one side.
+    fn name_on(&self, side: Side, key: &Key) -> Name {
+        match (side, key.kind) {
+            (Side::Virtual, _) | (Side::Host, Kind::Node) => key.name.clone(),
+            (Side::Host, _) => {
+                let Name { namespace, name } = &key.name;
+                let host = vcluster_translate::name::of(namespace, name, &self.context);
+                Name::new(self.context.host_namespace.as_str(), &host)
+            }
+        }
+    }
+
+    /// Whether everything of these kinds is known on both sides.
+    fn knows(&self, kinds: &[Kind]) -> Knowledge {
+        let state = self.state();
+        let listed = |kind: &Kind| {
+            state.is_listed(Side::Virtual, *kind) && state.is_listed(Side::Host, *kind)
+        };
+        if kinds.iter().all(listed) && self.link.is_up() {
+            Knowledge::Complete
+        } else {
+            Knowledge::Partial
+        }
+    }
+
+    /// Deletes an object and takes note of what is left of it.
+    async fn remove(
+        &self,
+        side: Side,
+        key: &Key,
+        delete: &vcluster_translate::plan::Delete,
+    ) -> Result<Step, Failure> {
+        let cause = delete.cause.as_str();
+        tracing::info!(tenant = %self.id, %key, ?side, uid = delete.uid, cause, "deletes");
+        let name = self.name_on(side, key);
+        match self.delete(side, key.kind, &name, delete).await? {
+            Some(left) => {
+                self.take_note(side, key, &left);
+            }
+            None => {
+                self.state().clear(side, key);
+                self.release_if_gone(key);
+            }
+        }
+        Ok(Step::Again)
+    }
+}

@@ -1,0 +1,40 @@
+//! Nodes: the host's, shown inside under their own names.
+
+use vcluster_translate::plan::{self, Action, Knowledge};
+
+use super::{Next, Step, until};
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Side};
+use crate::tenant::Tenant;
+
+/// One step about a node.
+pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    let host = engine.node(&key.name.name);
+    let found = tenant.see(Side::Virtual, key).await?;
+    let listed = tenant.state().is_listed(Side::Virtual, Kind::Node) && engine.nodes_listed();
+    let knowledge = if listed { Knowledge::Complete } else { Knowledge::Partial };
+    match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {
+        Action::Nothing => Ok(Step::Done(Next::Settled)),
+        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Refuse(refusal) => {
+            tracing::info!(tenant = %tenant.id, %key, %refusal, "node is not shown");
+            Ok(Step::Done(Next::Settled))
+        }
+        Action::Create(node) => {
+            let made = tenant.create(Side::Virtual, Kind::Node, &node).await?;
+            tenant.take_note(Side::Virtual, key, &made);
+            Ok(Step::Again)
+        }
+        Action::PatchVirtual(patch) => {
+            let patched = tenant.patch(Side::Virtual, Kind::Node, &key.name, &patch).await?;
+            tenant.take_note(Side::Virtual, key, &patched);
+            Ok(Step::Again)
+        }
+        Action::DeleteVirtual(delete) => tenant.remove(Side::Virtual, key, &delete).await,
+        // Nothing of a node is written to the host.
+        Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {
+            Ok(Step::Done(Next::Settled))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Pods: made on the host, bound, followed, and taken away from either side.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
+use vcluster_translate::pod::{HostPod, Reference, ReferenceKind};
+
+use super::report::Trouble;
+use super::{Next, Step, until};
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Side};
+use crate::queue::Lane;
+use crate::tenant::Tenant;
+
+/// When to look again at a pod whose configmaps or secrets are on their way; they tell when they are there.
+const REFERENCES: Duration = Duration::from_secs(5);
+/// When to look again at a pod whose virtual node is on its way.
+const NODE: Duration = Duration::from_millis(300);
+
+/// One step about a pod.
+pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    let pod = tenant.see(Side::Virtual, key).await?;
+    let host = tenant.see(Side::Host, key).await?;
+    let labels = tenant.namespace_labels(&key.name.namespace);
+    let view = PodView {
+        pod: pod.as_ref(),
+        host: host.as_ref(),
+        namespace_labels: &labels,
+        knowledge: tenant.knows(&[Kind::Pod]),
+    };
+    let action = plan::pod(view, &tenant.context);
+    match action {
+        Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
+        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Refuse(refusal) => {
+            let trouble = Trouble::ours(&refusal);
+            Ok(tenant.report(engine, key, pod.as_ref(), trouble).await)
+        }
+        Action::Create(wanted) => create(engine, tenant, key, pod.as_ref(), wanted).await,
+        Action::PatchHost(patch) => {
+            let name = tenant.name_on(Side::Host, key);
+            match tenant.patch(Side::Host, Kind::Pod, &name, &patch).await {
+                Ok(patched) => {
+                    tenant.take_note(Side::Host, key, &patched);
+                    Ok(Step::Again)
+                }
+                Err(Failure::Refused { message, .. }) => {
+                    let trouble = Trouble::hosts(&message);
+                    Ok(tenant.report(engine, key, pod.as_ref(), trouble).await)
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+        Action::PatchVirtual(patch) => {
+            let patched = tenant.patch(Side::Virtual, Kind::Pod, &key.name, &patch).await?;
+            tenant.take_note(Side::Virtual, key, &patched);
+            Ok(Step::Again)
+        }
+        Action::Bind(binding) => {
+            let node = Key::new(Kind::Node, "", &binding.node);
+            if tenant.state().entry(&node).virtual_.seen.is_none() {
+                tenant.add(node, Lane::Live);
+                return Ok(Step::Done(Next::Until(Instant::now() + NODE)));
+            }
+            tenant.bind(&key.name, &binding).await?;
+            // The answer holds no pod; its event may come later than the next step.
+            tenant.state().doubt(Side::Virtual, key);
+            Ok(Step::Again)
+        }
+        Action::DeleteHost(delete) => tenant.remove(Side::Host, key, &delete).await,
+        Action::DeleteVirtual(delete) => {
+            if let Some(pod) = &pod {
+                tell_why(engine, tenant, pod, &delete).await;
+            }
+            tenant.remove(Side::Virtual, key, &delete).await
+        }
+    }
+}
+
+/// Both sides are as they should be: what stands beside the pod is seen to.
+async fn at_rest(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    pod: Option<&Value>,
+    host: Option<&Value>,
+) -> Result<Step, Failure> {
+    tenant.settle(key);
+    let next = match (pod, host) {
+        (None, None) => tenant.drop_tokens(key).await?,
+        (Some(pod), Some(_)) => tenant.refresh_tokens(engine, key, pod).await?,
+        (Some(_), None) | (None, Some(_)) => None,
+    };
+    Ok(Step::Done(next.map_or(Next::Settled, Next::Until)))
+}
+
+async fn create(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    pod: Option<&Value>,
+    wanted: HostPod,
+) -> Result<Step, Failure> {
+    let Some(pod) = pod else {
+        return Ok(Step::Done(Next::Settled));
+    };
+    tenant.ensure_environment().await?;
+    match references(tenant, &wanted.references) {
+        References::There => {}
+        References::OnTheirWay => {
+            return Ok(Step::Done(Next::Until(Instant::now() + REFERENCES)));
+        }
+        References::Refused(message) => {
+            let trouble = Trouble::hosts(&message);
+            return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+        }
+    }
+    if !wanted.tokens.is_empty() {
+        match tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await {
+            Ok(()) => {}
+            Err(Failure::Refused { message, .. }) => {
+                let trouble = Trouble::hosts(&message);
+                return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    match tenant.create(Side::Host, Kind::Pod, &wanted.object).await {
+        Ok(made) => {
+            tracing::debug!(tenant = %tenant.id, %key, "host pod is made");
+            tenant.take_note(Side::Host, key, &made);
+            Ok(Step::Again)
+        }
+        Err(Failure::Refused { message, .. }) => {
+            let trouble = Trouble::hosts(&message);
+            Ok(tenant.report(engine, key, Some(pod), trouble).await)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+enum References {
+    There,
+    OnTheirWay,
+    Refused(String),
+}
+
+/// Whether what the pod names is on the host. What does not exist inside is not waited for: the host's
+/// kubelet says so, as it would inside.
+fn references(tenant: &Tenant, references: &[Reference]) -> References {
+    let mut waits = Vec::new();
+    {
+        let state = tenant.state();
+        for reference in references {
+            let kind = match reference.kind {
+                ReferenceKind::ConfigMap => Kind::ConfigMap,
+                ReferenceKind::Secret => Kind::Secret,
+            };
+            let key = Key::new(kind, &reference.namespace, &reference.name);
+            let entry = state.entry(&key);
+            match (&entry.virtual_.seen, &entry.host.seen, entry.problem) {
+                (None, _, _) | (Some(_), Some(_), None) => {}
+                (Some(_), _, Some(problem)) => return References::Refused(problem.message),
+                (Some(_), None, None) => waits.push(key),
+            }
+        }
+    }
+    if waits.is_empty() {
+        return References::There;
+    }
+    for key in waits {
+        tenant.add(key, Lane::Live);
+    }
+    References::OnTheirWay
+}
+
+/// A pod that the host took away vanishes from under its owner: an event says who did it.
+async fn tell_why(engine: &Engine, tenant: &Tenant, pod: &Value, delete: &Delete) {
+    let message = match delete.cause {
+        Cause::HostDeletes => "The host cluster is deleting this pod (drained, evicted or preempted)",
+        Cause::HostGone => "The pod is gone from the host cluster",
+        Cause::NodeDiffers => "The pod runs on another node than it was bound to",
+        Cause::Deleting | Cause::Orphan | Cause::Replace | Cause::Unused => return,
+    };
+    tenant.tell(engine, pod, delete.cause.as_str(), message).await;
+}

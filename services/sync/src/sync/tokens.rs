@@ -1,0 +1,269 @@
+//! Service-account tokens of pods: issued by the virtual API server, bound to the virtual pod, delivered as
+//! one Secret per pod beside its host pod, and renewed at four fifths of their life.
+//!
+//! What is held of a token is when it must be renewed, never the token. After a restart that is read from the
+//! Secrets' annotations, as the host's objects are listed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use vcluster_translate::patch::Format;
+use vcluster_translate::plan::{self, Knowledge};
+use vcluster_translate::pod::{self, Token};
+use vcluster_translate::{Owner, Patch, name, owner, secret};
+
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Name, Object, Side};
+use crate::tenant::Tenant;
+
+/// The least time between two renewals, whatever a token says.
+const LEAST: Duration = Duration::from_secs(60);
+
+/// The token Secrets of a tenant, by pod.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    held: Mutex<HashMap<Name, Held>>,
+}
+
+/// A token Secret on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    /// UID of the virtual pod.
+    pod: Box<str>,
+    /// When its first token must be renewed.
+    renew: Instant,
+}
+
+impl Tokens {
+    /// Pods whose token Secret is on the host.
+    pub fn pods(&self) -> Vec<Name> {
+        self.locked().keys().cloned().collect()
+    }
+
+    /// These and no others are on the host: a Secret that somebody removed is made again.
+    pub fn keep(&self, there: &[Name]) {
+        let now = Instant::now();
+        for (name, held) in self.locked().iter_mut() {
+            if !there.contains(name) {
+                held.renew = now;
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Name, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tenant {
+    /// Takes note of a token Secret on the host; false if it is not one.
+    pub fn see_tokens(&self, object: &Object, now: Timestamp) -> bool {
+        let Some(owner) = owner::of_ours(object.json(), &self.context) else {
+            return false;
+        };
+        if owner.kind != Kind::Pod.as_str() {
+            return false;
+        }
+        let held = Held {
+            pod: owner.uid.as_str().into(),
+            renew: Instant::now() + until(secret::renew_at(object.json()), now),
+        };
+        let pod = Name::new(&owner.namespace, &owner.name);
+        self.tokens.locked().insert(pod, held);
+        true
+    }
+
+    /// Makes sure that the Secret with the pod's tokens is on the host.
+    pub(super) async fn ensure_tokens(
+        &self,
+        engine: &Engine,
+        key: &Key,
+        pod: &Value,
+        tokens: &[Token],
+    ) -> Result<(), Failure> {
+        let uid = pod.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let held = self.tokens.locked().get(&key.name).cloned();
+        if held.is_some_and(|held| *held.pod == *uid && Instant::now() < held.renew) {
+            return Ok(());
+        }
+        let issued = self.issue(engine, key, uid, tokens).await?;
+        let renew_at = engine.clock.now() + issued.renew.duration_since(Instant::now());
+        let wanted =
+            secret::of_tokens(pod, &issued.values, &renew_at.to_string(), &self.context);
+        let wanted = wanted.map_err(|refusal| Failure::Refused {
+            code: 0,
+            message: refusal.to_string(),
+        })?;
+        match self.create(Side::Host, Kind::Secret, &wanted).await {
+            Ok(_) => {}
+            Err(Failure::Exists) => self.replace_tokens(key, pod, &wanted).await?,
+            Err(failure) => return Err(failure),
+        }
+        let held = Held { pod: uid.into(), renew: issued.renew };
+        self.tokens.locked().insert(key.name.clone(), held);
+        Ok(())
+    }
+
+    /// Renews the tokens of a pod that is on the host, if it is time; tells when it will be.
+    pub(super) async fn refresh_tokens(
+        &self,
+        engine: &Engine,
+        key: &Key,
+        pod: &Value,
+    ) -> Result<Option<Instant>, Failure> {
+        let finished = pod.pointer("/status/phase").and_then(Value::as_str);
+        if matches!(finished, Some("Succeeded" | "Failed")) {
+            return Ok(None);
+        }
+        let Some(held) = self.tokens.locked().get(&key.name).cloned() else {
+            return Ok(None);
+        };
+        if Instant::now() < held.renew {
+            return Ok(Some(held.renew));
+        }
+        let labels = self.namespace_labels(&key.name.namespace);
+        let Ok(wanted) = pod::to_host(pod, &labels, &self.context) else {
+            return Ok(None);
+        };
+        self.ensure_tokens(engine, key, pod, &wanted.tokens).await?;
+        Ok(self.tokens.locked().get(&key.name).map(|held| held.renew))
+    }
+
+    /// Removes the token Secret of a pod that is on neither side.
+    pub(super) async fn drop_tokens(&self, key: &Key) -> Result<Option<Instant>, Failure> {
+        if !self.tokens.locked().contains_key(&key.name) {
+            return Ok(None);
+        }
+        let name = self.token_name(key);
+        let knowledge = self.knows(&[Kind::Pod]);
+        if knowledge == Knowledge::Partial {
+            return Ok(Some(Instant::now() + super::LISTS));
+        }
+        if let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? {
+            let delete = plan::token_secret(None, found.json(), knowledge, &self.context);
+            if let Some(delete) = delete {
+                self.delete(Side::Host, Kind::Secret, &name, &delete).await?;
+            }
+        }
+        self.tokens.locked().remove(&key.name);
+        Ok(None)
+    }
+
+    /// Puts new tokens into a Secret that is there already, if it is this pod's; removes an earlier pod's.
+    async fn replace_tokens(&self, key: &Key, pod: &Value, wanted: &Value) -> Result<(), Failure> {
+        let name = self.token_name(key);
+        let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? else {
+            return Err(Failure::Changed);
+        };
+        let same = |owner: &Owner| {
+            Owner::of_virtual(pod, Kind::Pod.as_str(), &self.context).is_ok_and(|wanted| wanted == *owner)
+        };
+        let Some(owner) = owner::of_ours(found.json(), &self.context) else {
+            return Err(Failure::Refused {
+                code: 409,
+                message: format!("the Secret {name} exists on the host and was not made for this pod"),
+            });
+        };
+        if same(&owner) {
+            let patch = Patch {
+                subresource: None,
+                format: Format::Merge,
+                body: json!({
+                    "metadata": {
+                        "uid": found.uid(),
+                        "annotations": wanted.pointer("/metadata/annotations"),
+                    },
+                    "stringData": wanted.get("stringData"),
+                }),
+            };
+            return self.patch(Side::Host, Kind::Secret, &name, &patch).await.map(drop);
+        }
+        let delete = plan::token_secret(Some(pod), found.json(), Knowledge::Complete, &self.context);
+        if let Some(delete) = delete {
+            self.delete(Side::Host, Kind::Secret, &name, &delete).await?;
+        }
+        self.create(Side::Host, Kind::Secret, wanted).await.map(drop)
+    }
+
+    fn token_name(&self, key: &Key) -> Name {
+        let name = name::of_tokens(&key.name.namespace, &key.name.name, &self.context);
+        Name::new(self.context.host_namespace.as_str(), &name)
+    }
+
+    async fn issue(
+        &self,
+        engine: &Engine,
+        key: &Key,
+        uid: &str,
+        tokens: &[Token],
+    ) -> Result<Issued, Failure> {
+        let mut issued = Issued {
+            values: BTreeMap::new(),
+            renew: Instant::now() + Duration::from_secs(24 * 3600),
+        };
+        for token in tokens {
+            let account = Name::new(&key.name.namespace, &token.service_account);
+            let asked = Instant::now();
+            let body = request(token, &key.name.name, uid);
+            let answer = self.request_token(&account, &body).await.map_err(|failure| match failure {
+                // Of the account, not of the pod.
+                Failure::Gone => Failure::Later {
+                    message: format!("the ServiceAccount {account} does not exist"),
+                    after: None,
+                    reached: true,
+                },
+                failure => failure,
+            })?;
+            let text = |path| answer.pointer(path).and_then(Value::as_str).unwrap_or_default();
+            let expires: Timestamp = text("/status/expirationTimestamp").parse().unwrap_or_default();
+            let life = expires.duration_since(engine.clock.now());
+            let life = Duration::try_from(life).unwrap_or_default();
+            issued.renew = issued.renew.min(asked + life.mul_f64(0.8).max(LEAST));
+            issued.values.insert(token.key.clone(), text("/status/token").to_owned());
+        }
+        Ok(issued)
+    }
+}
+
+struct Issued {
+    values: BTreeMap<String, String>,
+    renew: Instant,
+}
+
+fn request(token: &Token, pod: &str, uid: &str) -> Value {
+    let audiences: Vec<_> = token.audience.iter().collect();
+    json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {
+            "audiences": audiences,
+            "expirationSeconds": token.expiration_seconds,
+            "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid},
+        },
+    })
+}
+
+/// How long from `now` until that time; nothing if it has passed or is none.
+fn until(at: Option<&str>, now: Timestamp) -> Duration {
+    let at = at.and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(now);
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_is_past_or_unreadable_is_due_at_once() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(until(Some("2026-01-01T00:01:00Z"), now), Duration::from_secs(60));
+        for due in [Some("2025-01-01T00:00:00Z"), Some("x"), None] {
+            assert_eq!(until(due, now), Duration::ZERO, "{due:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! One virtual cluster while it is served: its clients, its objects, its limits.
+//!
+//! Everything that belongs to a tenant hangs on this value and on its token: when the token is cancelled and
+//! the last handle dropped, its tasks, maps, timers and connections are gone.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::Client;
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use vcluster_translate::Context;
+
+use crate::bucket::Bucket;
+use crate::config::Limits;
+use crate::link::Link;
+use crate::object::{Key, Kind, Side};
+use crate::queue::{Lane, Ticket};
+use crate::server::Server;
+use crate::state::State;
+use crate::sync::{Refusals, Tokens};
+use crate::work::Work;
+
+mod environment;
+pub mod ingest;
+
+/// Which lists must be complete before anything is done for a tenant.
+pub const LISTS: [(Side, Kind); 8] = [
+    (Side::Virtual, Kind::Pod),
+    (Side::Virtual, Kind::ConfigMap),
+    (Side::Virtual, Kind::Secret),
+    (Side::Virtual, Kind::Namespace),
+    (Side::Virtual, Kind::Node),
+    (Side::Host, Kind::Pod),
+    (Side::Host, Kind::ConfigMap),
+    (Side::Host, Kind::Secret),
+];
+
+/// One stay of a VirtualCluster: the same name made again has another UID and is another tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Id {
+    /// UID of the VirtualCluster.
+    pub uid: String,
+    /// Host namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a tenant has cost so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Writes to the host.
+    pub host_writes: AtomicI64,
+    /// Writes to the virtual cluster.
+    pub virtual_writes: AtomicI64,
+}
+
+/// The clients of a tenant.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// Its virtual API server, as its administrator.
+    pub virtual_: Server,
+    /// The host, as the tenant's own ServiceAccount: every write goes by this one.
+    pub host: HostClient,
+}
+
+/// A client of the host that acts as the tenant's own ServiceAccount.
+#[derive(Clone)]
+pub struct HostClient(pub Client);
+
+impl fmt::Debug for HostClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HostClient").finish()
+    }
+}
+
+/// A virtual cluster that is served.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Which one.
+    pub id: Id,
+    /// What translations need to know of it.
+    pub context: Context,
+    /// Its place in the queue.
+    pub ticket: Ticket,
+    /// Its clients.
+    pub clients: Clients,
+    /// Whether its API server can be reached.
+    pub link: Link,
+    /// Allowance of writes to the host.
+    pub host_writes: Bucket,
+    /// Allowance of writes to the virtual cluster.
+    pub virtual_writes: Bucket,
+    /// Allowance of events that are shown inside.
+    pub events: Bucket,
+    /// What it has cost.
+    pub tally: Tally,
+    /// Pods that the host refused.
+    pub refusals: Refusals,
+    /// Token Secrets on the host.
+    pub tokens: Tokens,
+    /// Ends its tasks.
+    pub token: CancellationToken,
+    /// W3C context of the VirtualCluster's maker, if it was handed on.
+    pub traceparent: Option<String>,
+    work: Arc<Work>,
+    state: Mutex<State>,
+    labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
+    environment: tokio::sync::Mutex<bool>,
+    in_work: watch::Sender<usize>,
+    ready: AtomicBool,
+    changed: Notify,
+}
+
+/// Work on a key of the tenant, until dropped.
+#[derive(Debug)]
+pub struct Working<'a>(&'a Tenant);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.in_work.send_modify(|count| *count -= 1);
+    }
+}
+
+/// What a tenant is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which one.
+    pub id: Id,
+    /// What translations need to know of it.
+    pub context: Context,
+    /// Its clients.
+    pub clients: Clients,
+    /// Its limits.
+    pub limits: Limits,
+    /// W3C context of the VirtualCluster's maker.
+    pub traceparent: Option<String>,
+    /// The queue.
+    pub work: Arc<Work>,
+    /// Ends its tasks.
+    pub token: CancellationToken,
+}
+
+impl Tenant {
+    /// Takes a tenant up: it has a place in the queue, and does nothing before its lists are complete.
+    pub fn new(parts: Parts) -> Self {
+        let limits = parts.limits;
+        let writes = || Bucket::new(limits.writes_per_second, limits.writes_per_second * 2);
+        Self {
+            ticket: parts.work.admit(limits.queue),
+            id: parts.id,
+            context: parts.context,
+            clients: parts.clients,
+            link: Link::default(),
+            host_writes: writes(),
+            virtual_writes: writes(),
+            events: Bucket::new(limits.events_per_second, limits.events_per_second * 5),
+            tally: Tally::default(),
+            refusals: Refusals::default(),
+            tokens: Tokens::default(),
+            token: parts.token,
+            traceparent: parts.traceparent,
+            work: parts.work,
+            state: Mutex::new(State::new(limits.object_bytes)),
+            labels: Mutex::default(),
+            environment: tokio::sync::Mutex::new(false),
+            in_work: watch::Sender::new(0),
+            ready: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Its objects. Never held across an await.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Labels of a virtual namespace.
+    pub fn namespace_labels(&self, namespace: &str) -> Map<String, Value> {
+        self.labels().get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// Whether every list has been complete once, so that its keys are worked on.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Whether it may be worked on at this moment.
+    pub fn is_active(&self) -> bool {
+        self.is_ready() && self.link.is_up() && !self.token.is_cancelled()
+    }
+
+    /// Says that one of its keys is in work.
+    pub fn working(&self) -> Working<'_> {
+        self.in_work.send_modify(|count| *count += 1);
+        Working(self)
+    }
+
+    /// Waits until none of its keys is in work.
+    pub async fn at_rest(&self) {
+        // Fails only when the tenant is gone.
+        drop(self.in_work.subscribe().wait_for(|count| *count == 0).await);
+    }
+
+    /// Has a key looked at.
+    pub fn add(&self, key: Key, lane: Lane) {
+        if self.is_ready() {
+            self.work.add(self.ticket, key, lane);
+        }
+        // Until then nothing is worked on, and `begin` adds everything that is known.
+    }
+
+    /// Has every key that may need work looked at.
+    pub fn add_all(&self, lane: Lane) {
+        let state = self.state();
+        let keys = Kind::ALL.into_iter().flat_map(|kind| state.keys(kind));
+        let keys: Vec<_> = keys.filter(|key| needs_looks(&state, key)).collect();
+        drop(state);
+        for key in keys {
+            self.add(key, lane);
+        }
+    }
+
+    /// Waits until something about lists or reach may have changed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Says that something about lists or reach may have changed.
+    pub fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Lists that are not complete.
+    pub fn unlisted(&self) -> Vec<(Side, Kind)> {
+        let state = self.state();
+        LISTS.into_iter().filter(|(side, kind)| !state.is_listed(*side, *kind)).collect()
+    }
+
+    /// Begins to work if every list is complete.
+    fn begin_if_listed(&self) {
+        if !self.is_ready() && self.unlisted().is_empty() {
+            self.ready.store(true, Ordering::Release);
+            tracing::info!(tenant = %self.id, "every list is complete: work begins");
+            self.add_all(Lane::List);
+        }
+        self.notify();
+    }
+
+    fn labels(&self) -> MutexGuard<'_, HashMap<Arc<str>, Map<String, Value>>> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.work.remove(self.ticket);
+    }
+}
+
+/// Whether a key can need work at all: most configmaps and secrets are used by no pod.
+pub(crate) fn needs_looks(state: &State, key: &Key) -> bool {
+    match key.kind {
+        Kind::Pod | Kind::Node => true,
+        Kind::ConfigMap | Kind::Secret => {
+            state.references.is_used(key) || state.entry(key).host.seen.is_some()
+        }
+        Kind::Namespace | Kind::Event => false,
+    }
+}

@@ -1,0 +1,53 @@
+//! The ConfigMap that leads a tenant's containers to its own API server, made before its first pod.
+
+use serde_json::Value;
+use vcluster_translate::environment::{CONFIG_MAP, config_map};
+use vcluster_translate::patch::Format;
+use vcluster_translate::Patch;
+
+use super::Tenant;
+use crate::apply::Failure;
+use crate::object::{Kind, Name, Side};
+
+impl Tenant {
+    /// Makes sure, once per stay and at each scan, that the ConfigMap is as it should be.
+    pub async fn ensure_environment(&self) -> Result<(), Failure> {
+        let mut ensured = self.environment.lock().await;
+        if *ensured {
+            return Ok(());
+        }
+        let wanted = config_map(&self.context);
+        let name = Name::new(self.context.host_namespace.as_str(), CONFIG_MAP);
+        match self.read(Side::Host, Kind::ConfigMap, &name).await? {
+            None => {
+                self.create(Side::Host, Kind::ConfigMap, &wanted).await?;
+            }
+            Some(found) if !self.made(found.json()) => {
+                return Err(Failure::Refused {
+                    code: 409,
+                    message: format!("the ConfigMap {name} exists on the host and is not ours"),
+                });
+            }
+            Some(found) if found.json().get("data") == wanted.get("data") => {}
+            Some(found) => {
+                let mut body = serde_json::json!({"metadata": {"uid": found.uid()}});
+                body["data"] = wanted.get("data").cloned().unwrap_or_default();
+                let patch = Patch { subresource: None, format: Format::Merge, body };
+                self.patch(Side::Host, Kind::ConfigMap, &name, &patch).await?;
+            }
+        }
+        *ensured = true;
+        Ok(())
+    }
+
+    /// Has the ConfigMap read again before the next pod is made.
+    pub async fn doubt_environment(&self) {
+        *self.environment.lock().await = false;
+    }
+
+    fn made(&self, object: &Value) -> bool {
+        let uid = object.pointer("/metadata/annotations");
+        let uid = uid.and_then(|all| all.get(vcluster_resources::label::CLUSTER_UID));
+        uid.and_then(Value::as_str) == Some(&self.context.cluster_uid)
+    }
+}

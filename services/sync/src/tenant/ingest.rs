@@ -1,0 +1,201 @@
+//! What watches say goes into a tenant's state, and the keys that it concerns into the queue.
+//!
+//! Nothing is decided and nothing is read or written here, so that a watch never waits.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use vcluster_translate::{Owner, owner, pod};
+
+use super::Tenant;
+use crate::object::{Key, Kind, Name, Object, Side};
+use crate::queue::Lane;
+use crate::state::ListId;
+use crate::watch::Change;
+
+/// Takes what the watch of one kind of a virtual cluster says.
+#[derive(Debug)]
+pub struct VirtualSink {
+    tenant: Arc<Tenant>,
+    kind: Kind,
+    list: Option<ListId>,
+}
+
+impl VirtualSink {
+    /// Makes it for one kind.
+    pub fn new(tenant: Arc<Tenant>, kind: Kind) -> Self {
+        Self {
+            tenant,
+            kind,
+            list: None,
+        }
+    }
+
+    /// Takes one change.
+    pub fn take(&mut self, change: Change) {
+        let (tenant, kind) = (&*self.tenant, self.kind);
+        match change {
+            Change::Begin => self.list = Some(tenant.state().begin_list(Side::Virtual, kind)),
+            Change::Listed(object) => {
+                tenant.see_virtual(kind, object.of_kind(kind), Lane::List);
+            }
+            Change::End => {
+                if let Some(list) = self.list.take() {
+                    tenant.end_list(Side::Virtual, kind, list);
+                }
+            }
+            Change::Applied(object) => {
+                tenant.see_virtual(kind, object.of_kind(kind), Lane::Live);
+            }
+            Change::Deleted(object) => tenant.miss_virtual(kind, &object),
+            Change::Failed(error) => {
+                tracing::debug!(tenant = %tenant.id, %kind, %error, "virtual watch failed");
+                tenant.link.suspect();
+            }
+        }
+    }
+}
+
+impl Tenant {
+    /// Takes note of a virtual object.
+    pub fn see_virtual(&self, kind: Kind, object: Object, lane: Lane) {
+        let key = Key {
+            kind,
+            name: object.name(),
+        };
+        if kind == Kind::Namespace {
+            self.see_namespace(&key.name, &object);
+        }
+        let mut state = self.state();
+        let news = match lane {
+            Lane::List => state.observe_listed(Side::Virtual, &key, &object),
+            Lane::Live | Lane::Scan => state.observe(Side::Virtual, &key, &object),
+        };
+        if !news {
+            return;
+        }
+        let mut touched = Vec::new();
+        if kind == Kind::Pod {
+            touched = state.set_references(&key.name, self.references(object.json()));
+        }
+        if super::needs_looks(&state, &key) {
+            state.bodies.put(Side::Virtual, &key, object.json());
+            touched.push(key);
+        }
+        drop(state);
+        for key in touched {
+            self.add(key, lane);
+        }
+    }
+
+    /// Takes note that a virtual object is gone.
+    pub fn miss_virtual(&self, kind: Kind, object: &Object) {
+        let key = Key {
+            kind,
+            name: object.name(),
+        };
+        if kind == Kind::Namespace {
+            self.labels().remove(&key.name.name);
+        }
+        let mut state = self.state();
+        let used = super::needs_looks(&state, &key);
+        if state.vanish(Side::Virtual, &key, object.uid()) && used {
+            drop(state);
+            self.release_if_gone(&key);
+            self.add(key, Lane::Live);
+        }
+    }
+
+    /// Takes note of a host object; false if it is not a translation of this tenant's.
+    pub fn see_host(&self, kind: Kind, object: Object, lane: Lane) -> bool {
+        let Some(owner) = owner::of_ours(object.json(), &self.context) else {
+            return false;
+        };
+        if owner.kind != kind.as_str() {
+            // The Secret of a pod's tokens is part of the pod.
+            return false;
+        }
+        let key = key_of(kind, &owner);
+        let mut state = self.state();
+        let news = match lane {
+            Lane::List => state.observe_listed(Side::Host, &key, &object),
+            Lane::Live | Lane::Scan => state.observe(Side::Host, &key, &object),
+        };
+        if news {
+            state.bodies.put(Side::Host, &key, object.json());
+            drop(state);
+            self.add(key, lane);
+        }
+        true
+    }
+
+    /// Takes note that a host object is gone.
+    pub fn miss_host(&self, kind: Kind, object: &Object) {
+        let Some(owner) = owner::of_ours(object.json(), &self.context) else {
+            return;
+        };
+        let key = key_of(kind, &owner);
+        if self.state().vanish(Side::Host, &key, object.uid()) {
+            self.release_if_gone(&key);
+            // What it took of a quota is free again.
+            self.wake_parked();
+            self.add(key, Lane::Live);
+        }
+    }
+
+    /// Ends a list: what was known and is missing from it is looked at, and work may begin.
+    pub fn end_list(&self, side: Side, kind: Kind, list: ListId) {
+        let missing = self.state().end_list(side, kind, list);
+        for key in missing {
+            self.add(key, Lane::List);
+        }
+        self.begin_if_listed();
+    }
+
+    /// Once a pod is on neither side, it uses nothing any more.
+    pub fn release_if_gone(&self, key: &Key) {
+        if key.kind != Kind::Pod {
+            return;
+        }
+        let mut state = self.state();
+        if !state.entry(key).is_gone() {
+            return;
+        }
+        let touched = state.set_references(&key.name, BTreeSet::new());
+        drop(state);
+        for key in touched {
+            self.add(key, Lane::Live);
+        }
+    }
+
+    fn references(&self, virtual_pod: &Value) -> BTreeSet<Key> {
+        let references = pod::references(virtual_pod, &self.context);
+        let key = |reference: pod::Reference| {
+            let kind = match reference.kind {
+                pod::ReferenceKind::ConfigMap => Kind::ConfigMap,
+                pod::ReferenceKind::Secret => Kind::Secret,
+            };
+            Key::new(kind, &reference.namespace, &reference.name)
+        };
+        references.into_iter().map(key).collect()
+    }
+
+    /// Labels of a namespace stand on the host pods of its pods.
+    fn see_namespace(&self, name: &Name, object: &Object) {
+        let labels = object.json().pointer("/metadata/labels").and_then(Value::as_object);
+        let labels: Map<String, Value> = labels.cloned().unwrap_or_default();
+        let before = self.labels().insert(Arc::clone(&name.name), labels.clone());
+        if before.unwrap_or_default() == labels || !self.is_ready() {
+            return;
+        }
+        let pods = self.state().keys(Kind::Pod);
+        for pod in pods.into_iter().filter(|pod| pod.name.namespace == name.name) {
+            self.add(pod, Lane::Live);
+        }
+    }
+}
+
+fn key_of(kind: Kind, owner: &Owner) -> Key {
+    Key::new(kind, &owner.namespace, &owner.name)
+}

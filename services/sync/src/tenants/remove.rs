@@ -1,0 +1,188 @@
+//! Removing what was translated for a virtual cluster that is being deleted.
+//!
+//! By the tenant's own identity, object by object, each by its UID and only if its annotations name this very
+//! cluster. The virtual API server is not asked: what is ours is known by the host's annotations. Where our
+//! right to delete has gone already (the ServiceAccount, or the namespace itself, is being removed), whoever
+//! removed it is removing the objects too: then sync only waits until they are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::{Api, Client};
+use tokio::time::Instant;
+use vcluster_resources::label;
+use vcluster_translate::environment;
+
+use super::finalizer;
+use crate::engine::Engine;
+use crate::object::{Kind, Object};
+use crate::tenant::Id;
+use crate::tenant_token::TenantToken;
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a missing right is waited for. Afterwards the garbage collector removes what is left, because
+/// everything is owned by the VirtualCluster.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Objects of ours.
+const WORKLOAD: &str = "vcluster.dev/part=workload";
+
+/// What is left after a try.
+enum Left {
+    Nothing,
+    /// So many objects, which are ending.
+    Some(usize),
+    /// Nobody lets us look or delete.
+    NoRight(String),
+}
+
+/// Removes everything and takes the finalizer off. Returns when that is done, or on an error after a pause, to
+/// be called again.
+pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
+    tracing::info!(tenant = %id, "translated objects are removed");
+    let _draining = engine.drains();
+    let own = engine.host.own.request.clone();
+    let token = TenantToken::new(&id.namespace, own.clone(), Arc::clone(&engine.clock));
+    let tenant = engine.host.tenant(Arc::new(token));
+    let begun = Instant::now();
+    loop {
+        match once(&tenant, id).await {
+            Ok(Left::Nothing) => break,
+            Ok(Left::Some(count)) => tracing::debug!(tenant = %id, count, "objects are ending"),
+            Ok(Left::NoRight(why)) => match without_right(&own, id).await {
+                Ok(0) => break,
+                Ok(count) if begun.elapsed() > PATIENCE && !is_terminating(&own, id).await => {
+                    tracing::warn!(tenant = %id, count, why, "left to the garbage collector");
+                    break;
+                }
+                Ok(count) => tracing::info!(tenant = %id, count, why, "waits for pods to vanish"),
+                Err(error) => tracing::warn!(tenant = %id, %error, "cannot look for pods"),
+            },
+            Err(error) => tracing::warn!(tenant = %id, %error, "removal is tried again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    match finalizer::remove(&own, id).await {
+        Ok(_) => tracing::info!(tenant = %id, "translated objects are gone"),
+        Err(error) => tracing::warn!(tenant = %id, %error, "finalizer is taken off later"),
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
+/// Deletes what is there; pods first, because they use the rest.
+async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
+    let pods = sweep(tenant, id, Kind::Pod).await?;
+    if !matches!(pods, Left::Nothing) {
+        return Ok(pods);
+    }
+    let mut left = 0;
+    for kind in [Kind::Secret, Kind::ConfigMap] {
+        match sweep(tenant, id, kind).await? {
+            Left::Nothing => {}
+            Left::Some(count) => left += count,
+            none @ Left::NoRight(_) => return Ok(none),
+        }
+    }
+    if left > 0 {
+        return Ok(Left::Some(left));
+    }
+    remove_environment(tenant, id).await
+}
+
+async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error> {
+    let api = api(tenant, id, kind);
+    let params = ListParams::default().labels(WORKLOAD).limit(250);
+    let list = match timed(api.list(&params)).await {
+        Ok(list) => list,
+        Err(error) => return no_right(error),
+    };
+    let more = list.metadata.continue_.is_some_and(|token| !token.is_empty());
+    let mut left = usize::from(more);
+    for object in list.items.iter().filter(|object| is_of(object, id)) {
+        left += 1;
+        if object.is_deleting() {
+            continue;
+        }
+        match timed(api.delete(&object.name().name, &precisely(object))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return no_right(error),
+        }
+    }
+    Ok(if left == 0 { Left::Nothing } else { Left::Some(left) })
+}
+
+async fn remove_environment(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
+    let api = api(tenant, id, Kind::ConfigMap);
+    let Some(object) = timed(api.get_opt(environment::CONFIG_MAP)).await? else {
+        return Ok(Left::Nothing);
+    };
+    if is_of(&object, id) {
+        match timed(api.delete(environment::CONFIG_MAP, &precisely(&object))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return no_right(error),
+        }
+    }
+    Ok(Left::Nothing)
+}
+
+fn precisely(object: &Object) -> DeleteParams {
+    DeleteParams::background().preconditions(Preconditions {
+        uid: Some(object.uid().to_owned()),
+        resource_version: None,
+    })
+}
+
+fn is_of(object: &Object, id: &Id) -> bool {
+    object.annotation(label::CLUSTER_UID) == Some(&id.uid)
+}
+
+/// Our token is refused, or cannot be had: somebody has taken the tenant's rights away.
+fn no_right(error: kube::Error) -> Result<Left, kube::Error> {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404) => {
+            Ok(Left::NoRight(status.message.clone()))
+        }
+        kube::Error::Service(cause) => match cause.downcast_ref::<crate::tenant_token::Error>() {
+            Some(gone @ crate::tenant_token::Error::Gone { .. })
+            | Some(gone @ crate::tenant_token::Error::Refused { .. }) => {
+                Ok(Left::NoRight(gone.to_string()))
+            }
+            Some(crate::tenant_token::Error::Unavailable { .. }) | None => {
+                Err(kube::Error::Service(cause))
+            }
+        },
+        error => Err(error),
+    }
+}
+
+/// Pods of ours that are still there, as sync's own account sees them.
+async fn without_right(own: &Client, id: &Id) -> Result<usize, kube::Error> {
+    let params = ListParams::default().labels(WORKLOAD);
+    let list = timed(api(own, id, Kind::Pod).list(&params)).await?;
+    Ok(list.items.iter().filter(|object| is_of(object, id)).count())
+}
+
+/// Whether the host namespace is being removed. When it cannot be found out, it is taken to be.
+async fn is_terminating(own: &Client, id: &Id) -> bool {
+    let api: Api<Namespace> = Api::all(own.clone());
+    match timed(api.get_opt(&id.namespace)).await {
+        Ok(Some(namespace)) => namespace.metadata.deletion_timestamp.is_some(),
+        Ok(None) | Err(_) => true,
+    }
+}
+
+fn api(client: &Client, id: &Id, kind: Kind) -> Api<Object> {
+    Api::namespaced_with(client.clone(), &id.namespace, &kind.resource())
+}
+
+async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    tokio::time::timeout(DEADLINE, request).await.unwrap_or_else(|elapsed| {
+        Err(kube::Error::Service(Box::new(elapsed)))
+    })
+}

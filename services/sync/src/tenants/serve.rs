@@ -1,0 +1,299 @@
+//! One virtual cluster from the moment it is known until it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::retry::Policy;
+use vcluster_resources::condition::{Observation, Reason, Status, Type};
+use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
+use vcluster_translate::Context;
+
+use super::credentials::Credentials;
+use super::stage::{Endpoint, Stage, stage};
+use super::status::{Reporter, observe};
+use super::{finalizer, remove};
+use crate::engine::Engine;
+use crate::object::Kind;
+use crate::scan;
+use crate::server::Server;
+use crate::tenant::ingest::VirtualSink;
+use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
+use crate::tenant_token::TenantToken;
+use crate::watch::{Selection, follow};
+
+/// DNS domain inside virtual clusters.
+const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Annotation that hands a trace on: W3C traceparent.
+const TRACEPARENT: &str = "vcluster.dev/traceparent";
+/// Delays after a start that failed.
+const RETRY: Policy = Policy {
+    base: Duration::from_millis(500),
+    factor: 2.0,
+    cap: Duration::from_secs(15),
+};
+/// Tenants that are found at once, as at a restart, begin within this time.
+const JITTER: Duration = Duration::from_millis(500);
+/// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
+/// keep them out.
+const LISTING: Duration = Duration::from_secs(60);
+/// How often the condition is looked at without a reason.
+const STATUS: Duration = Duration::from_secs(30);
+
+/// The task of one virtual cluster.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) engine: Arc<Engine>,
+    pub(super) shutdown: Shutdown,
+    pub(super) token: CancellationToken,
+    pub(super) id: Id,
+    pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
+}
+
+/// It cannot be served at the moment.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Credentials(#[from] super::credentials::Error),
+    #[error(transparent)]
+    Server(#[from] crate::server::Error),
+    #[error("its name cannot be used: {0}")]
+    Name(#[from] vcluster_resources::name::Error),
+    #[error("its finalizer cannot be set: {0}")]
+    Finalizer(#[from] Box<kube::Error>),
+    #[error("its host namespace cannot be listed: {0}")]
+    List(#[from] crate::apply::Failure),
+}
+
+impl Supervisor {
+    /// Does what the object calls for until it is gone.
+    pub(super) async fn run(mut self) {
+        let token = self.token.clone();
+        token.run_until_cancelled(self.supervise()).await;
+    }
+
+    async fn supervise(&mut self) {
+        let mut failures = 0;
+        loop {
+            let cluster = self.cluster.borrow_and_update().clone();
+            let Some(cluster) = cluster else {
+                return;
+            };
+            match stage(&cluster, false) {
+                Stage::Wait | Stage::Gone => {
+                    if self.cluster.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Stage::Serve(endpoint) => match self.serve(&cluster, endpoint).await {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        tracing::warn!(tenant = %self.id, %error, "tenant cannot be served yet");
+                        self.report_failure(&cluster, &error).await;
+                        tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;
+                        failures += 1;
+                    }
+                },
+                Stage::Remove => remove::everything(&self.engine, &self.id).await,
+            }
+        }
+    }
+
+    async fn report_failure(&self, cluster: &VirtualCluster, error: &Error) {
+        let observation = Observation {
+            type_: Type::SyncReady,
+            status: Status::False,
+            reason: Reason::Waiting,
+            message: error.to_string(),
+        };
+        self.reporter(cluster).report(&observation, cluster.metadata.generation).await;
+    }
+
+    fn reporter(&self, cluster: &VirtualCluster) -> Reporter {
+        let client = self.engine.host.own.request.clone();
+        Reporter::new(client, self.id.clone(), Arc::clone(&self.engine.clock), cluster)
+    }
+
+    /// Serves until the object calls for something else.
+    async fn serve(&mut self, cluster: &VirtualCluster, endpoint: Endpoint) -> Result<(), Error> {
+        let own = self.engine.host.own.request.clone();
+        let mut credentials = Credentials::read(own.clone(), &self.id.namespace).await?;
+        let tenant = self.tenant(cluster, &endpoint, &credentials)?;
+        // Before the first write, so that a deletion waits for what we are about to make.
+        if !finalizer::add(&own, &self.id).await.map_err(Box::new)? {
+            return Ok(());
+        }
+        self.engine.followed().await;
+        let stay = Stay::begin(&self.engine, tenant);
+        let mut reporter = self.reporter(cluster);
+        self.list(&stay.tenant, &mut reporter, cluster).await?;
+        self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials).await;
+        stay.end().await;
+        Ok(())
+    }
+
+    fn tenant(
+        &self,
+        cluster: &VirtualCluster,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+    ) -> Result<Arc<Tenant>, Error> {
+        let (roots, identity) = credentials.live();
+        let virtual_ = Server::virtual_cluster(&endpoint.url, roots, identity)?;
+        let own = self.engine.host.own.request.clone();
+        let clock = Arc::clone(&self.engine.clock);
+        let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
+        let context = Context {
+            cluster: self.id.name.parse::<ClusterName>()?,
+            cluster_uid: self.id.uid.clone(),
+            host_namespace: self.id.namespace.parse::<HostNamespace>()?,
+            api: endpoint.ip,
+            cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        };
+        Ok(Arc::new(Tenant::new(Parts {
+            id: self.id.clone(),
+            context,
+            clients: Clients { virtual_, host: HostClient(self.engine.host.tenant(token)) },
+            limits: self.engine.config.tenant,
+            traceparent: cluster.annotations().get(TRACEPARENT).cloned(),
+            work: Arc::clone(&self.engine.work),
+            token: self.token.child_token(),
+        })))
+    }
+
+    /// Lists the host's side, begins to follow the virtual one, and waits for its lists.
+    async fn list(
+        &self,
+        tenant: &Arc<Tenant>,
+        reporter: &mut Reporter,
+        cluster: &VirtualCluster,
+    ) -> Result<(), Error> {
+        let jitter = JITTER.mul_f64(rand::rng().random());
+        tokio::time::sleep(jitter).await;
+        // Closed never: the semaphore lives as long as the engine.
+        let _permit = self.engine.lists.acquire().await.ok();
+        reporter.report(&observe(&self.engine, tenant), cluster.metadata.generation).await;
+        for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
+            scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
+        }
+        for kind in [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Secret, Kind::Pod] {
+            self.spawn_watch(tenant, kind);
+        }
+        let link = {
+            let tenant = Arc::clone(tenant);
+            async move {
+                let client = tenant.clients.virtual_.request.clone();
+                let thawed = || {
+                    tenant.notify();
+                    tenant.add_all(crate::queue::Lane::List);
+                };
+                tenant.link.watch(client, tenant.token.clone(), thawed).await;
+            }
+        };
+        self.shutdown.spawn_contained(format!("link {}", self.id), link);
+        let listed = async {
+            while !tenant.is_ready() {
+                tenant.changed().await;
+            }
+        };
+        drop(tokio::time::timeout(LISTING, listed).await);
+        Ok(())
+    }
+
+    fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
+        let client = tenant.clients.virtual_.watch.clone();
+        let api = kube::Api::all_with(client, &kind.resource());
+        let labels = match kind {
+            // A tenant may have nodes of its own, which are not ours to follow.
+            Kind::Node => Some("vcluster.dev/managed=true"),
+            Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => None,
+        };
+        let selection = Selection { labels, fields: None };
+        let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
+        let token = tenant.token.clone();
+        let task = async move { follow(api, selection, token, move |change| sink.take(change)).await };
+        self.shutdown.spawn_contained(format!("watch {kind} of {}", self.id), task);
+    }
+
+    /// Keeps the condition, the credential and the scan up to date until the object calls for something else.
+    async fn follow(
+        &mut self,
+        tenant: &Arc<Tenant>,
+        reporter: &mut Reporter,
+        endpoint: &Endpoint,
+        credentials: &mut Credentials,
+    ) {
+        for name in self.engine.node_names() {
+            tenant.add(crate::object::Key::new(Kind::Node, "", &name), crate::queue::Lane::List);
+        }
+        let mut reach = tenant.link.subscribe();
+        let mut scan = tokio::time::interval_at(
+            Instant::now() + self.engine.config.scan_interval,
+            self.engine.config.scan_interval,
+        );
+        loop {
+            let generation = self.generation();
+            reporter.report(&observe(&self.engine, tenant), generation).await;
+            tokio::select! {
+                changed = self.cluster.changed() => {
+                    if changed.is_err() || !self.still_serves(endpoint) {
+                        return;
+                    }
+                }
+                () = tenant.changed() => {}
+                _ = reach.changed() => {}
+                () = tokio::time::sleep(STATUS) => {}
+                _ = scan.tick() => {
+                    if let Err(error) = credentials.refresh().await {
+                        tracing::warn!(tenant = %self.id, %error, "credential cannot be read again");
+                    }
+                    scan::tenant(&self.engine, tenant).await;
+                }
+            }
+        }
+    }
+
+    fn generation(&self) -> Option<i64> {
+        self.cluster.borrow().as_ref()?.metadata.generation
+    }
+
+    fn still_serves(&mut self, endpoint: &Endpoint) -> bool {
+        let cluster = self.cluster.borrow_and_update();
+        let stage = cluster.as_ref().map(|cluster| stage(cluster, true));
+        stage == Some(Stage::Serve(endpoint.clone()))
+    }
+}
+
+/// A tenant's stay in the engine; when it ends, however it ends, nothing finds the tenant any more.
+struct Stay {
+    engine: Arc<Engine>,
+    tenant: Arc<Tenant>,
+}
+
+impl Stay {
+    fn begin(engine: &Arc<Engine>, tenant: Arc<Tenant>) -> Self {
+        engine.enter(&tenant);
+        tracing::info!(tenant = %tenant.id, "tenant is taken up");
+        Self { engine: Arc::clone(engine), tenant }
+    }
+
+    /// Ends it and waits until no worker has anything of it in hand.
+    async fn end(self) {
+        let tenant = Arc::clone(&self.tenant);
+        drop(self);
+        tenant.at_rest().await;
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.tenant.token.cancel();
+        self.engine.leave(&self.tenant);
+        tracing::info!(tenant = %self.tenant.id, "tenant is let go");
+    }
+}

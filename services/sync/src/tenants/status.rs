@@ -1,0 +1,101 @@
+//! The condition SyncReady of a VirtualCluster: what sync says about it, and nothing else of the status.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use vcluster_chassis::clock::Clock;
+use vcluster_resources::VirtualCluster;
+use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
+use vcluster_resources::ownership::SYNC_STATUS;
+
+use crate::engine::Engine;
+use crate::link::Reach;
+use crate::metrics::State;
+use crate::object::Side;
+use crate::tenant::{Id, Tenant};
+
+/// Whether a tenant is served, and why not.
+pub fn state(tenant: &Tenant) -> (State, String) {
+    if let Reach::Down { reason } = tenant.link.reach() {
+        let text = format!("the virtual API server cannot be reached, nothing is changed or deleted: {reason}");
+        return (State::Frozen, text);
+    }
+    let unlisted = tenant.unlisted();
+    if unlisted.is_empty() {
+        return (State::Synced, "every kind is listed on both sides and followed".to_owned());
+    }
+    let name = |(side, kind): &(Side, crate::object::Kind)| {
+        let side = match side {
+            Side::Virtual => "virtual",
+            Side::Host => "host",
+        };
+        format!("{side} {}", kind.plural())
+    };
+    let names: Vec<_> = unlisted.iter().map(name).collect();
+    (State::Starting, format!("waits for the list of {}", names.join(", ")))
+}
+
+/// What is to be said of a tenant.
+pub fn observe(_engine: &Engine, tenant: &Tenant) -> Observation {
+    let (state, message) = state(tenant);
+    let (status, reason) = match state {
+        State::Synced => (Status::True, Reason::Available),
+        State::Starting => (Status::False, Reason::Progressing),
+        State::Frozen => (Status::False, Reason::Unreachable),
+        State::Draining => (Status::False, Reason::Deleting),
+    };
+    Observation {
+        type_: Type::SyncReady,
+        status,
+        reason,
+        message,
+    }
+}
+
+/// Writes the condition, when it differs from what it wrote last.
+#[derive(Debug)]
+pub struct Reporter {
+    api: Api<VirtualCluster>,
+    id: Id,
+    clock: Arc<dyn Clock>,
+    last: Vec<Condition>,
+}
+
+impl Reporter {
+    /// Makes it with what the object says now.
+    pub fn new(client: Client, id: Id, clock: Arc<dyn Clock>, cluster: &VirtualCluster) -> Self {
+        let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice());
+        let last = condition::find(conditions.unwrap_or_default(), Type::SyncReady);
+        Self {
+            api: Api::namespaced(client, &id.namespace),
+            id,
+            clock,
+            last: last.cloned().into_iter().collect(),
+        }
+    }
+
+    /// Says it, unless it was said. Best effort: it is said again at the next look.
+    pub async fn report(&mut self, observation: &Observation, generation: Option<i64>) {
+        // Kubernetes' `Time` has whole seconds; what is written must be what is read.
+        let now = self.clock.now();
+        let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
+        let wanted = condition::state(observation, &self.last, generation, &now);
+        if self.last.first() == Some(&wanted) {
+            return;
+        }
+        let body = json!({
+            "apiVersion": "vcluster.dev/v1alpha1",
+            "kind": "VirtualCluster",
+            "metadata": {"name": self.id.name, "namespace": self.id.namespace, "uid": self.id.uid},
+            "status": {"conditions": [wanted]},
+        });
+        let params = PatchParams::apply(SYNC_STATUS).force();
+        match self.api.patch_status(&self.id.name, &params, &Patch::Apply(body)).await {
+            Ok(_) => self.last = vec![wanted],
+            Err(error) => tracing::warn!(tenant = %self.id, %error, "condition cannot be written"),
+        }
+    }
+}

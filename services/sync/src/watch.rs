@@ -1,0 +1,87 @@
+//! Following one collection of an API server: lists in pages, then watches, for ever.
+//!
+//! kube's watcher does the protocol: bookmarks are asked for, a broken watch resumes where it was, 410 lists
+//! this collection again and no other. Lists are consistent reads (no `resourceVersion`), because what is
+//! missing from one has consequences. Here are the back-off, the deadline for silence, and the warning.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio_util::sync::CancellationToken;
+use vcluster_chassis::retry::Policy;
+
+use crate::object::Object;
+
+/// Objects per page of a list.
+const PAGE: u32 = 250;
+/// Delays after an error. A watch that cannot be had is asked for every few seconds, for ever.
+const RETRY: Policy = Policy {
+    base: Duration::from_millis(200),
+    factor: 2.0,
+    cap: Duration::from_secs(5),
+};
+
+/// What has happened in the collection.
+#[derive(Debug)]
+pub enum Change {
+    /// A complete list begins.
+    Begin,
+    /// The list holds this.
+    Listed(Object),
+    /// The list is complete.
+    End,
+    /// This was made or changed.
+    Applied(Object),
+    /// This is gone.
+    Deleted(Object),
+    /// The collection cannot be followed at the moment; it is tried again.
+    Failed(watcher::Error),
+}
+
+/// Which of the collection's objects are wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection {
+    /// By labels.
+    pub labels: Option<&'static str>,
+    /// By fields.
+    pub fields: Option<&'static str>,
+}
+
+/// Follows the collection until the token is cancelled.
+pub async fn follow(
+    api: Api<Object>,
+    selection: Selection,
+    token: CancellationToken,
+    mut sink: impl FnMut(Change) + Send,
+) {
+    let mut config = watcher::Config::default().page_size(PAGE);
+    config.label_selector = selection.labels.map(ToOwned::to_owned);
+    config.field_selector = selection.fields.map(ToOwned::to_owned);
+    let mut events = watcher(api, config).boxed();
+    let mut failures = 0;
+    while let Some(Some(event)) = token.run_until_cancelled(events.next()).await {
+        let change = match event {
+            Ok(Event::Init) => Change::Begin,
+            Ok(Event::InitApply(object)) => Change::Listed(object),
+            Ok(Event::InitDone) => Change::End,
+            Ok(Event::Apply(object)) => Change::Applied(object),
+            Ok(Event::Delete(object)) => Change::Deleted(object),
+            Err(error) => Change::Failed(error),
+        };
+        let failed = matches!(change, Change::Failed(_));
+        // Every list begins with an event that says nothing about the server's health.
+        let begins = matches!(change, Change::Begin);
+        sink(change);
+        if failed {
+            let delay = RETRY.delay(failures);
+            failures += 1;
+            if token.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+                return;
+            }
+        } else if !begins {
+            failures = 0;
+        }
+    }
+}
