@@ -20,7 +20,7 @@ pub const CLUSTER_UID: &str = "vcluster.dev/cluster-uid";
 
 /// Annotation of a translated object: its name inside the virtual cluster.
 pub const VIRTUAL_NAME: &str = "vcluster.dev/name";
-/// Annotation of a translated object: its namespace inside the virtual cluster.
+/// Annotation (and label) of a translated object: its namespace inside the virtual cluster.
 pub const VIRTUAL_NAMESPACE: &str = "vcluster.dev/namespace";
 /// Annotation of a translated object: its UID inside the virtual cluster.
 pub const VIRTUAL_UID: &str = "vcluster.dev/uid";

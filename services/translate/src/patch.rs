@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-/// A change to an existing object. Its body names the object's UID, so that an API server answers
-/// 409 when the name meanwhile belongs to another object.
+use crate::json::{array, text};
+
+/// A change to an existing object. Its body names the object's UID, so that an API server refuses
+/// it when the name meanwhile belongs to another object; see [`is_for_another_object`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// What part of the object is written.
@@ -55,6 +57,16 @@ impl Format {
     }
 }
 
+/// Whether a failed patch was meant for an object that is no more: the answer, a Kubernetes
+/// `Status`, says that the name belongs to another UID. That is no refusal by anybody's policy; the
+/// object is to be read and decided about again. (An API server says so with 422, as a change of an
+/// immutable field, and not with 409.)
+pub fn is_for_another_object(status: &Value) -> bool {
+    array(status, "/details/causes")
+        .iter()
+        .any(|cause| text(cause, "/field") == Some("metadata.uid"))
+}
+
 impl Patch {
     pub(crate) fn new(
         subresource: Option<Subresource>,
@@ -73,5 +85,24 @@ impl Patch {
             format,
             body,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_for_another_object_is_told_from_a_refused_one() {
+        // What kube-apiserver 1.37 answers.
+        let cause = |field: &str| {
+            json!({
+                "kind": "Status", "code": 422, "reason": "Invalid",
+                "details": {"causes": [{"reason": "FieldValueInvalid", "field": field}]},
+            })
+        };
+        assert!(is_for_another_object(&cause("metadata.uid")));
+        assert!(!is_for_another_object(&cause("spec.activeDeadlineSeconds")));
+        assert!(!is_for_another_object(&json!("bad gateway")));
     }
 }

@@ -24,7 +24,7 @@ fn host_event() -> Value {
 
 fn translate(event: &Value) -> Option<Value> {
     let host = host_of(&pod());
-    let owner = Owner::of_host(&host).unwrap();
+    let owner = Owner::of_host(&host)?;
     to_virtual(
         event,
         &owner,

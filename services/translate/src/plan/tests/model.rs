@@ -156,10 +156,11 @@ impl World {
         }
         let mut made = pod_with(json!({"readinessGates": [{"conditionType": "example.com/gate"}]}));
         made["metadata"]["uid"] = self.uid();
-        match event {
-            Event::CreateHeld => made["metadata"]["finalizers"] = json!(["example.com/hold"]),
-            Event::CreateRefused => made["spec"]["hostPID"] = true.into(),
-            _ => {}
+        if matches!(event, Event::CreateHeld) {
+            made["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        }
+        if matches!(event, Event::CreateRefused) {
+            made["spec"]["hostPID"] = true.into();
         }
         self.pod = Some(made);
     }

@@ -1,0 +1,152 @@
+use super::*;
+
+#[test]
+fn what_reaches_the_host_is_refused_by_field() {
+    let container = |more: Value| {
+        let mut container = json!({"name": "main", "image": "i"});
+        let Value::Object(more) = more else { panic!() };
+        container.as_object_mut().unwrap().extend(more);
+        container
+    };
+    let with = |more| json!({"containers": [container(more)]});
+    let cases = [
+        (json!({"hostNetwork": true}), "spec.hostNetwork"),
+        (json!({"hostPID": true}), "spec.hostPID"),
+        (json!({"hostIPC": true}), "spec.hostIPC"),
+        (
+            json!({"securityContext": {"windowsOptions": {"hostProcess": true}}}),
+            "spec.securityContext.windowsOptions.hostProcess",
+        ),
+        (
+            with(json!({"securityContext": {"privileged": true}})),
+            "spec.containers[0].securityContext.privileged",
+        ),
+        (
+            with(json!({"ports": [{"containerPort": 1}, {"containerPort": 2, "hostPort": 2}]})),
+            "spec.containers[0].ports[1].hostPort",
+        ),
+        (
+            with(json!({"readinessProbe": {"httpGet": {"port": 1, "host": "10.0.0.1"}}})),
+            "spec.containers[0].readinessProbe.httpGet.host",
+        ),
+        (
+            with(json!({"lifecycle": {"preStop": {"tcpSocket": {"port": 1, "host": "h"}}}})),
+            "spec.containers[0].lifecycle.preStop.tcpSocket.host",
+        ),
+        (
+            json!({"initContainers": [container(json!({"securityContext": {"privileged": true}}))]}),
+            "spec.initContainers[0].securityContext.privileged",
+        ),
+        (
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
+            "spec.volumes[0].hostPath",
+        ),
+        (
+            json!({"volumes": [{"name": "v", "nfs": {"server": "s", "path": "/"}}]}),
+            "spec.volumes[0].nfs",
+        ),
+    ];
+    for (spec, field) in cases {
+        let refusal = refusal(spec);
+        assert_eq!(refusal.field, field);
+        assert_eq!(refusal.reason, Reason::HostAccess, "{field}");
+    }
+}
+
+#[test]
+fn what_needs_another_kind_is_refused_as_not_supported_yet() {
+    let volume = |source: Value| json!({"volumes": [{"name": "e", "emptyDir": {}}, source]});
+    let source = |source: Value| volume(json!({"name": "v", "projected": {"sources": [source]}}));
+    let cases = [
+        (
+            volume(json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})),
+            "spec.volumes[1].persistentVolumeClaim",
+        ),
+        (
+            volume(json!({"name": "v", "ephemeral": {}})),
+            "spec.volumes[1].ephemeral",
+        ),
+        (
+            volume(json!({"name": "v", "csi": {"driver": "d"}})),
+            "spec.volumes[1].csi",
+        ),
+        (
+            volume(json!({"name": "v", "ofTomorrow": {}})),
+            "spec.volumes[1].ofTomorrow",
+        ),
+        (
+            source(json!({"clusterTrustBundle": {"path": "p"}})),
+            "spec.volumes[1].projected.sources[0].clusterTrustBundle",
+        ),
+        (
+            source(json!({"podCertificate": {}})),
+            "spec.volumes[1].projected.sources[0].podCertificate",
+        ),
+        (
+            source(json!({"new": {}})),
+            "spec.volumes[1].projected.sources[0].new",
+        ),
+        (
+            json!({"resourceClaims": [{"name": "gpu"}]}),
+            "spec.resourceClaims",
+        ),
+        (
+            json!({"runtimeClassName": "gvisor"}),
+            "spec.runtimeClassName",
+        ),
+        (
+            json!({"schedulingGroup": {"podGroupName": "g"}}),
+            "spec.schedulingGroup",
+        ),
+        (
+            json!({"containers": [{"name": "c", "env": [{"name": "A", "valueFrom": {"newRef": {}}}]}]}),
+            "spec.containers[0].env[0].valueFrom.newRef",
+        ),
+        (
+            json!({"containers": [{"name": "c", "envFrom": [{"newRef": {}}]}]}),
+            "spec.containers[0].envFrom[0].newRef",
+        ),
+        (
+            json!({"containers": [{"name": "c", "env": [{"name": "A", "valueFrom": {
+                "fieldRef": {"fieldPath": "metadata.ownerReferences"}}}]}]}),
+            "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath",
+        ),
+    ];
+    for (spec, field) in cases {
+        let refusal = refusal(spec);
+        assert_eq!(refusal.field, field);
+        assert_eq!(refusal.reason, Reason::NotSupported, "{field}");
+    }
+}
+
+#[test]
+fn every_volume_source_of_the_api_has_a_decision() {
+    // core/v1 VolumeSource, Kubernetes 1.37.
+    let sources = "hostPath emptyDir gcePersistentDisk awsElasticBlockStore gitRepo secret nfs \
+        iscsi glusterfs persistentVolumeClaim rbd flexVolume cinder cephfs flocker downwardAPI fc \
+        azureFile configMap vsphereVolume quobyte azureDisk photonPersistentDisk projected \
+        portworxVolume scaleIO storageos csi ephemeral image";
+    for source in sources.split_whitespace() {
+        let pod = pod_with(json!({"volumes": [{"name": "v", source: {}}]}));
+        match to_host(&pod, &Map::new(), &context()) {
+            Ok(_) => assert!(
+                [
+                    "emptyDir",
+                    "secret",
+                    "downwardAPI",
+                    "configMap",
+                    "projected",
+                    "image"
+                ]
+                .contains(&source),
+                "{source} passes"
+            ),
+            Err(verdict) => {
+                assert!(
+                    !verdict.to_string().contains("not known"),
+                    "{source}: {verdict}"
+                );
+            }
+        }
+    }
+}
