@@ -78,11 +78,9 @@ pub(crate) async fn dial_as(
         tcp.set_nodelay(true)?;
         TlsConnector::from(tls).connect(name, tcp).await
     };
-    let stream = tokio::time::timeout(limit, connect).await.map_err(
-        |_: tokio::time::error::Elapsed| {
-            io::Error::new(io::ErrorKind::TimedOut, "no connection in time")
-        },
-    )??;
+    let stream = tokio::time::timeout(limit, connect)
+        .await
+        .map_err(|_elapsed| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
     let chosen = stream.get_ref().1.alpn_protocol();
     if offered.iter().any(|o| o == H2) && chosen != Some(H2) {
         return Err(io::Error::other(

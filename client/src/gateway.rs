@@ -54,7 +54,7 @@ impl FromStr for Address {
             .trim()
             .trim_end_matches('/')
             .parse()
-            .map_err(|_: http::uri::InvalidUri| invalid("it is not a URL"))?;
+            .map_err(|_not_a_url: http::uri::InvalidUri| invalid("it is not a URL"))?;
         match uri.scheme_str() {
             Some("https") => {}
             Some(_) => return Err(invalid("only https protects your credentials")),

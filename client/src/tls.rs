@@ -69,7 +69,7 @@ pub fn client_config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs supports TLS 1.2 and 1.3");
+        .map_err(Error::Unusable)?;
     let builder = match trust {
         Trust::Roots(pem) => builder.with_root_certificates(roots(pem)?),
         Trust::System => builder.with_root_certificates(system_roots()?),

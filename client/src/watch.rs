@@ -180,7 +180,12 @@ impl Watch {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            Some(_) | None => Err(error),
+            Some(_) | None => {
+                // Whoever asks again gets as much time again.
+                self.tries = 0;
+                self.failing_since = None;
+                Err(error)
+            }
         }
     }
 }

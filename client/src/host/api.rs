@@ -116,7 +116,7 @@ pub async fn get(context: &Context, credentials: &Credentials, path: &str) -> Re
         .cluster
         .tls_server_name
         .as_deref()
-        .unwrap_or(address.host());
+        .unwrap_or_else(|| address.host());
     let name = ServerName::try_from(name.to_owned())
         .ok()
         .ok_or_else(|| problem("its name cannot stand in a certificate"))?;
@@ -177,7 +177,5 @@ async fn exchange(
     };
     tokio::time::timeout(LIMIT, talk)
         .await
-        .map_err(|_: tokio::time::error::Elapsed| {
-            io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
-        })?
+        .map_err(|_elapsed| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))?
 }

@@ -21,9 +21,9 @@ use crate::{
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 /// A plugin that asks nobody answers within this.
-const UNATTENDED: Duration = Duration::from_secs(60);
+const UNATTENDED: Duration = Duration::from_mins(1);
 /// A plugin that may open a browser gets time for a person.
-const ATTENDED: Duration = Duration::from_secs(300);
+const ATTENDED: Duration = Duration::from_mins(5);
 /// Most bytes of an answer.
 const MOST: usize = 1 << 20;
 
@@ -153,7 +153,7 @@ impl Plugin {
         })?;
         let output = tokio::time::timeout(after, child.wait_with_output())
             .await
-            .map_err(|_: tokio::time::error::Elapsed| Error::Deadline {
+            .map_err(|_elapsed| Error::Deadline {
                 command: self.exec.command.clone(),
                 after,
             })?
@@ -298,14 +298,16 @@ struct ExecStatus {
 pub struct ExecToken {
     plugin: Plugin,
     given: Mutex<Given>,
+    now: fn() -> Timestamp,
 }
 
 impl ExecToken {
     /// From a plugin that has been run once.
-    pub fn new(plugin: Plugin, given: Given) -> Self {
+    pub fn new(plugin: Plugin, given: Given, now: fn() -> Timestamp) -> Self {
         Self {
             plugin,
             given: Mutex::new(given),
+            now,
         }
     }
 }
@@ -314,7 +316,7 @@ impl TokenSource for ExecToken {
     fn token(&self, need: Need) -> BoxFuture<'_, Result<SecretString, credentials::Error>> {
         Box::pin(async move {
             let mut given = self.given.lock().await;
-            let ended = given.expires.is_some_and(|end| end <= Timestamp::now());
+            let ended = given.expires.is_some_and(|end| end <= (self.now)());
             match &given.token {
                 Some(token) if need == Need::Call && !ended => return Ok(token.clone()),
                 Some(_) | None => {}

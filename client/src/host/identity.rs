@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::exec::{self, Attendance, ExecToken, Plugin};
@@ -46,8 +47,13 @@ pub enum Error {
     Exec(#[from] exec::Error),
 }
 
-/// The credentials of a context's user. Runs the exec plugin if there is one.
-pub async fn credentials(context: &Context, attendance: Attendance) -> Result<Credentials, Error> {
+/// The credentials of a context's user. Runs the exec plugin if there is one; `now` is the clock
+/// that tells when its token has ended.
+pub async fn credentials(
+    context: &Context,
+    attendance: Attendance,
+    now: fn() -> Timestamp,
+) -> Result<Credentials, Error> {
     let user = &context.user;
     if user.impersonate.is_some() {
         return Err(Error::Unsupported("impersonation (as)"));
@@ -69,7 +75,7 @@ pub async fn credentials(context: &Context, attendance: Attendance) -> Result<Cr
         let mut given = plugin.run().await?;
         return Ok(match given.certificate.take() {
             Some(certificate) => Credentials::Certificate(certificate),
-            None => Credentials::Bearer(Arc::new(ExecToken::new(plugin, given))),
+            None => Credentials::Bearer(Arc::new(ExecToken::new(plugin, given, now))),
         });
     }
     if let Some(provider) = &user.auth_provider {

@@ -112,14 +112,15 @@ pub fn connect(sources: &mut Sources, connection: &Connection) -> Result<(), Err
             });
         }
     }
+    // Only the context knows the way back: it is all that `disconnect` rewrites.
     let mut written = connection.record.clone();
     written.previous_context = match sources.current_context() {
         Some(current) if current == name => record(sources, name).and_then(|r| r.previous_context),
         Some(current) => Some(current.to_owned()),
         None => None,
     };
-    sources.upsert(Section::Clusters, name, cluster(connection, &written));
-    sources.upsert(Section::Users, name, user(connection, &written));
+    sources.upsert(Section::Clusters, name, cluster(connection));
+    sources.upsert(Section::Users, name, user(connection));
     sources.upsert(Section::Contexts, name, context(name, &written));
     sources.set_current_context(Some(name));
     Ok(())
@@ -263,18 +264,18 @@ fn context(name: &str, record: &Record) -> Node {
     ])
 }
 
-fn cluster(connection: &Connection, record: &Record) -> Node {
+fn cluster(connection: &Connection) -> Node {
     let mut fields = Vec::new();
     if let Some(pem) = &connection.certificate_authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
         fields.push(("certificate-authority-data".to_owned(), Node::Text(data)));
     }
-    fields.push(("extensions".to_owned(), extensions(record)));
+    fields.push(("extensions".to_owned(), extensions(&connection.record)));
     fields.push(("server".to_owned(), Node::text(&connection.server)));
     Node::Map(fields)
 }
 
-fn user(connection: &Connection, record: &Record) -> Node {
+fn user(connection: &Connection) -> Node {
     let args = connection.args.iter().map(Node::text).collect();
     let exec = Node::map([
         ("apiVersion", Node::text(EXEC_API_VERSION)),
@@ -292,7 +293,10 @@ fn user(connection: &Connection, record: &Record) -> Node {
         ("interactiveMode", Node::text("Never")),
         ("provideClusterInfo", Node::Bool(false)),
     ]);
-    Node::map([("exec", exec), ("extensions", extensions(record))])
+    Node::map([
+        ("exec", exec),
+        ("extensions", extensions(&connection.record)),
+    ])
 }
 
 #[cfg(test)]

@@ -27,9 +27,9 @@ pub enum Node {
     /// Text.
     Text(String),
     /// A sequence.
-    List(Vec<Node>),
+    List(Vec<Self>),
     /// A mapping, in its order.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(String, Self)>),
 }
 
 impl Node {
@@ -45,33 +45,35 @@ impl Node {
 
     /// Value of a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Self> {
-        match self {
-            Self::Map(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
-            _ => None,
-        }
+        let Self::Map(entries) = self else {
+            return None;
+        };
+        entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
     /// Its text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
         }
     }
 
     /// Its items, if it is a sequence.
     pub fn as_list(&self) -> Option<&[Self]> {
-        match self {
-            Self::List(items) => Some(items),
-            _ => None,
+        if let Self::List(items) = self {
+            Some(items)
+        } else {
+            None
         }
     }
 
     fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
-        match self {
-            Self::Map(entries) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
-            _ => None,
-        }
+        let Self::Map(entries) = self else {
+            return None;
+        };
+        entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
     /// Sets a key of a mapping; a value that is no mapping becomes one.
@@ -168,10 +170,11 @@ impl Document {
         }
         let node: Node =
             serde_saphyr::from_str(text).map_err(|error| Error::Yaml(Box::new(error)))?;
-        match node {
-            Node::Null => return Ok(Self::default()),
-            Node::Map(_) => {}
-            _ => return Err(Error::NotAMapping),
+        if node == Node::Null {
+            return Ok(Self::default());
+        }
+        if !matches!(node, Node::Map(_)) {
+            return Err(Error::NotAMapping);
         }
         for section in Section::ALL {
             if !matches!(
@@ -186,7 +189,9 @@ impl Document {
 
     /// The file's text.
     pub fn to_yaml(&self) -> Result<String, Error> {
-        serde_saphyr::to_string(&self.0).map_err(Error::Write)
+        // One line per value, as kubectl writes them: nothing is folded at some width.
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        serde_saphyr::to_string_with_options(&self.0, options).map_err(Error::Write)
     }
 
     /// Names of a section's entries, in their order.
@@ -257,10 +262,10 @@ impl Document {
         if !matches!(self.0.get(section.key()), Some(Node::List(_))) {
             self.0.set(section.key(), Node::List(Vec::new()));
         }
-        match self.0.get_mut(section.key()) {
-            Some(Node::List(items)) => items,
-            _ => unreachable!("the section was made a list"),
-        }
+        let Some(Node::List(items)) = self.0.get_mut(section.key()) else {
+            unreachable!("the section was made a list")
+        };
+        items
     }
 }
 

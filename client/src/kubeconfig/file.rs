@@ -217,7 +217,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     // A symbolic link stays; what it leads to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let existing = fs::metadata(&target).ok();
-    let folder = target.parent().unwrap_or(Path::new("/"));
+    let folder = target.parent().unwrap_or_else(|| Path::new("/"));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{:016x}", rand::random::<u64>()));
     let result = write_new(&temporary, content, existing.as_ref())

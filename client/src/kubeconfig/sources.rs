@@ -35,7 +35,10 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// A path as written in the entry, made absolute.
     pub fn resolve(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("/")).join(path)
+        self.path
+            .parent()
+            .unwrap_or_else(|| Path::new("/"))
+            .join(path)
     }
 }
 
@@ -140,7 +143,7 @@ impl Sources {
 
     fn default_index(&self) -> usize {
         let existing = self.0.iter().position(|source| source.exists);
-        existing.unwrap_or(self.0.len().saturating_sub(1))
+        existing.unwrap_or_else(|| self.0.len().saturating_sub(1))
     }
 }
 

@@ -16,7 +16,6 @@ use crate::{command, environment::Environment, exit, ui::format::Format};
     version,
     after_help = EXAMPLES,
     after_long_help = after_long_help(),
-    propagate_version = true,
     disable_help_subcommand = true,
     max_term_width = 100,
 )]
@@ -38,8 +37,18 @@ Examples:
   vcluster list                               all that you may see
   vcluster delete demo                        remove it and all that is in it";
 
+const FILES: &str = "\
+Files and environment:
+  $KUBECONFIG, ~/.kube/config          who you are; where connect adds its contexts
+  $VCLUSTER_CONFIG, ~/.config/vcluster/config.yaml
+                                       gateways: `gateway: {address: URL, caFile: FILE}`, or the
+                                       same below `contexts: {NAME: ...}` for one host context
+  ~/.cache/vcluster/credentials        credentials of minutes, private to you
+  $NO_COLOR, $CLICOLOR_FORCE           no colour, or colour even without a terminal
+  $TRACEPARENT                         trace that the calls join";
+
 fn after_long_help() -> String {
-    format!("{EXAMPLES}\n\nExit codes:\n{}", exit::table())
+    format!("{EXAMPLES}\n\n{FILES}\n\nExit codes:\n{}", exit::table())
 }
 
 /// Options of every command.

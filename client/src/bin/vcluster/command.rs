@@ -10,10 +10,25 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod version;
 
-use crate::{cli::Command, failure::Result, session::Session};
+use crate::{
+    cli::Command,
+    exit::Exit,
+    failure::{Failure, Result},
+    session::Session,
+};
 
-/// Carries out a command.
+/// Carries out a command, until it is done or interrupted. What was begun is dropped in order, so
+/// that no lock or temporary file stays behind.
 pub(crate) async fn run(command: Command, session: &Session) -> Result {
+    tokio::select! {
+        // A command that waits has more to say about an interrupt than this.
+        biased;
+        result = dispatch(command, session) => result,
+        () = session.interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+    }
+}
+
+async fn dispatch(command: Command, session: &Session) -> Result {
     match command {
         Command::Create(args) => create::run(args, session).await,
         Command::Connect(args) => connect::run(args, session).await,

@@ -60,7 +60,7 @@ impl Config {
             let sentence = format!("the config file {} is not valid", path.display());
             Failure::of(Exit::Usage, *error).context(sentence)
         })?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = path.parent().unwrap_or_else(|| Path::new("/"));
         for gateway in config.gateways_mut() {
             gateway.ca_file = gateway.ca_file.take().map(|file| folder.join(file));
         }

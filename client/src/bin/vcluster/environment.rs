@@ -11,25 +11,60 @@ use vcluster_client::kubeconfig::sources;
 /// Environment variables. None of them is an option on the command line.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Environment {
-    #[arg(long = "env-kubeconfig", env = "KUBECONFIG", hide = true)]
+    #[arg(
+        id = "env-kubeconfig",
+        long = "env-kubeconfig",
+        env = "KUBECONFIG",
+        hide = true
+    )]
     kubeconfig: Option<OsString>,
-    #[arg(long = "env-home", env = "HOME", hide = true)]
+    #[arg(id = "env-home", long = "env-home", env = "HOME", hide = true)]
     home: Option<PathBuf>,
-    #[arg(long = "env-config", env = "VCLUSTER_CONFIG", hide = true)]
+    #[arg(
+        id = "env-config",
+        long = "env-config",
+        env = "VCLUSTER_CONFIG",
+        hide = true
+    )]
     config: Option<PathBuf>,
-    #[arg(long = "env-config-home", env = "XDG_CONFIG_HOME", hide = true)]
+    #[arg(
+        id = "env-config-home",
+        long = "env-config-home",
+        env = "XDG_CONFIG_HOME",
+        hide = true
+    )]
     config_home: Option<PathBuf>,
-    #[arg(long = "env-cache-home", env = "XDG_CACHE_HOME", hide = true)]
+    #[arg(
+        id = "env-cache-home",
+        long = "env-cache-home",
+        env = "XDG_CACHE_HOME",
+        hide = true
+    )]
     cache_home: Option<PathBuf>,
-    #[arg(long = "env-path", env = "PATH", hide = true)]
+    #[arg(id = "env-path", long = "env-path", env = "PATH", hide = true)]
     path: Option<OsString>,
-    #[arg(long = "env-traceparent", env = "TRACEPARENT", hide = true)]
+    #[arg(
+        id = "env-traceparent",
+        long = "env-traceparent",
+        env = "TRACEPARENT",
+        hide = true
+    )]
     pub(crate) traceparent: Option<String>,
-    #[arg(long = "env-no-color", env = "NO_COLOR", hide = true)]
+    #[arg(
+        id = "env-no-color",
+        long = "env-no-color",
+        env = "NO_COLOR",
+        hide = true
+    )]
     pub(crate) no_color: Option<OsString>,
-    #[arg(long = "env-force-color", env = "CLICOLOR_FORCE", hide = true)]
+    #[arg(
+        id = "env-force-color",
+        long = "env-force-color",
+        env = "CLICOLOR_FORCE",
+        hide = true
+    )]
     pub(crate) force_color: Option<OsString>,
-    #[arg(long = "env-term", env = "TERM", hide = true)]
+    #[arg(id = "env-term", long = "env-term", env = "TERM", hide = true)]
     pub(crate) term: Option<OsString>,
 }
 
@@ -75,7 +110,7 @@ impl Environment {
 
     /// Whether a bare `name` leads to `program`.
     pub(crate) fn finds(&self, name: &str, program: &Path) -> bool {
-        let folders = self.path.as_deref().unwrap_or(OsStr::new(""));
+        let folders = self.path.as_deref().unwrap_or_else(|| OsStr::new(""));
         let first = std::env::split_paths(folders)
             .map(|folder| folder.join(name))
             .find(|candidate| candidate.is_file());

@@ -78,7 +78,7 @@ pub(crate) async fn gone(
     let mut last = cluster.clone();
     let end = Instant::now() + timeout;
     loop {
-        progress.update(&message(&last));
+        progress.update(&leftover(&last));
         let next = tokio::select! {
             next = tokio::time::timeout_at(end, states.next()) => next,
             _ = tokio::signal::ctrl_c() => return Err(interrupted(&last)),
@@ -92,7 +92,7 @@ pub(crate) async fn gone(
                     "virtual cluster {:?} is not gone after {} s: {}",
                     last.name,
                     timeout.as_secs(),
-                    message(&last)
+                    leftover(&last)
                 );
                 return Err(Failure::new(Exit::Deadline, sentence)
                     .hint("its removal goes on; wait longer with --timeout"));
@@ -158,6 +158,19 @@ fn message(cluster: &VirtualCluster) -> String {
     }
 }
 
+/// What a removal waits for. Before it begins, the message still tells of the living cluster.
+fn leftover(cluster: &VirtualCluster) -> String {
+    let deleting = cluster
+        .status
+        .as_ref()
+        .is_some_and(|s| s.phase() == Phase::Deleting);
+    if deleting {
+        message(cluster)
+    } else {
+        "waiting until it is gone".to_owned()
+    }
+}
+
 /// Facts that have been told.
 #[derive(Debug, Default)]
 struct Seen(BTreeSet<String>);
@@ -174,12 +187,9 @@ impl Seen {
             .iter()
             .filter(|c| c.status == "True" && c.r#type != "Ready")
             .filter(|c| self.0.insert(c.r#type.clone()))
-            .map(|c| {
-                if c.message.is_empty() {
-                    c.r#type.clone()
-                } else {
-                    c.message.clone()
-                }
+            .map(|c| match c.message.as_str() {
+                "" => c.r#type.clone(),
+                message => format!("{}: {message}", c.r#type),
             })
             .collect()
     }
@@ -229,6 +239,8 @@ impl<'a> States<'a> {
                 Ok(Event::Synced | Event::Deleted(_)) => {}
                 Ok(Event::Restarted) => self.told = false,
                 Err(error) if error.code() == Code::PermissionDenied => self.watch = None,
+                // Services restart; how long to wait for that is what the caller's limit says.
+                Err(error) if error.code() == Code::Unavailable => tokio::time::sleep(POLL).await,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -5,7 +5,10 @@ use std::{
     ffi::OsStr,
     io::IsTerminal as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use base64::Engine as _;
@@ -37,6 +40,13 @@ pub(crate) struct Session {
     pub(crate) global: Global,
     pub(crate) environment: Environment,
     pub(crate) terminal: Arc<Terminal>,
+    /// A command of the user's runs, which interrupts are for.
+    delegated: AtomicBool,
+}
+
+/// The one place that reads the clock.
+fn clock() -> Timestamp {
+    Timestamp::now()
 }
 
 /// The context of the host cluster that we act with.
@@ -60,9 +70,9 @@ impl Host {
     pub(crate) fn kubeconfig(&self) -> Result<String> {
         let joined =
             std::env::join_paths(&self.files).map_err(|error| Failure::of(Exit::Usage, error))?;
-        joined.into_string().map_err(|_: std::ffi::OsString| {
-            Failure::new(Exit::Usage, "the kubeconfig's path is not valid UTF-8")
-        })
+        joined
+            .into_string()
+            .map_err(|_path| Failure::new(Exit::Usage, "the kubeconfig's path is not valid UTF-8"))
     }
 }
 
@@ -73,13 +83,35 @@ impl Session {
             global,
             environment,
             terminal,
+            delegated: AtomicBool::new(false),
         }
     }
 
     /// The time.
-    #[expect(clippy::unused_self, reason = "the one place that reads the clock")]
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever asks for the time holds the session"
+    )]
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now()
+        clock()
+    }
+
+    /// Leaves interrupts to a command that we run from now on.
+    pub(crate) fn delegate_interrupts(&self) {
+        self.delegated.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends when the user interrupts us.
+    pub(crate) async fn interrupted(&self) {
+        loop {
+            if tokio::signal::ctrl_c().await.is_err() {
+                // Without a handler the signal ends the process by itself.
+                std::future::pending::<()>().await;
+            }
+            if !self.delegated.load(Ordering::Relaxed) {
+                return;
+            }
+        }
     }
 
     /// The kubeconfig files in effect, which `connect` and `disconnect` edit.
@@ -150,7 +182,7 @@ impl Session {
         };
         self.terminal
             .detail(&format!("host context: {}", host.context.name));
-        Ok(identity::credentials(&host.context, attendance).await?)
+        Ok(identity::credentials(&host.context, attendance, clock).await?)
     }
 
     /// A client of `gateway`.

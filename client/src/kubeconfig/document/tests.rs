@@ -77,6 +77,7 @@ fn node() -> impl Strategy<Value = Node> {
     let text = prop_oneof![
         "[ -~]{0,12}",
         "\\PC{0,8}",
+        "[ a-z\n]{70,100}",
         prop::sample::select(vec![
             "",
             "on",

@@ -45,7 +45,9 @@ async fn a_file_that_does_not_change_is_not_written() {
     let folder = folder();
     let path = folder.path().join("config");
     fs::write(&path, "# a comment stays\nusers: []\n").unwrap();
-    edit(&[path.clone()], |_| Ok::<_, Error>(())).await.unwrap();
+    edit(std::slice::from_ref(&path), |_| Ok::<_, Error>(()))
+        .await
+        .unwrap();
     assert!(
         fs::read_to_string(&path)
             .unwrap()
@@ -58,7 +60,7 @@ async fn a_failed_change_writes_nothing() {
     let folder = folder();
     let path = folder.path().join("config");
     fs::write(&path, "users: []\n").unwrap();
-    let result = edit(&[path.clone()], |sources| {
+    let result = edit(std::slice::from_ref(&path), |sources| {
         sources.upsert(Section::Users, "u", Node::map([]));
         Err::<(), _>(Error::Missing("x".into()))
     })

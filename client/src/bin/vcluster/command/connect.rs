@@ -76,6 +76,7 @@ pub(crate) async fn run(args: Connect, session: &Session) -> Result {
     }
     let connection = prepare(&connected, &cluster, args.context_name, session).await?;
     if !args.command.is_empty() {
+        session.delegate_interrupts();
         return command::run(&args.command, &alone(&connection)?).await;
     }
     if args.print {

@@ -21,6 +21,10 @@ use crate::{
 };
 
 /// Options of `create`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +44,7 @@ pub(crate) struct Create {
         visible_alias = "version",
         value_name = "VERSION"
     )]
-    version: Option<String>,
+    kubernetes_version: Option<String>,
     /// Size of the volume for its objects [default: 1Gi]
     #[arg(long, value_name = "QUANTITY")]
     store_size: Option<String>,
@@ -191,7 +195,7 @@ fn wanted(args: &Create) -> VirtualCluster {
             .unwrap_or_else(|| locate::default_namespace(&args.name)),
         labels: args.labels.iter().cloned().collect(),
         spec: Some(VirtualClusterSpec {
-            version: args.version.clone().unwrap_or_default(),
+            version: args.kubernetes_version.clone().unwrap_or_default(),
             store,
             ..VirtualClusterSpec::default()
         }),

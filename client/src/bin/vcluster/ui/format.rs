@@ -136,7 +136,13 @@ pub(crate) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) ->
     let lines = table.to_string();
     lines
         .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
+        .flat_map(|line| {
+            [
+                line.trim_end(),
+                "
+",
+            ]
+        })
         .collect()
 }
 

@@ -22,7 +22,7 @@ use crate::failure::Result;
 /// Not handed out any more when less than this is left.
 const LEAST_LEFT: SignedDuration = SignedDuration::from_secs(60);
 /// Longest wait for another one's fetch; then we fetch ourselves.
-const LOCK_WAIT: Duration = Duration::from_secs(60);
+const LOCK_WAIT: Duration = Duration::from_mins(1);
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// A folder of credentials.

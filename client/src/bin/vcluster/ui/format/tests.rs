@@ -7,11 +7,11 @@ use super::*;
 
 const NOW: i64 = 1_800_000_000;
 
-fn time(second: i64) -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp {
+fn time(second: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp {
         seconds: second,
         nanos: 0,
-    })
+    }
 }
 
 fn demo() -> VirtualCluster {
@@ -20,7 +20,7 @@ fn demo() -> VirtualCluster {
         host_namespace: "team-a".to_owned(),
         uid: "6c1f".to_owned(),
         etag: "17".to_owned(),
-        create_time: time(NOW - 200),
+        create_time: Some(time(NOW - 200)),
         labels: [("team".to_owned(), "a".to_owned())].into(),
         spec: Some(VirtualClusterSpec {
             version: "1.37.2".to_owned(),
@@ -41,7 +41,7 @@ fn demo() -> VirtualCluster {
                 status: "True".to_owned(),
                 reason: "Available".to_owned(),
                 message: "every certificate exists".to_owned(),
-                last_transition_time: time(NOW - 190),
+                last_transition_time: Some(time(NOW - 190)),
             }],
             version: String::new(),
             endpoint: "https://10.96.0.17".to_owned(),
