@@ -2,13 +2,17 @@
 //!
 //! One process of several acts. The rules are client-go's: a lease that was not seen renewed for its
 //! duration, by the watcher's own monotonic clock, may be taken; the holder renews often and stops being
-//! leader when it could not renew for the renew deadline, which ends before anybody may take over. A
-//! clean shutdown releases the lease, so that the next leader need not wait.
+//! leader when it could not renew for the renew deadline, which ends before anybody may take over.
+//!
+//! A clean shutdown releases the lease, so that the next leader need not wait, but not before every
+//! [`Leadership`] of it is dropped: whoever holds one may still be acting. Where that takes longer than the
+//! term, the lease is left to run out.
 //!
 //! What is promised is that two processes do not both *believe* to lead, as long as monotonic clocks
-//! run equally fast and requests end in time. Writes that were sent before still may arrive after; so
-//! they must be safe to repeat, which ours are.
+//! run equally fast (one that is suspended does not run) and nobody else writes or deletes the lease. Writes
+//! that were sent before still may arrive after; so they must be safe to repeat, which ours are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +20,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -26,12 +31,15 @@ mod record;
 
 use record::{Observed, Step};
 
+const TERM_OVER: &str = "the renew deadline has passed";
+
 /// Durations of the election, as in client-go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a lease holds without renewal.
+    /// How long a lease holds without renewal; the record tells it in whole seconds, rounded up.
     pub lease_duration: Duration,
-    /// How long a leader goes on trying to renew before it steps down; less than the duration.
+    /// How long a leader goes on trying to renew before it steps down; less than the duration, and cut to
+    /// two thirds of it where it is not.
     pub renew_deadline: Duration,
     /// How often the lease is tried for or renewed.
     pub retry_period: Duration,
@@ -44,6 +52,17 @@ impl Default for Timing {
             lease_duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry_period: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Timing {
+    /// How long a renewal makes a leader: never so long that another may lead before it ends.
+    fn term(&self) -> Duration {
+        if self.renew_deadline < self.lease_duration {
+            self.renew_deadline
+        } else {
+            self.lease_duration * 2 / 3
         }
     }
 }
@@ -64,17 +83,21 @@ pub struct Candidate {
     pub namespace: String,
     /// Name of the lease.
     pub name: String,
-    /// Name of this process, different from every other's: the pod's.
+    /// Name of this process as people know it: the pod's. Two processes may bear the same one, for each
+    /// adds a random part of its own.
     pub holder: String,
     /// Durations.
     pub timing: Timing,
 }
 
-/// The part that this process plays. Cheap to clone.
+/// The part that this process plays. Cheap to clone. To be dropped by whoever has stopped acting on it:
+/// the lease is released once nobody holds one.
 #[derive(Debug, Clone)]
 pub struct Leadership {
     term: watch::Receiver<Option<Instant>>,
     state: watch::Receiver<State>,
+    /// The other end of a leadership without an election, which is never over.
+    _unopposed: Option<Arc<watch::Sender<State>>>,
 }
 
 impl Leadership {
@@ -89,7 +112,10 @@ impl Leadership {
         let (state, state_seen) = watch::channel(State::Follower);
         let election = Election {
             leases: Api::namespaced(client, &candidate.namespace),
-            candidate,
+            candidate: Candidate {
+                holder: unique(&candidate.holder),
+                ..candidate
+            },
             clock,
             term,
             state,
@@ -100,14 +126,19 @@ impl Leadership {
         Self {
             term: term_seen,
             state: state_seen,
+            _unopposed: None,
         }
     }
 
     /// Leads always: for services that are told to run alone, and for tests.
     pub fn unopposed() -> Self {
-        let (_, state) = watch::channel(State::Leader);
+        let (sender, state) = watch::channel(State::Leader);
         let (_, term) = watch::channel(None);
-        Self { term, state }
+        Self {
+            term,
+            state,
+            _unopposed: Some(Arc::new(sender)),
+        }
     }
 
     /// Follows the state.
@@ -141,6 +172,12 @@ impl Leadership {
     }
 }
 
+/// Adds a random part to the name, as client-go's users do: a process must not take for its own the lease
+/// of another that was started under the same name, or of the one that it replaces.
+fn unique(holder: &str) -> String {
+    format!("{holder}_{:016x}", rand::rng().random::<u64>())
+}
+
 /// What came of one try.
 enum Outcome {
     Held,
@@ -164,18 +201,28 @@ impl<C: Clock> Election<C> {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.attempt().await,
+                () = self.end_of_term() => self.follow(TERM_OVER),
                 () = token.cancelled() => break,
             }
         }
-        self.release().await;
+        self.resign().await;
+    }
+
+    /// Waits until the term is over; for ever, if there is none.
+    async fn end_of_term(&self) {
+        let term = *self.term.borrow();
+        match term {
+            Some(end) => tokio::time::sleep_until(end).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// One try to take or renew the lease, over before the term is.
     async fn attempt(&mut self) {
         let begun = Instant::now();
         let term = *self.term.borrow();
-        // Half of the deadline, so that one request that hangs leaves time for another.
-        let patience = begun + self.candidate.timing.renew_deadline / 2;
+        // Half of the term, so that one request that hangs leaves time for another.
+        let patience = begun + self.candidate.timing.term() / 2;
         let until = term.map_or(patience, |end| end.min(patience));
         let lease = self.candidate.name.clone();
         match tokio::time::timeout_at(until, self.step()).await {
@@ -187,7 +234,7 @@ impl<C: Clock> Election<C> {
             Err(_elapsed) => tracing::warn!(lease, "lease was not renewed in time"),
         }
         if self.term.borrow().is_some_and(|end| Instant::now() >= end) {
-            self.follow("the renew deadline has passed");
+            self.follow(TERM_OVER);
         }
     }
 
@@ -255,7 +302,7 @@ impl<C: Clock> Election<C> {
     fn lead(&self, begun: Instant) {
         // Counted from before the request was sent: others count from when they see it, which is later.
         self.term
-            .send_replace(Some(begun + self.candidate.timing.renew_deadline));
+            .send_replace(Some(begun + self.candidate.timing.term()));
         self.turn(State::Leader, "the lease is held");
     }
 
@@ -273,31 +320,37 @@ impl<C: Clock> Election<C> {
         }
     }
 
-    /// Gives the lease up, if it is still ours, so that another may take it at once.
-    async fn release(&self) {
+    /// Stops to lead, and gives the lease up once nobody acts on it any more.
+    async fn resign(&self) {
         let leading = *self.state.borrow() == State::Leader;
+        let term = *self.term.borrow();
         self.follow("the shutdown has begun");
-        if !leading {
+        let Some(end) = term.filter(|_| leading) else {
+            return;
+        };
+        let lease = &self.candidate.name;
+        if tokio::time::timeout_at(end, self.state.closed())
+            .await
+            .is_err()
+        {
+            tracing::warn!(lease, "lease is left to run out: it is still acted on");
             return;
         }
-        let release = async {
-            let lease = self.leases.get(&self.candidate.name).await?;
-            match record::released(lease.spec.as_ref(), &self.candidate) {
-                Some(spec) => self
-                    .replace(Lease {
-                        spec: Some(spec),
-                        ..lease
-                    })
-                    .await
-                    .map(drop),
-                None => Ok(()),
-            }
-        };
-        match tokio::time::timeout(self.candidate.timing.retry_period, release).await {
-            Ok(Ok(())) => tracing::info!(lease = self.candidate.name, "lease was released"),
-            Ok(Err(error)) => tracing::warn!(%error, "lease could not be released"),
-            Err(_elapsed) => tracing::warn!("lease could not be released in time"),
+        match tokio::time::timeout(self.candidate.timing.retry_period, self.release()).await {
+            Ok(Ok(())) => tracing::info!(lease, "lease was released"),
+            Ok(Err(error)) => tracing::warn!(%error, lease, "lease could not be released"),
+            Err(_elapsed) => tracing::warn!(lease, "lease could not be released in time"),
         }
+    }
+
+    /// Frees the lease for another, if it is still ours.
+    async fn release(&self) -> Result<(), kube::Error> {
+        let lease = self.leases.get(&self.candidate.name).await?;
+        if let Some(spec) = record::released(lease.spec.as_ref(), &self.candidate) {
+            let spec = Some(spec);
+            self.replace(Lease { spec, ..lease }).await?;
+        }
+        Ok(())
     }
 }
 

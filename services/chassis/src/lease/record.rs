@@ -85,8 +85,11 @@ fn taken(previous: &LeaseSpec, candidate: &Candidate) -> LeaseSpec {
     }
 }
 
+/// Rounded up: others must not be told less than what the holder counts on.
 fn seconds(candidate: &Candidate) -> Option<i32> {
-    i32::try_from(candidate.timing.lease_duration.as_secs()).ok()
+    let duration = candidate.timing.lease_duration;
+    let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(whole).ok()
 }
 
 /// When the record that was last seen runs out: by the longer of the holder's duration and ours, so

@@ -71,7 +71,7 @@ impl Store {
         let refused = self.refused.lock().unwrap();
         refused
             .as_deref()
-            .is_some_and(|holder| call.body["spec"]["holderIdentity"] == holder)
+            .is_some_and(|name| bears(&call.body["spec"], name))
     }
 
     fn refuse(&self, holder: &str) {
@@ -85,6 +85,12 @@ impl Store {
     fn set_down(&self, down: bool) {
         *self.down.lock().unwrap() = down;
     }
+}
+
+/// Whether the holder is a process of that name.
+fn bears(spec: &Value, name: &str) -> bool {
+    let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+    holder.split('_').next() == Some(name)
 }
 
 fn failure(code: u16) -> Response<String> {
@@ -116,8 +122,12 @@ fn candidate(holder: &str) -> Candidate {
 }
 
 fn campaign(store: &Store, holder: &str, shutdown: &Shutdown) -> Leadership {
+    campaign_with(store, candidate(holder), shutdown)
+}
+
+fn campaign_with(store: &Store, candidate: Candidate, shutdown: &Shutdown) -> Leadership {
     let client = store.server().client();
-    Leadership::campaign(client, candidate(holder), Ticking(Instant::now()), shutdown)
+    Leadership::campaign(client, candidate, Ticking(Instant::now()), shutdown)
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,8 +137,10 @@ async fn the_first_candidate_makes_the_lease_and_leads() {
     assert!(!leadership.is_leader());
     leadership.elected().await;
     assert!(leadership.is_leader());
+    assert!(bears(&store.spec(), "a"), "{}", store.spec());
     let expected = json!({
-        "holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 0,
+        "holderIdentity": store.spec()["holderIdentity"],
+        "leaseDurationSeconds": 15, "leaseTransitions": 0,
         "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:00.000000Z",
     });
     assert_eq!(store.spec(), expected);
@@ -188,13 +200,117 @@ async fn a_clean_shutdown_hands_over_within_a_retry_period() {
     let mut follower = campaign(&store, "b", &second);
     tokio::time::sleep(SECOND * 3).await;
     assert!(!follower.is_leader());
+    drop(leader);
     first.drained(SECOND * 5).await.unwrap();
-    assert!(!leader.is_leader());
     tokio::time::timeout(SECOND * 3, follower.elected())
         .await
         .unwrap();
-    assert_eq!(store.spec()["holderIdentity"], "b");
+    assert!(bears(&store.spec(), "b"));
     assert_eq!(store.spec()["leaseTransitions"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_not_given_away_while_somebody_still_acts_on_it() {
+    let store = Store::default();
+    let (first, second) = (Shutdown::new(), Shutdown::new());
+    let mut leader = campaign(&store, "a", &first);
+    leader.elected().await;
+    let mut follower = campaign(&store, "b", &second);
+    first.begin("test");
+    leader.deposed().await;
+    // Told to stop, and busy stopping: as long as the handle is there, nobody else may act.
+    let early = tokio::time::timeout(SECOND * 5, follower.elected()).await;
+    assert!(early.is_err());
+    drop(leader);
+    tokio::time::timeout(SECOND * 3, follower.elected())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_stops_to_act_holds_up_neither_the_drain_nor_the_next_leader_for_ever() {
+    let store = Store::default();
+    let (first, second) = (Shutdown::new(), Shutdown::new());
+    let mut leader = campaign(&store, "a", &first);
+    leader.elected().await;
+    let mut follower = campaign(&store, "b", &second);
+    first.drained(SECOND * 11).await.unwrap();
+    assert!(bears(&store.spec(), "a"), "it is not released");
+    tokio::time::timeout(SECOND * 17, follower.elected())
+        .await
+        .unwrap();
+    drop(leader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_of_one_name_do_not_both_lead() {
+    let store = Store::default();
+    let (first, second) = (Shutdown::new(), Shutdown::new());
+    let mut leader = campaign(&store, "a", &first);
+    leader.elected().await;
+    let mut twin = campaign(&store, "a", &second);
+    let both = tokio::time::timeout(SECOND * 60, twin.elected()).await;
+    assert!(both.is_err());
+    assert!(leader.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_is_deposed_at_the_end_of_its_term_even_between_two_tries() {
+    let (store, shutdown) = (Store::default(), Shutdown::new());
+    let timing = Timing {
+        retry_period: SECOND * 7,
+        ..Timing::default()
+    };
+    let candidate = Candidate {
+        timing,
+        ..candidate("a")
+    };
+    let mut leadership = campaign_with(&store, candidate, &shutdown);
+    leadership.elected().await;
+    store.set_down(true);
+    let lost = Instant::now();
+    leadership.deposed().await;
+    assert_eq!(lost.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_ends_before_the_lease_whatever_the_timing_says() {
+    let store = Store::default();
+    let (first, second) = (Shutdown::new(), Shutdown::new());
+    let timing = Timing {
+        lease_duration: SECOND * 15,
+        renew_deadline: SECOND * 60,
+        retry_period: SECOND * 2,
+    };
+    let hasty = |holder| Candidate {
+        timing,
+        ..candidate(holder)
+    };
+    let mut leader = campaign_with(&store, hasty("a"), &first);
+    leader.elected().await;
+    store.refuse("a");
+    let mut follower = campaign_with(&store, hasty("b"), &second);
+    follower.elected().await;
+    assert!(!leader.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_an_election_is_never_deposed() {
+    let mut leadership = Leadership::unopposed();
+    leadership.elected().await;
+    assert!(leadership.is_leader());
+    let deposed = tokio::time::timeout(SECOND * 60, leadership.deposed()).await;
+    assert!(deposed.is_err());
+}
+
+#[test]
+fn a_part_of_a_second_is_announced_as_a_whole_one() {
+    let mut me = candidate("me");
+    me.timing.lease_duration = Duration::from_millis(1500);
+    match record::step(None, &mut None, &me, Instant::now()) {
+        Step::Write(spec) => assert_eq!(spec.lease_duration_seconds, Some(2)),
+        Step::Wait => panic!("a free lease is taken"),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,6 +337,7 @@ async fn is_leader_asks_the_clock_even_if_the_task_sleeps() {
     let leadership = Leadership {
         term: term_seen,
         state,
+        _unopposed: None,
     };
     assert!(leadership.is_leader());
     tokio::time::advance(SECOND).await;
