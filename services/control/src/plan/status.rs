@@ -1,0 +1,221 @@
+//! What to say of a virtual cluster.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::Value;
+use vcluster_resources::cluster::Phase;
+use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
+use vcluster_resources::{VirtualCluster, VirtualClusterStatus};
+
+use super::{Input, RESYNC};
+use crate::observed::Seen;
+use crate::slot::Slot;
+
+/// How soon the words about a starting pod are brought up to date; that it is ready is watched.
+const STARTING: Duration = Duration::from_secs(3);
+/// How soon something that only people can cure is looked at again, if no watch tells before.
+const FAILED: Duration = Duration::from_secs(30);
+
+/// Conditions that control writes; sync writes the other one.
+pub(super) const OURS: [Type; 3] = [Type::CertificatesReady, Type::ControlPlaneReady, Type::Ready];
+
+/// Why something is not (yet) as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fact {
+    status: Status,
+    reason: Reason,
+    text: String,
+    /// Whether only a change by people helps.
+    failed: bool,
+    again: Duration,
+}
+
+impl Fact {
+    /// It comes by itself.
+    pub(super) fn waits(reason: Reason, text: impl Into<String>) -> Self {
+        Self { status: Status::False, reason, text: text.into(), failed: false, again: STARTING }
+    }
+
+    /// People must do something.
+    pub(super) fn failed(reason: Reason, text: String) -> Self {
+        Self { status: Status::False, reason, text, failed: true, again: FAILED }
+    }
+
+    /// It could not be found out.
+    pub(super) fn unknown(text: impl Into<String>, again: Duration) -> Self {
+        let (status, reason) = (Status::Unknown, Reason::Unreachable);
+        Self { status, reason, text: text.into(), failed: false, again }
+    }
+}
+
+/// What is known of a virtual cluster, by condition.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) certificates: Result<(), Fact>,
+    /// Whether it runs, and then whether in the wanted version.
+    pub(super) control_plane: Result<bool, Fact>,
+    pub(super) endpoint: Option<String>,
+}
+
+impl Facts {
+    /// Nothing can go on because of this.
+    pub(super) fn blocked(fact: Fact) -> Self {
+        Self { certificates: Err(fact.clone()), control_plane: Err(fact), endpoint: None }
+    }
+
+    /// The same, but what is only waited for is held up by this.
+    pub(super) fn but(mut self, fact: &Fact) -> Self {
+        let hold = |found: Fact| if found.failed { found } else { fact.clone() };
+        self.certificates = self.certificates.map_err(hold);
+        self.control_plane = self.control_plane.map_err(hold);
+        self
+    }
+
+    fn first(&self) -> Option<&Fact> {
+        self.certificates.as_ref().err().or(self.control_plane.as_ref().err())
+    }
+
+    pub(super) fn again(&self) -> Duration {
+        let facts = [self.certificates.as_ref().err(), self.control_plane.as_ref().err()];
+        facts.into_iter().flatten().map(|fact| fact.again).min().unwrap_or(RESYNC)
+    }
+}
+
+/// Whether the control plane runs, as its StatefulSet tells; then whether every pod is of the
+/// newest revision.
+pub(super) fn running(input: Input<'_>) -> Result<bool, Fact> {
+    let live = match input.observed.slot(Slot::ControlPlane) {
+        Seen::Present(live) => live,
+        Seen::Absent => return Err(Fact::waits(Reason::Progressing, "the pod is to be made")),
+        Seen::Unknown(_) => return Err(Fact::unknown("the StatefulSet cannot be seen", STARTING)),
+    };
+    let number = |path: &str| live.body.pointer(path).and_then(Value::as_i64).unwrap_or(0);
+    if number("/status/readyReplicas") < 1 {
+        return Err(Fact::waits(Reason::Progressing, starting(input)));
+    }
+    let text = |path: &str| live.body.pointer(path).and_then(Value::as_str);
+    Ok(number("/status/observedGeneration") >= number("/metadata/generation")
+        && text("/status/currentRevision") == text("/status/updateRevision"))
+}
+
+fn starting(input: Input<'_>) -> String {
+    let pods = input.observed.pods.present().map(Vec::as_slice).unwrap_or_default();
+    match pods.iter().find_map(|pod| pod.waits.as_deref()) {
+        Some(waits) => format!("waits for the control plane: {waits}"),
+        None => "waits for the control plane to start".to_owned(),
+    }
+}
+
+/// The status of a cluster that is wanted.
+pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus {
+    let previous = input.cluster.status.clone().unwrap_or_default();
+    let observations = [
+        observe(Type::CertificatesReady, &facts.certificates, "every certificate and key exists"),
+        observe(Type::ControlPlaneReady, &facts.control_plane, "the virtual API server answers"),
+        ready(facts, &previous.conditions),
+    ];
+    let version = match facts.control_plane {
+        Ok(true) => Some(input.cluster.spec.version.clone()),
+        Ok(false) | Err(_) => previous.version.clone(),
+    };
+    let summary = &observations[2];
+    VirtualClusterStatus {
+        phase: Some(phase(summary, facts, previous.phase)),
+        message: Some(summary.message.clone()),
+        conditions: conditions(input, &observations, &previous.conditions),
+        version,
+        endpoint: facts.endpoint.clone().or(previous.endpoint),
+        observed_generation: input.cluster.metadata.generation,
+    }
+}
+
+/// The status of a cluster that is being deleted.
+pub(super) fn of_leaving(input: Input<'_>, message: &str) -> VirtualClusterStatus {
+    let previous = input.cluster.status.clone().unwrap_or_default();
+    let observations = OURS.map(|type_| Observation {
+        type_,
+        status: Status::False,
+        reason: Reason::Deleting,
+        message: message.to_owned(),
+    });
+    VirtualClusterStatus {
+        phase: Some(Phase::Deleting),
+        message: Some(message.to_owned()),
+        conditions: conditions(input, &observations, &previous.conditions),
+        observed_generation: input.cluster.metadata.generation,
+        ..previous
+    }
+}
+
+fn conditions(
+    input: Input<'_>,
+    observations: &[Observation; 3],
+    previous: &[Condition],
+) -> Vec<Condition> {
+    // Kubernetes keeps seconds; a time with more would differ from itself when read back.
+    let now = jiff::Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
+    let now = Time(now);
+    let generation = input.cluster.metadata.generation;
+    observations.iter().map(|o| condition::state(o, previous, generation, &now)).collect()
+}
+
+fn observe<T>(type_: Type, found: &Result<T, Fact>, good: &str) -> Observation {
+    match found {
+        Ok(_) => Observation {
+            type_,
+            status: Status::True,
+            reason: Reason::Available,
+            message: good.to_owned(),
+        },
+        Err(fact) => Observation {
+            type_,
+            status: fact.status,
+            reason: fact.reason,
+            message: fact.text.clone(),
+        },
+    }
+}
+
+/// Sums up: everything of ours, and sync's own word.
+fn ready(facts: &Facts, previous: &[Condition]) -> Observation {
+    if let Some(fact) = facts.first() {
+        return observe::<()>(Type::Ready, &Err(fact.clone()), "");
+    }
+    let (status, reason, message) = match condition::find(previous, Type::SyncReady) {
+        Some(sync) if sync.status == Status::True.as_str() => {
+            (Status::True, Reason::Available, "ready".to_owned())
+        }
+        Some(sync) => (Status::False, Reason::Waiting, format!("waits for sync: {}", sync.message)),
+        None => (Status::False, Reason::Waiting, "waits for sync".to_owned()),
+    };
+    Observation { type_: Type::Ready, status, reason, message }
+}
+
+fn phase(summary: &Observation, facts: &Facts, previous: Option<Phase>) -> Phase {
+    let was_ready = match previous {
+        Some(Phase::Ready | Phase::Degraded) => true,
+        Some(Phase::Pending | Phase::Deleting | Phase::Failed) | None => false,
+    };
+    match summary.status {
+        Status::True => Phase::Ready,
+        Status::False | Status::Unknown if was_ready => Phase::Degraded,
+        Status::False | Status::Unknown => match facts.first() {
+            Some(fact) if fact.failed => Phase::Failed,
+            Some(_) | None => Phase::Pending,
+        },
+    }
+}
+
+/// Whether the stored status says something else than this one, sync's condition left out.
+pub fn differs(cluster: &VirtualCluster, status: &VirtualClusterStatus) -> bool {
+    let Some(stored) = &cluster.status else { return true };
+    let ours = |status: &VirtualClusterStatus| VirtualClusterStatus {
+        conditions: OURS
+            .iter()
+            .filter_map(|type_| condition::find(&status.conditions, *type_).cloned())
+            .collect(),
+        ..status.clone()
+    };
+    ours(stored) != ours(status)
+}

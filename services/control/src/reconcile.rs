@@ -1,0 +1,264 @@
+//! Brings one virtual cluster to rest: look, plan, do, and again until there is nothing to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::{Api, Client, ResourceExt as _};
+use tracing::Instrument as _;
+use vcluster_chassis::clock::Clock;
+use vcluster_chassis::telemetry::propagation;
+use vcluster_resources::{VirtualCluster, label};
+
+use crate::apply::{Error as ApplyError, Executor, Outcome};
+use crate::events::Teller;
+use crate::manifest::{Installation, Wish};
+use crate::metrics::{Metrics, Outcome as Recorded};
+use crate::observe::Observer;
+use crate::observed::Contents;
+use crate::plan::{self, Input, Plan, Step, plan};
+use crate::subject::{self, Subject};
+
+pub mod controller;
+
+/// Looks in one go; a cluster needs six to be built and as many to be removed.
+const ROUNDS: usize = 16;
+/// The longest that one go may take.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Why a go ended early; it is tried again after a while.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The virtual cluster cannot be read.
+    #[error("the virtual cluster cannot be read")]
+    Read(#[source] Box<kube::Error>),
+    /// It is not one; the schema should have refused it.
+    #[error(transparent)]
+    Subject(#[from] subject::Error),
+    /// A step failed and may work later.
+    #[error("step {step} failed")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// Why.
+        source: ApplyError,
+    },
+    /// A step was refused; people have been told.
+    #[error("step {step} was refused: {text}")]
+    Refused {
+        /// Which.
+        step: &'static str,
+        /// Why.
+        text: String,
+    },
+    /// It did not come to rest.
+    #[error("the virtual cluster does not come to rest")]
+    Restless,
+    /// It took too long.
+    #[error("the deadline passed")]
+    Deadline,
+}
+
+/// Brings virtual clusters to rest.
+pub struct Reconciler {
+    client: Client,
+    observer: Observer,
+    installation: Installation,
+    teller: Teller,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconciler").finish_non_exhaustive()
+    }
+}
+
+/// What one go knows from its earlier rounds.
+#[derive(Debug, Default)]
+struct Memory {
+    contents: Option<Contents>,
+    refused: Option<(Vec<Step>, &'static str, String)>,
+}
+
+impl Reconciler {
+    /// A reconciler.
+    pub fn new(
+        client: Client,
+        observer: Observer,
+        installation: Installation,
+        metrics: Metrics,
+        clock: Arc<dyn Clock>,
+        instance: String,
+    ) -> Self {
+        let teller = Teller::new(client.clone(), instance);
+        Self { client, observer, installation, teller, metrics, clock }
+    }
+
+    /// Brings one virtual cluster to rest, and tells when to look again. `attempt` counts the
+    /// failures in a row.
+    pub async fn reconcile(
+        &self,
+        namespace: &str,
+        name: &str,
+        seen: &VirtualCluster,
+        attempt: u32,
+    ) -> Result<Duration, Error> {
+        let span = tracing::info_span!(
+            "reconcile",
+            otel.name = "reconcile VirtualCluster",
+            vcluster.namespace = namespace,
+            vcluster.name = name,
+        );
+        if let Some(parent) = seen.annotations().get(label::TRACEPARENT)
+            && let Ok(parent) = http::HeaderValue::from_str(parent)
+        {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("traceparent", parent);
+            propagation::set_parent(&span, &headers);
+        }
+        let timer = self.metrics.reconcile();
+        let go = tokio::time::timeout(DEADLINE, self.go(namespace, name, attempt));
+        let result = go.instrument(span).await.unwrap_or(Err(Error::Deadline));
+        timer.finish(match &result {
+            Ok(_) => Recorded::Settled,
+            Err(Error::Refused { .. } | Error::Subject(_)) => Recorded::Refused,
+            Err(
+                Error::Read(_) | Error::Step { .. } | Error::Restless | Error::Deadline,
+            ) => Recorded::Failed,
+        });
+        result
+    }
+
+    async fn go(&self, namespace: &str, name: &str, attempt: u32) -> Result<Duration, Error> {
+        let clusters: Api<VirtualCluster> = Api::namespaced(self.client.clone(), namespace);
+        let mut memory = Memory::default();
+        for _ in 0..ROUNDS {
+            let cluster = clusters.get_opt(name).await.map_err(|e| Error::Read(Box::new(e)))?;
+            let Some(cluster) = cluster else { return Ok(plan::RESYNC) };
+            match self.round(&cluster, attempt, &mut memory).await? {
+                Some(again) => return Ok(again),
+                None => tracing::debug!("looking again"),
+            }
+        }
+        Err(Error::Restless)
+    }
+
+    /// One look and what follows from it; gives the time of the next look once there is nothing to
+    /// do.
+    async fn round(
+        &self,
+        cluster: &VirtualCluster,
+        attempt: u32,
+        memory: &mut Memory,
+    ) -> Result<Option<Duration>, Error> {
+        let subject = Subject::of(cluster)?;
+        let wish =
+            Wish { subject: &subject, spec: &cluster.spec, installation: &self.installation };
+        let now = self.clock.now();
+        let mut sight = self.observer.look(cluster, &subject, now).await;
+        sight.observed.contents.clone_from(&memory.contents);
+        sight.observed.refused = memory.refused.as_ref().map(|(_, _, text)| text.clone());
+        let plan = plan(Input { cluster, wish, observed: &sight.observed, now });
+        let executor =
+            Executor { client: &self.client, cluster, wish, sight: &sight, now, attempt };
+        let stuck = memory.refused.as_ref().filter(|(steps, _, _)| *steps == plan.steps);
+        if let Some((_, step, text)) = stuck {
+            self.tell(&executor, cluster, &plan).await?;
+            return Err(Error::Refused { step, text: text.clone() });
+        }
+        if plan.steps.is_empty() {
+            self.tell(&executor, cluster, &plan).await?;
+            return Ok(Some(plan.again));
+        }
+        let (told, outcomes) = futures::join!(
+            self.tell(&executor, cluster, &plan),
+            join_all(plan.steps.iter().map(|step| self.step(&executor, step))),
+        );
+        told?;
+        remember(memory, &plan, outcomes)?;
+        Ok(None)
+    }
+
+    async fn step(&self, executor: &Executor<'_>, step: &Step) -> Result<Outcome, ApplyError> {
+        let name = step.name();
+        let span = tracing::info_span!("step", otel.name = name, step = name);
+        let outcome = executor.carry_out(step).instrument(span).await;
+        match &outcome {
+            Ok(outcome) => tracing::info!(step = name, what = what(step), ?outcome, "step"),
+            Err(error) => tracing::warn!(step = name, what = what(step), %error, "step failed"),
+        }
+        self.metrics.step(name, outcome.is_ok());
+        outcome
+    }
+
+    /// Writes the status, if it says something new, and the events that go with it.
+    async fn tell(
+        &self,
+        executor: &Executor<'_>,
+        cluster: &VirtualCluster,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        // A change of finalizers is bound to the version that was read, which a new status changes.
+        let finalizers = plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::AddFinalizer | Step::RemoveFinalizer));
+        if !finalizers && plan::differs(cluster, &plan.status) {
+            let failed = |source| Error::Step { step: "write_status", source };
+            let outcome = executor.write_status(&plan.status).await.map_err(failed)?;
+            if let Outcome::Stale = outcome {
+                // Whoever writes it next tells.
+                return Ok(());
+            }
+        } else if !plan.steps.contains(&Step::RemoveFinalizer) {
+            return Ok(());
+        }
+        for notice in &plan.notices {
+            self.teller.tell(cluster, notice).await;
+        }
+        Ok(())
+    }
+}
+
+/// What the next round must know of this one; fails if a step did and may work later.
+fn remember(
+    memory: &mut Memory,
+    plan: &Plan,
+    outcomes: Vec<Result<Outcome, ApplyError>>,
+) -> Result<(), Error> {
+    let mut failure = None;
+    for (step, outcome) in plan.steps.iter().zip(outcomes) {
+        let step = step.name();
+        match outcome {
+            Ok(Outcome::Done | Outcome::Stale) => {}
+            Ok(Outcome::Surveyed(contents)) => memory.contents = Some(contents),
+            Err(ApplyError::Refused(text)) => {
+                memory.refused = Some((plan.steps.clone(), step, text));
+            }
+            Err(source @ (ApplyError::Unreachable(_) | ApplyError::Keys(_))) => {
+                failure.get_or_insert(Error::Step { step, source });
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// What a step is about, for logs. Bodies are left out: some hold keys.
+fn what(step: &Step) -> String {
+    match step {
+        Step::Apply { slot, .. } | Step::Delete { slot, .. } => format!("{slot:?}"),
+        Step::Mint { credential, .. } => format!("{credential:?}"),
+        Step::DeletePod { name, .. } => name.clone(),
+        Step::AddFinalizer
+        | Step::RemoveFinalizer
+        | Step::ClaimNamespace { .. }
+        | Step::MintRoots
+        | Step::DeleteRoots { .. }
+        | Step::AllocateAddress
+        | Step::Survey
+        | Step::DeleteNamespace { .. } => String::new(),
+    }
+}

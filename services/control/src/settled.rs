@@ -1,0 +1,135 @@
+//! Does an object already say what is wanted?
+//!
+//! Kubernetes adds defaults, and other writers add fields of their own; so the question is whether
+//! everything that is wanted is there, not whether nothing else is. A field that *we* once wanted
+//! and no longer want is removed by server-side apply when something else changes.
+
+use serde_json::Value;
+
+/// Whether everything in `wanted` is in `live`.
+pub fn settled(wanted: &Value, live: &Value) -> bool {
+    match (wanted, live) {
+        (Value::Object(wanted), Value::Object(live)) => wanted.iter().all(|(key, wanted)| {
+            match live.get(key) {
+                Some(live) => settled(wanted, live),
+                // The API server leaves out what is empty.
+                None => is_empty(wanted),
+            }
+        }),
+        // Lists are ours as a whole, but each element may have got defaults.
+        (Value::Array(wanted), Value::Array(live)) => {
+            wanted.len() == live.len() && wanted.iter().zip(live).all(|(w, l)| settled(w, l))
+        }
+        (Value::String(wanted), Value::String(live)) => {
+            wanted == live || same_quantity(wanted, live)
+        }
+        (Value::Null, Value::Null)
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Number(_), Value::Number(_)) => wanted == live,
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => false,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether both are the same quantity: the API server stores `1000m` as `1`.
+fn same_quantity(one: &str, other: &str) -> bool {
+    match (quantity(one), quantity(other)) {
+        (Some(one), Some(other)) => one == other,
+        (Some(_) | None, _) => false,
+    }
+}
+
+/// A Kubernetes quantity in thousandths; `None` for anything else, and for what is too fine or too
+/// large for this, which is then compared as text.
+fn quantity(text: &str) -> Option<i128> {
+    const SUFFIXES: [(&str, i128); 13] = [
+        ("Ki", 1000 << 10),
+        ("Mi", 1000 << 20),
+        ("Gi", 1000 << 30),
+        ("Ti", 1000 << 40),
+        ("Pi", 1000 << 50),
+        ("Ei", 1000 << 60),
+        ("m", 1),
+        ("k", 1_000_000),
+        ("M", 1_000_000_000),
+        ("G", 1_000_000_000_000),
+        ("T", 1_000_000_000_000_000),
+        ("P", 1_000_000_000_000_000_000),
+        ("E", 1_000_000_000_000_000_000_000),
+    ];
+    let (digits, unit) = SUFFIXES
+        .iter()
+        .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|digits| (digits, *unit)))
+        .unwrap_or((text, 1000));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || whole.len() > 12 || fraction.len() > 6 {
+        return None;
+    }
+    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let mantissa: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scaled = mantissa.checked_mul(unit)?;
+    (scaled % scale == 0).then_some(scaled / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_and_foreign_fields_do_not_unsettle() {
+        let wanted = json!({ "spec": { "ports": [{ "port": 443 }], "sessionAffinity": null } });
+        let live = json!({
+            "spec": { "ports": [{ "port": 443, "protocol": "TCP" }], "type": "ClusterIP" },
+            "status": {},
+        });
+        assert!(settled(&wanted, &live));
+    }
+
+    #[test]
+    fn a_changed_missing_or_extra_element_unsettles() {
+        let wanted = json!({ "a": [1, 2], "b": "x" });
+        for live in [
+            json!({ "a": [1, 2], "b": "y" }),
+            json!({ "a": [1, 2] }),
+            json!({ "a": [1], "b": "x" }),
+            json!({ "a": [1, 2, 3], "b": "x" }),
+            json!({ "a": "12", "b": "x" }),
+        ] {
+            assert!(!settled(&wanted, &live), "{live}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_compared_by_value() {
+        for (one, other) in
+            [("1000m", "1"), ("0.5", "500m"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("1k", "1000")]
+        {
+            assert!(settled(&json!(one), &json!(other)), "{one} {other}");
+        }
+        for (one, other) in [("1", "2"), ("1M", "1Mi"), ("v1.37.2", "v1.37.3"), ("", "0")] {
+            assert!(!settled(&json!(one), &json!(other)), "{one} {other}");
+        }
+    }
+}
