@@ -82,7 +82,6 @@ impl Client {
                 }
             };
             if Instant::now() + wait >= end {
-                // What the last try met tells more than that time is over.
                 return Err(error);
             }
             if let Some(observer) = &self.on_retry {
@@ -91,11 +90,11 @@ impl Client {
             last = Some(error);
             tokio::time::sleep(wait).await;
         }
-        Err(Error::Deadline {
+        // How an earlier try ended tells more than that time is over.
+        Err(last.unwrap_or_else(|| Error::Deadline {
             address: self.address.as_ref().to_owned(),
             after: self.deadline,
-            last: last.map(Box::new),
-        })
+        }))
     }
 
     async fn once<M, T, F, R>(

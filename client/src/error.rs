@@ -1,6 +1,6 @@
 //! What can go wrong with a call, by what a caller can do about it.
 
-use std::{collections::BTreeMap, error::Error as _, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -20,18 +20,15 @@ pub enum Error {
         address: String,
         /// What the transport says.
         #[source]
-        source: Box<Status>,
+        source: Broken,
     },
-    /// The overall deadline passed.
+    /// The overall deadline passed before any try ended.
     #[error("no answer from the gateway {address} within {} s", after.as_secs_f32())]
     Deadline {
         /// Address of the gateway.
         address: String,
         /// The deadline.
         after: Duration,
-        /// How the last try ended, if one ended.
-        #[source]
-        last: Option<Box<Self>>,
     },
     /// The answer lacks a part that the contract promises.
     #[error("the answer of the service lacks {0}; it may be older or newer than this client")]
@@ -40,6 +37,26 @@ pub enum Error {
     #[error(transparent)]
     Credentials(#[from] credentials::Error),
 }
+
+/// A connection that could not be made, or broke. Shows its innermost cause; the layers between
+/// only say that something failed.
+#[derive(Debug)]
+pub struct Broken(Box<Status>);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut innermost = self.0.source();
+        while let Some(next) = innermost.and_then(std::error::Error::source) {
+            innermost = Some(next);
+        }
+        match innermost {
+            Some(cause) => write!(f, "{cause}"),
+            None => f.write_str(self.0.message()),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
 
 /// A refusal by a service, with the details it gave.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,8 +102,10 @@ impl Error {
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Self::Rejected(rejection) => Some(rejection),
-            Self::Deadline { last, .. } => last.as_ref().and_then(|last| last.rejection()),
-            Self::Unreachable { .. } | Self::Incomplete(_) | Self::Credentials(_) => None,
+            Self::Unreachable { .. }
+            | Self::Deadline { .. }
+            | Self::Incomplete(_)
+            | Self::Credentials(_) => None,
         }
     }
 
@@ -94,7 +113,7 @@ impl Error {
         if is_local(&status) {
             Self::Unreachable {
                 address: address.to_owned(),
-                source: Box::new(status),
+                source: Broken(Box::new(status)),
             }
         } else {
             Self::Rejected(Box::new(Rejection::from(&status)))
@@ -105,7 +124,7 @@ impl Error {
     /// it should be, or does not take our certificate.
     pub(crate) fn is_final_transport_failure(&self) -> bool {
         match self {
-            Self::Unreachable { source, .. } => chain_has_tls_error(source.as_ref()),
+            Self::Unreachable { source, .. } => chain_has_tls_error(&source.0),
             Self::Rejected(_)
             | Self::Deadline { .. }
             | Self::Incomplete(_)

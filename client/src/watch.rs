@@ -214,7 +214,6 @@ async fn open(
         Err(_elapsed) => Err(Error::Deadline {
             address: client.address.as_ref().to_owned(),
             after: client.deadline,
-            last: None,
         }),
     }
 }

@@ -11,7 +11,7 @@ use super::{
     world::World,
 };
 
-async fn client(world: &World) -> Client {
+fn client(world: &World) -> Client {
     let gateway = Target {
         address: world.address.parse().unwrap(),
         trust: Trust::Roots(world.authority.pem().into_bytes()),
@@ -39,7 +39,7 @@ async fn a_broken_watch_goes_on_from_where_it_was() {
             vec![Ok(event(EventType::Modified, Some(later.clone()), "9"))],
         ];
     });
-    let mut watch = client(&world).await.watch(Scope::default());
+    let mut watch = client(&world).watch(Scope::default());
     assert_eq!(watch.next().await.unwrap(), Event::Added(cluster));
     assert_eq!(watch.next().await.unwrap(), Event::Synced);
     assert_eq!(watch.next().await.unwrap(), Event::Modified(later));
@@ -64,7 +64,7 @@ async fn a_watch_whose_place_is_lost_begins_again_and_says_so() {
             vec![added(), Ok(event(EventType::Synced, None, "99"))],
         ];
     });
-    let mut watch = client(&world).await.watch(Scope::default());
+    let mut watch = client(&world).watch(Scope::default());
     let mut events = Vec::new();
     for _ in 0..5 {
         events.push(watch.next().await.unwrap());
@@ -90,7 +90,7 @@ async fn a_listing_that_breaks_off_is_never_resumed_within() {
             vec![added(), Ok(event(EventType::Synced, None, "7"))],
         ];
     });
-    let mut watch = client(&world).await.watch(Scope::default());
+    let mut watch = client(&world).watch(Scope::default());
     assert_eq!(watch.next().await.unwrap(), Event::Added(cluster.clone()));
     assert_eq!(watch.next().await.unwrap(), Event::Restarted);
     assert_eq!(watch.next().await.unwrap(), Event::Added(cluster));
@@ -106,7 +106,6 @@ async fn a_watch_that_is_denied_says_so_at_once() {
         state.watches = vec![vec![Err(Status::permission_denied("no"))]];
     });
     let error = client(&world)
-        .await
         .watch(Scope::default())
         .next()
         .await

@@ -39,11 +39,7 @@ pub(crate) struct Create {
     #[arg(short = 'n', long = "namespace", value_name = "HOST-NAMESPACE")]
     namespace: Option<String>,
     /// Kubernetes version, MAJOR.MINOR.PATCH [default: the service's]
-    #[arg(
-        long = "kubernetes-version",
-        visible_alias = "version",
-        value_name = "VERSION"
-    )]
+    #[arg(long = "version", value_name = "VERSION")]
     kubernetes_version: Option<String>,
     /// Size of the volume for its objects [default: 1Gi]
     #[arg(long, value_name = "QUANTITY")]
