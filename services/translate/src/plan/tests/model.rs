@@ -233,7 +233,10 @@ impl World {
             }
             Action::PatchVirtual(patch) => {
                 if same(self.pod.as_ref(), pod.as_ref()) {
+                    let before = phase(self.pod.as_ref());
                     self.pod = self.pod.as_ref().map(|pod| patched(pod, &patch));
+                    let after = phase(self.pod.as_ref());
+                    assert!(before <= after, "a pod that ran is made anew under its UID");
                 }
                 self.seen_pod = self.pod.clone();
             }
@@ -309,6 +312,14 @@ fn uid(object: Option<&Value>) -> Option<&str> {
     object?["metadata"]["uid"].as_str()
 }
 
+/// Phases in the order in which a pod passes through them.
+fn phase(pod: Option<&Value>) -> Option<usize> {
+    let phase = pod?["status"]["phase"].as_str()?;
+    ["Pending", "Running", "Succeeded"]
+        .iter()
+        .position(|p| *p == phase)
+}
+
 fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
     uid(one) == uid(other)
 }
@@ -367,9 +378,17 @@ proptest! {
     }
 
     #[test]
-    fn what_others_made_survives_everything(events in prop::collection::vec(event(), 0..60)) {
+    fn what_others_made_survives_everything(
+        events in prop::collection::vec(event(), 0..60),
+        (key, value) in prop::sample::select(vec![
+            ("vcluster.dev/cluster-uid", json!("another-cluster")),
+            ("vcluster.dev/uid", Value::Null),
+            ("vcluster.dev/kind", json!("Secret")),
+            ("vcluster.dev/name", json!("of-another-pod")),
+        ]),
+    ) {
         let mut stranger = host_of(&pod());
-        stranger["metadata"]["annotations"] = json!({"vcluster.dev/name": "web"});
+        stranger["metadata"]["annotations"][key] = value;
         let mut world = World { host: Some(stranger.clone()), ..World::default() };
         for event in events {
             let theirs = matches!(
