@@ -107,7 +107,14 @@ async fn create(
     let Some(pod) = pod else {
         return Ok(Step::Done(Next::Settled));
     };
-    tenant.ensure_environment().await?;
+    match tenant.ensure_environment().await {
+        Ok(()) => {}
+        Err(Failure::Refused { message, .. }) => {
+            let trouble = Trouble::hosts(&message);
+            return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+        }
+        Err(failure) => return Err(failure),
+    }
     match references(tenant, &wanted.references) {
         References::There => {}
         References::OnTheirWay => {

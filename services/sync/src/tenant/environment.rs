@@ -4,6 +4,7 @@ use serde_json::Value;
 use vcluster_translate::environment::{CONFIG_MAP, config_map};
 use vcluster_translate::patch::Format;
 use vcluster_translate::Patch;
+use vcluster_resources::label;
 
 use super::Tenant;
 use crate::apply::Failure;
@@ -16,7 +17,9 @@ impl Tenant {
         if *ensured {
             return Ok(());
         }
-        let wanted = config_map(&self.context);
+        let mut wanted = config_map(&self.context);
+        // The chart's policy lets a tenant's account write only what bears this label.
+        wanted["metadata"]["labels"][label::PART] = label::Part::Workload.as_str().into();
         let name = Name::new(self.context.host_namespace.as_str(), CONFIG_MAP);
         match self.read(Side::Host, Kind::ConfigMap, &name).await? {
             None => {
@@ -47,7 +50,7 @@ impl Tenant {
 
     fn made(&self, object: &Value) -> bool {
         let uid = object.pointer("/metadata/annotations");
-        let uid = uid.and_then(|all| all.get(vcluster_resources::label::CLUSTER_UID));
+        let uid = uid.and_then(|all| all.get(label::CLUSTER_UID));
         uid.and_then(Value::as_str) == Some(&self.context.cluster_uid)
     }
 }
