@@ -47,7 +47,7 @@ mod volume;
 
 pub use binding::{Binding, binding};
 pub use scope::{Reference, ReferenceKind, Token};
-pub use status::{gates_to_host, refused, status_to_virtual};
+pub use status::{SYNCED, gates_to_host, refused, status_to_virtual};
 pub use to_host::{HostPod, Verdict, names, references, to_host};
 pub use update::{ephemeral_to_host, resize_to_host, update_host};
 

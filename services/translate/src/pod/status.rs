@@ -17,6 +17,9 @@ const KEPT: [&str; 4] = [
     "extendedResourceClaimStatus",
     "nodeAllocatableResourceClaimStatuses",
 ];
+/// Condition of a virtual pod that is not on the host as it asks to be: `False`, with the reason. A
+/// type of its own, so that it and the host's conditions never overwrite each other.
+pub const SYNCED: &str = "vcluster.dev/Synced";
 /// Conditions that only the host's scheduler and kubelet set: gone there means gone.
 const HOST_CONDITIONS: [&str; 8] = [
     "AllContainersRestarting",
@@ -38,7 +41,8 @@ const CONTAINER_STATUSES: [(&str, &str); 3] = [
 /// The change that brings a virtual pod's status to that of its host pod; nothing if it is there.
 ///
 /// `settled` says that the host pod is as the virtual one now asks (no update is left to do):
-/// only then has the host's kubelet seen the virtual pod's generation. Conditions of readiness
+/// only then has the host's kubelet seen the virtual pod's generation, and only then does a
+/// condition of [`refused`] go. Conditions of readiness
 /// gates, and those of a type that no component of the host sets, are the virtual cluster's own
 /// and stay; containers that the host injected never show.
 pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool) -> Option<Patch> {
@@ -151,8 +155,9 @@ fn conditions(host: &Value, pod: &Value, generations: &Generations<'_>) -> (Vec<
     let from_host = all.len();
     for condition in previous {
         let type_ = text(condition, "/type").unwrap_or_default();
+        let solved = type_ == SYNCED && generations.settled;
         let own = gates.contains(&type_) || !HOST_CONDITIONS.contains(&type_);
-        if own && of_type(&all, type_).is_none() {
+        if own && !solved && of_type(&all, type_).is_none() {
             all.push(condition.clone());
         }
     }
@@ -220,11 +225,12 @@ pub fn gates_to_host(pod: &Value, host: &Value) -> Option<Patch> {
     Some(patch(host, Format::Strategic, body))
 }
 
-/// The condition that says on the virtual pod why it has no host pod; nothing if it says so
-/// already. `now` is the time in RFC 3339, for a condition that turns.
+/// The condition [`SYNCED`] that says on the virtual pod why it, or its last change, is not on the
+/// host; nothing if it says so already. It goes with the first status that comes up when all is
+/// well. `now` is the time in RFC 3339, for a condition that turns.
 pub fn refused(pod: &Value, refusal: &Refusal, now: &str) -> Option<Patch> {
     let previous = array(pod, "/status/conditions");
-    let found = of_type(previous, "PodScheduled");
+    let found = of_type(previous, SYNCED);
     let since = found
         .filter(|found| text(found, "/status") == Some("False"))
         .and_then(|found| text(found, "/lastTransitionTime"))
@@ -240,7 +246,7 @@ pub fn refused(pod: &Value, refusal: &Refusal, now: &str) -> Option<Patch> {
         return None;
     }
     let condition = json!({
-        "type": "PodScheduled",
+        "type": SYNCED,
         "status": "False",
         "reason": refusal.reason.as_str(),
         "message": message,

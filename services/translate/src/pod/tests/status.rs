@@ -150,3 +150,18 @@ fn a_binding_is_due_until_the_virtual_pod_has_a_node() {
     pod["spec"]["nodeName"] = "n1".into();
     assert_eq!(binding(&host, &pod), None);
 }
+
+#[test]
+fn a_refusal_neither_fights_the_host_s_conditions_nor_outlives_its_cause() {
+    let mut host = host_of(&pod());
+    host["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "True"}]);
+    let pod = patched(&pod(), &bring_up(&host, &pod(), true).unwrap());
+    let refusal = refusal(json!({"hostPID": true}));
+    let refused_pod = patched(
+        &pod,
+        &refused(&pod, &refusal, "2026-01-01T00:00:00Z").unwrap(),
+    );
+    assert_eq!(bring_up(&host, &refused_pod, false), None);
+    let patch = bring_up(&host, &refused_pod, true).unwrap();
+    assert_eq!(patched(&refused_pod, &patch)["status"], pod["status"]);
+}
