@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::fixture::patched;
 
+const NOW: &str = "2026-01-01T00:00:00Z";
+
 /// What can happen to one name.
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -18,6 +20,7 @@ enum Event {
     Relabel(u8),
     NewImage(u8),
     AddEphemeral,
+    AddRefusedEphemeral,
     ReleaseFinalizers,
     SetGate(bool),
     // The host's scheduler, kubelet and administrator.
@@ -47,6 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
         (0..3u8).prop_map(Relabel),
         (0..3u8).prop_map(NewImage),
         Just(AddEphemeral),
+        Just(AddRefusedEphemeral),
         Just(ReleaseFinalizers),
         any::<bool>().prop_map(SetGate),
     ];
@@ -104,6 +108,10 @@ impl World {
             }),
             Event::AddEphemeral => self.change_pod(|pod| {
                 pod["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "i"}]);
+            }),
+            Event::AddRefusedEphemeral => self.change_pod(|pod| {
+                pod["spec"]["ephemeralContainers"] =
+                    json!([{"name": "e", "securityContext": {"privileged": true}}]);
             }),
             Event::ReleaseFinalizers => self.release(),
             Event::SetGate(up) => self.change_pod(|pod| {
@@ -213,7 +221,15 @@ impl World {
             "one view gives one decision"
         );
         match action {
-            Action::Nothing | Action::Wait(_) | Action::Refuse(_) => return false,
+            Action::Nothing | Action::Wait(_) => return false,
+            Action::Refuse(refusal) => {
+                let told = pod.and_then(|pod| crate::pod::refused(&pod, &refusal, NOW));
+                let Some(patch) = told else { return false };
+                if same(self.pod.as_ref(), self.seen_pod.as_ref()) {
+                    self.pod = self.pod.as_ref().map(|pod| patched(pod, &patch));
+                }
+                self.seen_pod = self.pod.clone();
+            }
             Action::Create(made) => {
                 assert_eq!(knowledge, Knowledge::Complete);
                 if self.host.is_none() {
@@ -348,7 +364,7 @@ fn delete(slot: &mut Option<Value>, expected: Option<&str>, grace: Option<i64>) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn whatever_happens_both_sides_end_as_one(events in prop::collection::vec(event(), 0..60)) {
