@@ -31,6 +31,7 @@ mod limit;
 mod methods;
 mod outcome;
 mod panic;
+mod preface;
 mod record;
 mod serve;
 mod status;

@@ -5,7 +5,7 @@
 //! of both as [`Deadline`] in the request's extensions, to pass on what is left of it.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,7 +104,7 @@ fn bound(body: Body, deadline: Option<Instant>) -> Body {
 
 struct Bound {
     body: Body,
-    /// Absent once the time is over and the stream is at its end.
+    /// Absent once the stream is at its end, by itself or because the time is over.
     over: Option<Pin<Box<Sleep>>>,
 }
 
@@ -120,12 +120,17 @@ impl http_body::Body for Bound {
         let Some(over) = &mut this.over else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            return Poll::Ready(frame);
+        // The time is asked first: a stream that always has more would never let it be asked.
+        if over.as_mut().poll(cx).is_ready() {
+            this.over = None;
+            this.body = Body::empty();
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))));
         }
-        std::task::ready!(over.as_mut().poll(cx));
-        this.over = None;
-        Poll::Ready(Some(Ok(Frame::trailers(trailers(&exceeded())))))
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            this.over = None;
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -234,5 +239,25 @@ mod tests {
         let body = response.into_body().collect().await.unwrap();
         assert_eq!(body.trailers().unwrap()["grpc-status"], "4");
         assert_eq!(begun.elapsed(), Duration::from_secs(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_always_has_more_ends_in_time_too() {
+        let handler = tower::service_fn(async |_: Request<Body>| {
+            let endless =
+                futures::stream::repeat_with(|| Ok::<_, Status>(Frame::data(Bytes::new())));
+            Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(endless))))
+        });
+        let response = LIMIT
+            .layer(handler)
+            .oneshot(request(Some("2S")))
+            .await
+            .unwrap();
+        let mut body = response.into_body();
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let last = body.frame().await.unwrap().unwrap();
+        assert_eq!(last.trailers_ref().unwrap()["grpc-status"], "4");
+        assert!(body.frame().await.is_none());
     }
 }

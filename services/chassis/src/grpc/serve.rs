@@ -20,11 +20,13 @@ use tonic::body::Body;
 use tonic::transport::server::Connected;
 use tower::ServiceExt;
 
-use super::{Options, Stack};
+use super::{Options, Stack, preface};
 use crate::drain::Shutdown;
 
 /// Pause after an error of the listener, lest a lasting one becomes a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client has to say that it speaks HTTP/2.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a silent client has to answer a PING.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Heads may carry a token of 16 KiB, or an identity with hundreds of groups.
@@ -70,8 +72,20 @@ where
         request.extensions_mut().insert(info.clone());
         request.map(Body::new)
     });
-    let connection =
-        builder(options).serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
+    let heard = tokio::time::timeout(PREFACE_TIMEOUT, preface::hear(io));
+    let io = match begun.run_until_cancelled(heard).await {
+        Some(Ok(Ok(io))) => TokioIo::new(io),
+        Some(Ok(Err(error))) => {
+            tracing::debug!(%error, "connection ended before it began");
+            return;
+        }
+        Some(Err(_elapsed)) => {
+            tracing::debug!("connection said nothing");
+            return;
+        }
+        None => return,
+    };
+    let connection = builder(options).serve_connection(io, TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,

@@ -200,6 +200,53 @@ async fn a_drain_lets_a_stream_end_and_refuses_new_connections() {
     );
 }
 
+async fn drained_with_silent_connection(preface: &[u8]) -> Result<(), crate::drain::Stuck> {
+    use tokio::io::AsyncWriteExt;
+    let shutdown = Shutdown::new();
+    let metrics = Metrics::register(&mut Registry::new("test", "0"));
+    let (near, mut far) = tokio::io::duplex(1 << 14);
+    far.write_all(preface).await.unwrap();
+    // The listener's stream never ends by itself.
+    let incoming = futures::StreamExt::chain(
+        futures::stream::iter([io::Result::Ok(near)]),
+        futures::stream::pending(),
+    );
+    Server::new(Options::default(), &metrics, &Health::new(&shutdown))
+        .serve(incoming, &shutdown)
+        .unwrap();
+    // Longer than every deadline for the beginning of a connection.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shutdown.drained(Duration::from_secs(5)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_speaks_http2_does_not_hold_up_the_drain() {
+    assert_eq!(drained_with_silent_connection(b"").await, Ok(()));
+    assert_eq!(drained_with_silent_connection(b"PRI * HT").await, Ok(()));
+    assert_eq!(
+        drained_with_silent_connection(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await,
+        Ok(())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_never_speaks_http2_is_cut_off() {
+    use tokio::io::AsyncReadExt;
+    let shutdown = Shutdown::new();
+    let metrics = Metrics::register(&mut Registry::new("test", "0"));
+    let (near, mut far) = tokio::io::duplex(1 << 14);
+    let incoming = futures::StreamExt::chain(
+        futures::stream::iter([io::Result::Ok(near)]),
+        futures::stream::pending(),
+    );
+    Server::new(Options::default(), &metrics, &Health::new(&shutdown))
+        .serve(incoming, &shutdown)
+        .unwrap();
+    let mut said = Vec::new();
+    let cut = tokio::time::timeout(Duration::from_secs(30), far.read_to_end(&mut said)).await;
+    assert!(cut.is_ok());
+}
+
 #[tokio::test]
 async fn a_connection_of_age_is_replaced_without_an_error() {
     let options = Options {
