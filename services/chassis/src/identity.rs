@@ -6,12 +6,20 @@
 use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;
+use x509_parser::der_parser::{Oid, oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub mod headers;
 
 /// Group of every authenticated caller.
 pub const AUTHENTICATED: &str = "system:authenticated";
+
+/// Group of every caller who is not.
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Name of the caller who has none.
+const ANONYMOUS: &str = "system:anonymous";
+/// Attribute of a certificate's subject that holds a UID (Kubernetes' `AllowParsingUserUIDFromCertAuth`).
+const UID: Oid<'static> = oid!(1.3.6.1.4.1.57683.2);
 
 /// A caller as Kubernetes knows it (`authentication.k8s.io/v1` UserInfo).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,9 +52,11 @@ impl Identity {
     }
 
     /// Adds the group that every caller has whom Kubernetes has authenticated. TokenReview says it by
-    /// itself; certificates and request headers do not.
+    /// itself; certificates and request headers do not. As in Kubernetes, who is called anonymous or
+    /// unauthenticated stays so.
     pub fn authenticated(mut self) -> Self {
-        if !self.groups.iter().any(|group| group == AUTHENTICATED) {
+        let decided = |group: &String| group == AUTHENTICATED || group == UNAUTHENTICATED;
+        if self.user != ANONYMOUS && !self.groups.iter().any(decided) {
             self.groups.push(AUTHENTICATED.to_owned());
         }
         self
@@ -66,9 +76,14 @@ pub enum CertificateError {
     /// A name of the subject is not text.
     #[error("the certificate's subject is not text")]
     NotText,
+    /// Its subject has several UIDs, or an empty one.
+    #[error("the certificate's subject has no single UID")]
+    Uid,
 }
 
-/// Reads the subject as Kubernetes does: the common name is the user, each organization a group.
+/// Reads the subject as Kubernetes does: the common name is the user, each organization a group, and
+/// attribute 1.3.6.1.4.1.57683.2 the UID. The digest that Kubernetes adds as an extra attribute is left out: it
+/// is for audit logs.
 ///
 /// It does not verify: to be asked only about a certificate whose chain has been verified.
 pub fn certificate(certificate: &CertificateDer<'_>) -> Result<Identity, CertificateError> {
@@ -97,9 +112,19 @@ pub fn certificate(certificate: &CertificateDer<'_>) -> Result<Identity, Certifi
         .iter_organization()
         .map(text)
         .collect::<Result<Vec<_>, _>>()?;
+    let uids = parsed
+        .subject()
+        .iter_by_oid(&UID)
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?;
+    let uid = match uids.as_slice() {
+        [] => None,
+        [uid] if !uid.is_empty() => Some(uid.clone()),
+        [_, ..] => return Err(CertificateError::Uid),
+    };
     Ok(Identity {
         user,
-        uid: None,
+        uid,
         groups,
         extra: BTreeMap::new(),
     })
@@ -134,6 +159,25 @@ mod tests {
             certificate(&issued),
             Ok(Identity::user("system:node:a").group("system:nodes"))
         );
+    }
+
+    #[test]
+    fn who_is_anonymous_or_unauthenticated_does_not_become_authenticated() {
+        let jane = Identity::user("jane").authenticated().authenticated();
+        assert_eq!(jane.groups, [AUTHENTICATED]);
+        let anonymous = Identity::user("system:anonymous");
+        assert_eq!(anonymous.clone().authenticated(), anonymous);
+        let stranger = Identity::user("x").group("system:unauthenticated");
+        assert_eq!(stranger.clone().authenticated(), stranger);
+    }
+
+    #[test]
+    fn a_certificate_may_bear_one_uid() {
+        let uid = || DnType::from_oid(&[1, 3, 6, 1, 4, 1, 57683, 2]);
+        let one = certificate(&issue(&[(DnType::CommonName, "jane"), (uid(), "42")])).unwrap();
+        assert_eq!(one.uid.as_deref(), Some("42"));
+        let none = certificate(&issue(&[(DnType::CommonName, "jane"), (uid(), "")]));
+        assert_eq!(none, Err(CertificateError::Uid));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Api;
 use kube::api::PostParams;
+use sha2::{Digest, Sha256};
 
 use super::cache::{Answer, Answers, CacheConfig};
 use super::metrics::{Metrics, Question};
@@ -61,7 +62,7 @@ pub struct Authorizer {
 
 struct Inner {
     reviews: Api<SubjectAccessReview>,
-    answers: Answers<(Identity, Attributes), Decision>,
+    answers: Answers<[u8; 32], Decision>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,12 +106,11 @@ impl Authorizer {
 
     /// Succeeds if the API server allows it, and only then.
     pub async fn check(&self, caller: &Identity, attributes: &Attributes) -> Result<(), Error> {
-        // The whole identity is the key: the same user with other groups is another question.
-        let key = (caller.clone(), attributes.clone());
+        let review = review(caller, attributes);
         match self
             .inner
             .answers
-            .get(&self.metrics, key, || self.ask(caller, attributes).boxed())
+            .get(&self.metrics, key(&review), || self.ask(&review).boxed())
             .await?
         {
             Decision::Allowed => Ok(()),
@@ -122,12 +122,11 @@ impl Authorizer {
         }
     }
 
-    async fn ask(&self, caller: &Identity, attributes: &Attributes) -> Result<Decision, Error> {
-        let review = review(caller, attributes);
+    async fn ask(&self, review: &SubjectAccessReview) -> Result<Decision, Error> {
         let answer = self
             .inner
             .reviews
-            .create(&PostParams::default(), &review)
+            .create(&PostParams::default(), review)
             .await
             .map_err(failed)?;
         Ok(judge(answer.status.unwrap_or_default()))
@@ -140,7 +139,14 @@ impl fmt::Debug for Authorizer {
     }
 }
 
-fn review(caller: &Identity, attributes: &Attributes) -> SubjectAccessReview {
+/// Names a question by all that is asked: the same user with other groups is another one. A digest,
+/// because groups and names may be long, and there are many questions.
+pub(super) fn key(review: &SubjectAccessReview) -> [u8; 32] {
+    let asked = serde_json::to_vec(&review.spec).expect("text and lists of text are JSON");
+    Sha256::digest(asked).into()
+}
+
+pub(super) fn review(caller: &Identity, attributes: &Attributes) -> SubjectAccessReview {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {

@@ -140,15 +140,17 @@ fn judge(status: TokenReviewStatus, audiences: &[String]) -> Reviewed {
     let Some(name) = user.username.filter(|name| !name.is_empty()) else {
         return refuse("it names no user");
     };
+    let mut extra = BTreeMap::<_, Vec<_>>::new();
+    for (key, values) in user.extra.unwrap_or_default() {
+        extra
+            .entry(key.to_ascii_lowercase())
+            .or_default()
+            .extend(values);
+    }
     Reviewed::Known(Arc::new(Identity {
         user: name,
         uid: user.uid.filter(|uid| !uid.is_empty()),
         groups: user.groups.unwrap_or_default(),
-        extra: user
-            .extra
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, values)| (key.to_ascii_lowercase(), values))
-            .collect::<BTreeMap<_, _>>(),
+        extra,
     }))
 }

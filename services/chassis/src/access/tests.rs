@@ -341,3 +341,53 @@ async fn the_same_name_with_other_groups_is_another_question() {
     authorizer.check(&other_uid, &connect()).await.unwrap();
     assert_eq!(server.calls().len(), 3);
 }
+
+#[test]
+fn every_part_of_a_question_is_part_of_its_key() {
+    let key = |identity: &Identity, attributes: &Attributes| {
+        authorizer::key(&authorizer::review(identity, attributes))
+    };
+    let jane = || Identity::user("jane").group("a");
+    let mut others = vec![
+        (jane(), connect()),
+        (Identity::user("janea"), connect()),
+        (Identity::user("jane").group("").group("a"), connect()),
+        (jane().group("b"), connect()),
+    ];
+    let mut with = |change: fn(&mut Identity, &mut Attributes)| {
+        let (mut identity, mut attributes) = (jane(), connect());
+        change(&mut identity, &mut attributes);
+        others.push((identity, attributes));
+    };
+    with(|identity, _| identity.uid = Some(String::new()));
+    with(|identity, _| identity.uid = Some("1".to_owned()));
+    with(|identity, _| drop(identity.extra.insert("k".into(), vec![])));
+    with(|identity, _| drop(identity.extra.insert("k".into(), vec!["v".into()])));
+    with(|identity, _| drop(identity.extra.insert("kv".into(), vec![])));
+    with(|_, attributes| attributes.group.clear());
+    with(|_, attributes| attributes.resource.push('x'));
+    with(|_, attributes| attributes.subresource.push('x'));
+    with(|_, attributes| attributes.namespace.push('x'));
+    with(|_, attributes| attributes.name.push('x'));
+    with(|_, attributes| attributes.verb.push('x'));
+    // The same letters, cut elsewhere.
+    with(|_, attributes| {
+        attributes.namespace = "team-ad".to_owned();
+        attributes.name = "emo".to_owned();
+    });
+    let keys: std::collections::HashSet<_> = others
+        .iter()
+        .map(|(identity, attributes)| key(identity, attributes))
+        .collect();
+    assert_eq!(keys.len(), others.len());
+    assert_eq!(key(&jane(), &connect()), key(&jane(), &connect()));
+}
+
+#[tokio::test]
+async fn keys_of_extra_attributes_that_differ_in_case_only_are_one() {
+    let server = ApiServer::new(|_| {
+        known(&json!({"username": "jane", "extra": {"Scopes": ["a"], "scopes": ["b"]}}))
+    });
+    let identity = reviewer(&server, &[]).review(&token("t")).await.unwrap();
+    assert_eq!(identity.extra["scopes"], ["a", "b"]);
+}
