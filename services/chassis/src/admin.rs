@@ -16,7 +16,8 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
@@ -27,6 +28,8 @@ use crate::metrics::{self, Registry};
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may last: for one request and its answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Probes and scrapers are a handful; more connections than this are an accident or an attack.
 const MAX_CONNECTIONS: usize = 64;
 /// Pause after a failed accept, which mostly means that descriptors have run out.
@@ -106,14 +109,20 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+/// Serves one request: a connection that were kept would only hold a place that a probe may need.
+async fn connection<IO>(io: IO, router: Router)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "admin connection ended");
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+    match tokio::time::timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection ended"),
+        Err(_elapsed) => tracing::debug!("admin connection took too long"),
     }
 }
 
@@ -175,6 +184,7 @@ fn render(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -236,5 +246,31 @@ mod tests {
         let answer = fetch(address, "/metrics").await;
         assert!(answer.contains(metrics::CONTENT_TYPE), "{answer}");
         assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_for_one_request() {
+        let (address, _health, _shutdown) = serve().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_given_up() {
+        let shutdown = Shutdown::new();
+        let seen = Seen {
+            registry: Arc::new(Registry::new("test", "0")),
+            health: Health::new(&shutdown),
+        };
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        connection(near, router(seen)).await;
+        drop(far);
     }
 }

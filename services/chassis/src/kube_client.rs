@@ -3,8 +3,8 @@
 //! kube retries 429, 503 and 504 by itself, for minutes. That is off here: our reconcilers requeue
 //! with their own back-off and must see the error, and a request for a user has a deadline.
 //!
-//! Each request has until [`Timeouts::response`] for the head of its answer. Bodies are not cut off, as a
-//! watch is a long one; who reads one watches for silence.
+//! Each request has until [`Timeouts::response`] for the head of its answer, and as long again whenever
+//! the body falls silent, but for watches and followed logs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +26,16 @@ use tower::timeout::TimeoutLayer;
 
 use crate::args::KubeArgs;
 
+mod silence;
+
+use silence::SilenceLayer;
+
 /// Deadlines of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For connection and TLS handshake.
     pub connect: Duration,
-    /// From sending a request to the head of its answer.
+    /// From sending a request to the head of its answer, and for silence within the body.
     pub response: Duration,
     /// For silence while writing.
     pub write: Duration,
@@ -92,6 +96,7 @@ pub async fn connect_with(
     let response = TimeoutLayer::new(timeouts.response);
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&response)
+        .with_layer(&SilenceLayer(timeouts.response))
         .build())
 }
 
@@ -171,6 +176,7 @@ pub fn from_tls(target: Target) -> Result<Client, Error> {
         .pool_timer(TokioTimer::new())
         .build(connector);
     let service = ServiceBuilder::new()
+        .layer(SilenceLayer(timeouts.response))
         .layer(TimeoutLayer::new(timeouts.response))
         .layer(config.base_uri_layer())
         .layer(config.extra_headers_layer()?)

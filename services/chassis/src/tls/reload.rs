@@ -235,7 +235,10 @@ async fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let content = async {
         let mut content = Vec::new();
         let file = tokio::fs::File::open(path).await?;
-        file.take(MAX_FILE).read_to_end(&mut content).await?;
+        file.take(MAX_FILE + 1).read_to_end(&mut content).await?;
+        if content.len() as u64 > MAX_FILE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         Ok(content)
     };
     content.await.map_err(|source| LoadError::Read {

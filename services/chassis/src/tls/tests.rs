@@ -267,6 +267,20 @@ async fn files_that_are_broken_at_the_start_are_an_error() {
     ));
 }
 
+#[tokio::test]
+async fn a_file_that_is_too_large_is_refused_and_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("ca.crt");
+    let padding = "#\n".repeat(1 << 20);
+    let text = Authority::new("kept").pem() + &padding + &Authority::new("lost").pem();
+    std::fs::write(&bundle, text).unwrap();
+    let reloader = Reloader::new(&Shutdown::new(), &Metrics::default());
+    assert!(matches!(
+        reloader.roots(bundle).await,
+        Err(LoadError::Read { .. })
+    ));
+}
+
 struct Listening {
     incoming: Incoming,
     address: std::net::SocketAddr,
