@@ -48,7 +48,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", config.args.listen))?;
     let (identity, gateway) = build(&config, &mut registry, &health, &shutdown).await?;
     admin.serve(Arc::new(registry), health, &shutdown);
-    listener::serve(listener, listener::config(identity), config.listener, gateway, &shutdown);
+    listener::serve(
+        listener,
+        listener::config(identity),
+        config.listener,
+        gateway,
+        &shutdown,
+    );
     tracing::info!(address = %config.args.listen, "serving");
     shutdown.token().cancelled().await;
     // What did not end in time was logged, and is cut off by the end of the process.
@@ -68,13 +74,20 @@ async fn build(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = kube_client::connect(&args.kube, USER_AGENT).await?;
     let reloader = Reloader::new(shutdown, &tls::Metrics::register(registry));
-    let identity = reloader.identity(&args.tls_cert_file, &args.tls_key_file).await?;
+    let identity = reloader
+        .identity(&args.tls_cert_file, &args.tls_key_file)
+        .await?;
     let roots = reloader.roots(&args.ca_file).await?;
     let keys = Keys::follow(args.signing_key_file.clone(), shutdown).await?;
     let credentials = Credentials::new(keys, Arc::clone(&clock));
     let access = Access::new(Authorizer::new(client.clone()));
     let authenticator = Authenticator::new(
-        client_ca::follow(client.clone(), health.gate("client-ca"), metrics.clone(), shutdown),
+        client_ca::follow(
+            client.clone(),
+            health.gate("client-ca"),
+            metrics.clone(),
+            shutdown,
+        ),
         TokenReviewer::new(client.clone(), Vec::new(), CacheConfig::TOKENS),
         credentials.clone(),
         Arc::clone(&clock),
@@ -105,7 +118,13 @@ async fn build(
             own,
         },
         limits: Limits::new(config.per_user),
-        vigil: Vigil::new(authenticator, access, clock, shutdown.token(), args.drain.drain_timeout),
+        vigil: Vigil::new(
+            authenticator,
+            access,
+            clock,
+            shutdown.token(),
+            args.drain.drain_timeout,
+        ),
         metrics: metrics.clone(),
         health: health.clone(),
         shutdown: shutdown.clone(),

@@ -15,7 +15,12 @@ use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
 #[command(name = "vcluster-connect", version)]
 pub struct Args {
     /// Address of the public port.
-    #[arg(long, env = "VCLUSTER_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "VCLUSTER_LISTEN",
+        default_value = "0.0.0.0:8443",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
 
     /// PEM file with the gateway's certificate; it serves the public port and is shown to control and sync. Followed
@@ -78,7 +83,12 @@ pub struct Args {
     pub domain: Option<String>,
 
     /// Most connections at once; further ones wait.
-    #[arg(long, env = "VCLUSTER_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "VCLUSTER_MAX_CONNECTIONS",
+        default_value_t = 10_000,
+        value_name = "NUMBER"
+    )]
     pub max_connections: usize,
 
     /// Most connections of one source (an IPv4 address, an IPv6 /64) at once; further ones are closed. Raise it where
@@ -101,12 +111,22 @@ pub struct Args {
     pub max_streams_per_connection: u32,
 
     /// Most requests of one user at once that end by themselves; further ones are told to retry (429).
-    #[arg(long, env = "VCLUSTER_MAX_REQUESTS_PER_USER", default_value_t = 400, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "VCLUSTER_MAX_REQUESTS_PER_USER",
+        default_value_t = 400,
+        value_name = "NUMBER"
+    )]
     pub max_requests_per_user: usize,
 
     /// Most watches, followed logs, upgraded streams and gRPC calls of one user at once; further ones are told to
     /// retry (429).
-    #[arg(long, env = "VCLUSTER_MAX_STREAMS_PER_USER", default_value_t = 1000, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "VCLUSTER_MAX_STREAMS_PER_USER",
+        default_value_t = 1000,
+        value_name = "NUMBER"
+    )]
     pub max_streams_per_user: usize,
 
     /// How long a TLS handshake may take.
@@ -171,7 +191,10 @@ mod tests {
             assert!(argument.get_help().is_some(), "--{flag} has no help");
             let twin = format!("VCLUSTER_{}", flag.to_uppercase().replace('-', "_"));
             let found = argument.get_env().and_then(|name| name.to_str());
-            assert!(found == Some(twin.as_str()) || ["help", "version"].contains(&flag), "--{flag}");
+            assert!(
+                found == Some(twin.as_str()) || ["help", "version"].contains(&flag),
+                "--{flag}"
+            );
         }
     }
 

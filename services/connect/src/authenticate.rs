@@ -93,7 +93,10 @@ pub struct Authenticator {
 impl Presented {
     /// Reads what a request shows.
     pub fn read(peer: &Arc<Peer>, headers: &HeaderMap) -> Self {
-        Self { peer: Arc::clone(peer), bearer: bearer(headers) }
+        Self {
+            peer: Arc::clone(peer),
+            bearer: bearer(headers),
+        }
     }
 }
 
@@ -105,15 +108,25 @@ impl Authenticator {
         credentials: Credentials,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { authority, reviewer, credentials, clock }
+        Self {
+            authority,
+            reviewer,
+            credentials,
+            clock,
+        }
     }
 
     /// Tells who calls, or refuses.
     pub async fn authenticate(&self, presented: &Presented) -> Result<Caller, Refusal> {
-        let verdict = presented.peer.certificate(&self.authority.current(), self.clock.now());
+        let verdict = presented
+            .peer
+            .certificate(&self.authority.current(), self.clock.now());
         let bad_certificate = match verdict {
             Verdict::Good(identity) => {
-                return Ok(Caller { identity: identity.authenticated(), by: By::Certificate });
+                return Ok(Caller {
+                    identity: identity.authenticated(),
+                    by: By::Certificate,
+                });
             }
             Verdict::Bad(reason) => Some(reason),
             Verdict::Absent => None,
@@ -139,10 +152,13 @@ impl Authenticator {
             });
         }
         match self.reviewer.review(token).await {
-            Ok(identity) => Ok(Caller { identity, by: By::Token }),
-            Err(access::Error::Unauthenticated { .. }) => {
-                Err(unauthenticated("the host cluster does not know the bearer token"))
-            }
+            Ok(identity) => Ok(Caller {
+                identity,
+                by: By::Token,
+            }),
+            Err(access::Error::Unauthenticated { .. }) => Err(unauthenticated(
+                "the host cluster does not know the bearer token",
+            )),
             Err(error) => Err(error.into()),
         }
     }

@@ -33,7 +33,11 @@ impl Access {
     /// Tells what `caller` may do with `cluster`; refuses who may not connect.
     pub async fn grant(&self, caller: &Identity, cluster: &ClusterKey) -> Result<Grant, Refusal> {
         self.may_connect(caller, cluster).await?;
-        match self.authorizer.check(caller, &attributes("admin", cluster)).await {
+        match self
+            .authorizer
+            .check(caller, &attributes("admin", cluster))
+            .await
+        {
             Ok(()) => Ok(Grant::Admin),
             Err(access::Error::Denied(_)) => Ok(Grant::Connect),
             // Who is an administrator must not lose the rights for a while without being told.
@@ -42,8 +46,16 @@ impl Access {
     }
 
     /// Succeeds if `caller` may connect to `cluster`.
-    pub async fn may_connect(&self, caller: &Identity, cluster: &ClusterKey) -> Result<(), Refusal> {
-        match self.authorizer.check(caller, &attributes("connect", cluster)).await {
+    pub async fn may_connect(
+        &self,
+        caller: &Identity,
+        cluster: &ClusterKey,
+    ) -> Result<(), Refusal> {
+        match self
+            .authorizer
+            .check(caller, &attributes("connect", cluster))
+            .await
+        {
             Ok(()) => Ok(()),
             Err(access::Error::Denied(denied)) => Err(forbidden(&denied.user, cluster)),
             Err(error) => Err(error.into()),

@@ -36,8 +36,15 @@ pub fn follow(
 ) -> Live<ClientCa> {
     let (publisher, live) = Live::channel(ClientCa::default());
     let token = shutdown.token();
-    let mut follower = Follower { publisher, current: ClientCa::default(), gate, metrics };
-    follower.gate.close("the host cluster's client CA was not read yet");
+    let mut follower = Follower {
+        publisher,
+        current: ClientCa::default(),
+        gate,
+        metrics,
+    };
+    follower
+        .gate
+        .close("the host cluster's client CA was not read yet");
     shutdown.spawn("client ca", async move {
         token.run_until_cancelled(follower.run(client)).await;
     });
@@ -63,7 +70,9 @@ impl Follower {
                     let pem = map.data.unwrap_or_default().remove(KEY);
                     self.replace(pem.as_deref());
                 }
-                Err(error) => tracing::warn!(%error, "the host cluster's client CA cannot be followed"),
+                Err(error) => {
+                    tracing::warn!(%error, "the host cluster's client CA cannot be followed");
+                }
             }
         }
     }
@@ -113,7 +122,16 @@ mod tests {
         let (publisher, live) = Live::channel(ClientCa::default());
         let gate = health.gate("client-ca");
         let metrics = Metrics::default();
-        (Follower { publisher, current: ClientCa::default(), gate, metrics }, live, health)
+        (
+            Follower {
+                publisher,
+                current: ClientCa::default(),
+                gate,
+                metrics,
+            },
+            live,
+            health,
+        )
     }
 
     #[test]
@@ -123,7 +141,13 @@ mod tests {
         follower.replace(Some(&good));
         assert!(health.is_ready());
         let half = &good[..good.len() / 2];
-        for broken in [Some("rubbish"), Some(half), Some(""), Some(&format!("{good}{half}")), None] {
+        for broken in [
+            Some("rubbish"),
+            Some(half),
+            Some(""),
+            Some(&format!("{good}{half}")),
+            None,
+        ] {
             follower.replace(broken);
             assert_eq!(live.current().generation, 1, "{broken:?}");
             assert!(live.current().roots.is_some());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Parts as UriParts, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use vcluster_chassis::identity::headers as identity_headers;
 use vcluster_chassis::telemetry::propagation;
@@ -34,7 +34,7 @@ mod upgrade;
 /// How long the head of an answer may take: an API server gives up on ordinary requests after 60 s.
 const SHORT_ANSWER: Duration = Duration::from_secs(75);
 /// The same for what may well begin late, such as a followed log or a proxied request.
-const LONG_ANSWER: Duration = Duration::from_secs(600);
+const LONG_ANSWER: Duration = Duration::from_mins(10);
 /// Where the caller is, for the API server's audit.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -58,22 +58,37 @@ pub(crate) async fn serve(
     mut record: Record,
 ) -> Response<Body> {
     record.cluster(&route.cluster);
+    // Whatever follows a handshake that failed is not meant as a request.
+    let closes =
+        request.version() < Version::HTTP_2 && request.headers().contains_key(header::UPGRADE);
     match forward(gateway, peer, route, request, &mut record).await {
-        Ok(Forwarded::Answer { head, body, ended, cut, entered }) => {
-            Response::from_parts(head, relay::answer(body, ended, cut, record, Some(entered)))
-        }
+        Ok(Forwarded::Answer {
+            head,
+            body,
+            ended,
+            cut,
+            entered,
+        }) => Response::from_parts(
+            *head,
+            relay::answer(body, ended, cut, record, Some(entered)),
+        ),
         Ok(Forwarded::Upgrade(upgraded)) => upgrade::finish(gateway, *upgraded, record),
         Err(refusal) => {
             record.refused(&refusal);
-            refusal.into_http().map(|body| relay::whole(body, record))
+            let mut response = refusal.into_http().map(|body| relay::whole(body, record));
+            if closes {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            response
         }
     }
 }
 
 enum Forwarded {
     Answer {
-        head: http::response::Parts,
-        body: Answer,
+        head: Box<http::response::Parts>,
+        body: Box<Answer>,
         ended: Ended,
         cut: Cut,
         entered: crate::limits::Entered,
@@ -94,17 +109,23 @@ async fn forward(
         Some(_) => Class::Upgrade,
         None => stay::class(&route.rest),
     };
-    let entered = gateway.limits.enter(&admitted.caller.identity.user, class)?;
+    let entered = gateway
+        .limits
+        .enter(&admitted.caller.identity.user, class)?;
     record.started(class);
     strip::request(request.headers_mut())
         .map_err(|error| Refusal::new(Kind::Bad, error.to_string()))?;
     say_who(request.headers_mut(), &admitted.identity, peer);
     propagation::inject(request.headers_mut());
-    let upstream = gateway.upstreams.get(&admitted.cluster, &admitted.place).await;
+    let upstream = gateway
+        .upstreams
+        .get(&admitted.cluster, &admitted.place)
+        .await;
     let upstream = upstream.map_err(|error| told(&error, &admitted))?;
     *request.uri_mut() = uri(&upstream, route.rest.clone())?;
     if let Some(asked) = asked {
-        let upgraded = upgrade::begin(gateway, &admitted, &upstream, asked, request, entered).await?;
+        let upgraded =
+            upgrade::begin(gateway, &admitted, &upstream, asked, request, entered).await?;
         record.answered(upgraded.code());
         return Ok(Forwarded::Upgrade(Box::new(upgraded)));
     }
@@ -113,13 +134,19 @@ async fn forward(
     check_trust(gateway, &admitted, head.status, &route.rest)?;
     strip::response(&mut head.headers);
     keep_prefix(&mut head.headers, &route.prefix);
-    head.version = http::Version::default();
+    head.version = Version::default();
     head.extensions.clear();
     record.answered(head.status);
     let watch = stay::is_watch(&route.rest);
     let ended = watch_over(gateway, admitted, class == Class::Long);
     let cut = if watch { Cut::Cleanly } else { Cut::Abruptly };
-    Ok(Forwarded::Answer { head, body, ended, cut, entered })
+    Ok(Forwarded::Answer {
+        head: Box::new(head),
+        body: Box::new(body),
+        ended,
+        cut,
+        entered,
+    })
 }
 
 /// Finds out who asks, what it may, and only then whether the cluster is there.
@@ -146,10 +173,20 @@ async fn admit(
     let inside = tenant_identity::inside(&caller.identity, grant)
         .map_err(|error| Refusal::new(Kind::Forbidden, error.to_string()))?;
     let identity = identity_headers::encode(&inside).map_err(|error| {
-        Refusal::new(Kind::Forbidden, format!("the caller cannot be told to the virtual cluster: {error}"))
+        Refusal::new(
+            Kind::Forbidden,
+            format!("the caller cannot be told to the virtual cluster: {error}"),
+        )
     })?;
     let place = place(gateway, cluster)?;
-    Ok(Admitted { presented, caller, grant, cluster: cluster.clone(), place, identity })
+    Ok(Admitted {
+        presented,
+        caller,
+        grant,
+        cluster: cluster.clone(),
+        place,
+        identity,
+    })
 }
 
 fn place(gateway: &Gateway, cluster: &ClusterKey) -> Result<Place, Refusal> {
@@ -163,9 +200,13 @@ fn place(gateway: &Gateway, cluster: &ClusterKey) -> Result<Place, Refusal> {
     };
     match gateway.clusters.get(cluster) {
         Some(State::At(place)) => Ok(place),
-        Some(State::NotReady(waits_for)) => Err(unavailable(format!("is not ready yet: {waits_for}"))),
+        Some(State::NotReady(waits_for)) => {
+            Err(unavailable(format!("is not ready yet: {waits_for}")))
+        }
         Some(State::Deleting) => Err(unavailable("is being deleted".to_owned())),
-        Some(State::Broken) => Err(unavailable("has no usable address in its status".to_owned())),
+        Some(State::Broken) => Err(unavailable(
+            "has no usable address in its status".to_owned(),
+        )),
         None => Err(Refusal::new(
             Kind::NotFound,
             format!("there is no virtual cluster {name:?} in host namespace {namespace:?}"),
@@ -189,7 +230,10 @@ fn uri(upstream: &Upstream, rest: PathAndQuery) -> Result<Uri, Refusal> {
     parts.authority = upstream.target.authority().parse().ok();
     parts.path_and_query = Some(rest);
     Uri::from_parts(parts).map_err(|_malformed| {
-        Refusal::new(Kind::Bad, "the path within the virtual cluster is malformed")
+        Refusal::new(
+            Kind::Bad,
+            "the path within the virtual cluster is malformed",
+        )
     })
 }
 
@@ -204,7 +248,7 @@ async fn send(
     // The authority stands in the target; HTTP/2 has no Host.
     request.headers_mut().remove(header::HOST);
     request.extensions_mut().clear();
-    *request.version_mut() = http::Version::HTTP_2;
+    *request.version_mut() = Version::HTTP_2;
     let request = request.map(|body| relay::request(body, record.received()));
     let (pool, deadline) = match class {
         Class::Short => (&upstream.short, SHORT_ANSWER),
@@ -256,7 +300,8 @@ fn keep_prefix(headers: &mut HeaderMap, prefix: &str) {
     let within = location.as_bytes().starts_with(b"/") && !location.as_bytes().starts_with(b"//");
     if within
         && !prefix.is_empty()
-        && let Ok(value) = HeaderValue::from_bytes(&[prefix.as_bytes(), location.as_bytes()].concat())
+        && let Ok(value) =
+            HeaderValue::from_bytes(&[prefix.as_bytes(), location.as_bytes()].concat())
     {
         headers.insert(header::LOCATION, value);
     }

@@ -62,11 +62,18 @@ impl Clusters {
 
     /// What is known of a cluster; `None` if there is none.
     pub fn get(&self, key: &ClusterKey) -> Option<State> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     async fn run(self, client: kube::Client, gate: Gate) {
-        let events = watcher(Api::<VirtualCluster>::all(client), watcher::Config::default());
+        let events = watcher(
+            Api::<VirtualCluster>::all(client),
+            watcher::Config::default(),
+        );
         let events = events.default_backoff();
         pin_mut!(events);
         let mut listing = HashMap::new();
@@ -127,15 +134,20 @@ fn state(cluster: &VirtualCluster) -> State {
         return State::Deleting;
     }
     let status = cluster.status.clone().unwrap_or_default();
-    let ready = matches!(status.phase, Some(vcluster_resources::cluster::Phase::Ready));
+    let ready = matches!(
+        status.phase,
+        Some(vcluster_resources::cluster::Phase::Ready)
+    );
     let message = status.message.filter(|message| !message.is_empty());
     let Some(endpoint) = status.endpoint else {
         return State::NotReady(message.unwrap_or_else(|| "it was not looked at yet".to_owned()));
     };
     match (address(&endpoint), cluster.uid()) {
-        (Some(address), Some(uid)) => {
-            State::At(Place { uid, address, waits_for: message.filter(|_| !ready) })
-        }
+        (Some(address), Some(uid)) => State::At(Place {
+            uid,
+            address,
+            waits_for: message.filter(|_| !ready),
+        }),
         (None, _) | (_, None) => State::Broken,
     }
 }
@@ -145,7 +157,12 @@ fn state(cluster: &VirtualCluster) -> State {
 fn address(endpoint: &str) -> Option<SocketAddr> {
     let rest = endpoint.strip_prefix("https://")?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let bare = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    let bare = |text: &str| {
+        text.trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .ok()
+    };
     let address = match (rest.parse::<SocketAddr>(), bare(rest)) {
         (Ok(address), _) => address,
         (Err(_), Some(ip)) => SocketAddr::new(ip, API_PORT),
@@ -195,16 +212,31 @@ mod tests {
             ("https://[fd00::11]", "[fd00::11]:443"),
             ("https://[fd00::11]:6443", "[fd00::11]:6443"),
         ] {
-            assert_eq!(address(endpoint), Some(expected.parse().unwrap()), "{endpoint}");
+            assert_eq!(
+                address(endpoint),
+                Some(expected.parse().unwrap()),
+                "{endpoint}"
+            );
         }
     }
 
     #[test]
     fn the_gateway_is_not_led_elsewhere() {
         for endpoint in [
-            "http://10.96.0.17", "10.96.0.17", "https://169.254.169.254", "https://demo.team-a.svc", "https://0.0.0.0",
-            "https://10.96.0.17/x", "https://user@10.96.0.17", "https://255.255.255.255", "https://[fe80::1]",
-            "https://[::ffff:169.254.169.254]", "https://10.96.0.17:99999", "https://", "", "https://224.0.0.1",
+            "http://10.96.0.17",
+            "10.96.0.17",
+            "https://169.254.169.254",
+            "https://demo.team-a.svc",
+            "https://0.0.0.0",
+            "https://10.96.0.17/x",
+            "https://user@10.96.0.17",
+            "https://255.255.255.255",
+            "https://[fe80::1]",
+            "https://[::ffff:169.254.169.254]",
+            "https://10.96.0.17:99999",
+            "https://",
+            "",
+            "https://224.0.0.1",
         ] {
             assert_eq!(address(endpoint), None, "{endpoint}");
         }
@@ -213,7 +245,10 @@ mod tests {
     #[test]
     fn a_cluster_without_an_address_says_what_it_waits_for() {
         let waiting = object(&json!({ "message": "waiting for the control plane" }));
-        assert_eq!(state(&waiting), State::NotReady("waiting for the control plane".to_owned()));
+        assert_eq!(
+            state(&waiting),
+            State::NotReady("waiting for the control plane".to_owned())
+        );
         assert!(matches!(state(&object(&json!({}))), State::NotReady(_)));
     }
 
@@ -231,7 +266,10 @@ mod tests {
         let (clusters, gate) = (Clusters::default(), health.gate("routes"));
         let mut listing = HashMap::new();
         let demo = object(&json!({ "endpoint": "https://10.96.0.17" }));
-        for event in [watcher::Event::Init, watcher::Event::InitApply(demo.clone())] {
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(demo.clone()),
+        ] {
             clusters.take(event, &mut listing, &gate);
             assert_eq!(clusters.get(&key()), None);
             assert!(!health.is_ready());
@@ -240,7 +278,10 @@ mod tests {
         assert!(matches!(clusters.get(&key()), Some(State::At(_))));
         assert!(health.is_ready());
         clusters.take(watcher::Event::Init, &mut listing, &gate);
-        assert!(clusters.get(&key()).is_some(), "a list that is under way removes nothing");
+        assert!(
+            clusters.get(&key()).is_some(),
+            "a list that is under way removes nothing"
+        );
         clusters.take(watcher::Event::InitDone, &mut listing, &gate);
         assert_eq!(clusters.get(&key()), None);
         clusters.take(watcher::Event::Apply(demo.clone()), &mut listing, &gate);

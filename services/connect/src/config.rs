@@ -48,17 +48,29 @@ impl TryFrom<Args> for Config {
     type Error = Error;
 
     fn try_from(args: Args) -> Result<Self, Error> {
-        let wrong = |flag, reason: &str| Error { flag, reason: reason.to_owned() };
+        let wrong = |flag, reason: &str| Error {
+            flag,
+            reason: reason.to_owned(),
+        };
         let domain = args
             .domain
             .as_deref()
             .map(Domain::parse)
             .transpose()
-            .map_err(|reason| Error { flag: "domain", reason })?;
+            .map_err(|reason| Error {
+                flag: "domain",
+                reason,
+            })?;
         for (flag, number) in [
             ("max-connections", args.max_connections),
-            ("max-connections-per-source", args.max_connections_per_source),
-            ("max-streams-per-connection", args.max_streams_per_connection as usize),
+            (
+                "max-connections-per-source",
+                args.max_connections_per_source,
+            ),
+            (
+                "max-streams-per-connection",
+                args.max_streams_per_connection as usize,
+            ),
             ("max-requests-per-user", args.max_requests_per_user),
             ("max-streams-per-user", args.max_streams_per_user),
         ] {
@@ -67,8 +79,14 @@ impl TryFrom<Args> for Config {
             }
         }
         let service = |name: &str| format!("https://{name}.{}.svc:{SERVICE_PORT}", args.namespace);
-        let control = args.control_address.clone().unwrap_or_else(|| service("vcluster-control"));
-        let sync = args.sync_address.clone().unwrap_or_else(|| service("vcluster-sync"));
+        let control = args
+            .control_address
+            .clone()
+            .unwrap_or_else(|| service("vcluster-control"));
+        let sync = args
+            .sync_address
+            .clone()
+            .unwrap_or_else(|| service("vcluster-sync"));
         Ok(Self {
             domain,
             control: Address::parse("control-address", &control)?,
@@ -81,7 +99,10 @@ impl TryFrom<Args> for Config {
                 idle: args.idle_timeout,
                 streams: args.max_streams_per_connection,
             },
-            per_user: PerUser { short: args.max_requests_per_user, long: args.max_streams_per_user },
+            per_user: PerUser {
+                short: args.max_requests_per_user,
+                long: args.max_streams_per_user,
+            },
             args,
         })
     }
@@ -89,12 +110,23 @@ impl TryFrom<Args> for Config {
 
 impl Address {
     fn parse(flag: &'static str, text: &str) -> Result<Self, Error> {
-        let wrong = || Error { flag, reason: format!("{text:?} is not https://HOST[:PORT]") };
+        let wrong = || Error {
+            flag,
+            reason: format!("{text:?} is not https://HOST[:PORT]"),
+        };
         let uri: Uri = text.parse().map_err(|_malformed| wrong())?;
         let bare = uri.path() == "/" && uri.query().is_none();
-        let host = uri.host().filter(|_| bare && uri.scheme_str() == Some("https"));
-        let host = host.ok_or_else(wrong)?.trim_start_matches('[').trim_end_matches(']');
-        Ok(Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(443) })
+        let host = uri
+            .host()
+            .filter(|_| bare && uri.scheme_str() == Some("https"));
+        let host = host
+            .ok_or_else(wrong)?
+            .trim_start_matches('[')
+            .trim_end_matches(']');
+        Ok(Self {
+            host: host.to_owned(),
+            port: uri.port_u16().unwrap_or(443),
+        })
     }
 }
 
@@ -111,7 +143,10 @@ mod tests {
     #[test]
     fn services_are_found_by_the_namespace() {
         let config = config(&["--namespace=platform"]).unwrap();
-        let control = Address { host: "vcluster-control.platform.svc".to_owned(), port: 8443 };
+        let control = Address {
+            host: "vcluster-control.platform.svc".to_owned(),
+            port: 8443,
+        };
         assert_eq!(config.control, control);
         assert_eq!(config.sync.host, "vcluster-sync.platform.svc");
     }
@@ -124,7 +159,10 @@ mod tests {
             ("--domain=not a domain", "--domain"),
             ("--max-connections=0", "--max-connections"),
         ] {
-            assert!(config(&[flag]).unwrap_err().to_string().starts_with(name), "{flag}");
+            assert!(
+                config(&[flag]).unwrap_err().to_string().starts_with(name),
+                "{flag}"
+            );
         }
     }
 }

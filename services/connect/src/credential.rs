@@ -97,9 +97,13 @@ impl Credentials {
         let verified = Cache::builder()
             .max_capacity(REMEMBERED)
             // Keys that were replaced are forgotten no later than this.
-            .time_to_live(Duration::from_secs(60))
+            .time_to_live(Duration::from_mins(1))
             .build();
-        Self { keys, clock, verified }
+        Self {
+            keys,
+            clock,
+            verified,
+        }
     }
 
     /// Whether a token says that it is one of ours; it proves nothing.
@@ -119,12 +123,20 @@ impl Credentials {
     ) -> Result<Issued, IssueError> {
         let now = self.clock.now();
         let claims = Claims::new(identity, cluster, now, lifetime);
-        let token = self.keys.current().sign(&claims).map_err(IssueError::Signing)?;
+        let token = self
+            .keys
+            .current()
+            .sign(&claims)
+            .map_err(IssueError::Signing)?;
         if token.len() > MAX_TOKEN {
             return Err(IssueError::TooLarge);
         }
         let expires_at = Timestamp::from_second(claims.exp).unwrap_or(now);
-        Ok(Issued { token: token.into(), id: claims.jti, expires_at })
+        Ok(Issued {
+            token: token.into(),
+            id: claims.jti,
+            expires_at,
+        })
     }
 
     /// Tells what a token says, if it is one of ours and its time is now.
@@ -155,7 +167,9 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
     }
 }
 

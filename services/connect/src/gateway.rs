@@ -120,7 +120,11 @@ impl Gateway {
 /// Refuses a request in the way that its client understands.
 pub(crate) fn refuse(refusal: Refusal, grpc: bool, mut record: Record) -> Response<Body> {
     record.refused(&refusal);
-    let response = if grpc { refusal.into_grpc() } else { refusal.into_http() };
+    let response = if grpc {
+        refusal.into_grpc()
+    } else {
+        refusal.into_http()
+    };
     response.map(|body| relay::whole(body, record))
 }
 

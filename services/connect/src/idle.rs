@@ -29,7 +29,9 @@ impl Drop for UnderWay {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { counts: Arc::new(watch::Sender::new(Counts::default())) }
+        Self {
+            counts: Arc::new(watch::Sender::new(Counts::default())),
+        }
     }
 }
 
@@ -52,7 +54,10 @@ impl Requests {
             if now.under_way > 0 {
                 // The sender is ours, so it cannot be gone.
                 drop(counts.changed().await);
-            } else if tokio::time::timeout(patience, counts.changed()).await.is_err() {
+            } else if tokio::time::timeout(patience, counts.changed())
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -66,7 +71,7 @@ mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_secs(10);
-    const LATER: Duration = Duration::from_secs(600);
+    const LATER: Duration = Duration::from_mins(10);
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_first_request_is_idle_soon() {

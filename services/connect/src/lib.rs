@@ -26,6 +26,8 @@ pub mod gateway;
 pub mod idle;
 pub mod limits;
 pub mod listener;
+#[cfg(test)]
+mod loopback;
 pub mod metrics;
 pub mod peer;
 pub mod platform;

@@ -37,25 +37,36 @@ pub struct Entered {
 impl Limits {
     /// Makes limits with nothing under way.
     pub fn new(most: PerUser) -> Self {
-        Self { most, users: Arc::default() }
+        Self {
+            most,
+            users: Arc::default(),
+        }
     }
 
     /// Lets a request in, or refuses it.
     pub fn enter(&self, user: &str, class: Class) -> Result<Entered, Refusal> {
         let mut users = self.users();
-        let counts = users.entry(user.to_owned()).or_insert(PerUser { short: 0, long: 0 });
+        let counts = users
+            .entry(user.to_owned())
+            .or_insert(PerUser { short: 0, long: 0 });
         let most = *slot(&mut self.most.clone(), class);
         let count = slot(counts, class);
         if *count >= most {
             let refusal = Refusal::new(
                 Kind::TooMany,
-                format!("user {user:?} has {most} requests of this kind under way at this gateway, which is the most"),
+                format!(
+                    "user {user:?} has {most} requests of this kind under way at this gateway, which is the most"
+                ),
             );
             return Err(refusal.retry_after(Duration::from_secs(1)));
         }
         *count += 1;
         drop(users);
-        Ok(Entered { limits: self.clone(), user: user.to_owned(), class })
+        Ok(Entered {
+            limits: self.clone(),
+            user: user.to_owned(),
+            class,
+        })
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<String, PerUser>> {

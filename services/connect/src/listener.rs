@@ -122,8 +122,16 @@ impl Accept {
     async fn handshaken(&self, stream: TlsStream<TcpStream>, address: SocketAddr) {
         let session = stream.get_ref().1;
         let chain = session.peer_certificates().unwrap_or_default();
-        let chain = chain.iter().cloned().map(rustls_pki_types::CertificateDer::into_owned).collect();
-        let peer = Peer::new(address.ip(), session.server_name().map(ToOwned::to_owned), chain);
+        let chain = chain
+            .iter()
+            .cloned()
+            .map(rustls_pki_types::CertificateDer::into_owned)
+            .collect();
+        let peer = Peer::new(
+            address.ip(),
+            session.server_name().map(ToOwned::to_owned),
+            chain,
+        );
         let h2 = session.alpn_protocol() == Some(vcluster_chassis::tls::ALPN_H2);
         let serving = connection::Serving {
             gateway: Arc::clone(&self.gateway),

@@ -130,7 +130,11 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self::default();
         let part = registry.sub_registry("connect");
-        part.register("requests", "Requests that ended, by class of status code", this.requests.clone());
+        part.register(
+            "requests",
+            "Requests that ended, by class of status code",
+            this.requests.clone(),
+        );
         part.register(
             "response_head_seconds",
             "Time from a request's head to the head of its answer",
@@ -138,14 +142,26 @@ impl Metrics {
         );
         part.register("sent_bytes", "Bytes of answers", this.sent.clone());
         part.register("received_bytes", "Bytes of requests", this.received.clone());
-        part.register("requests_under_way", "Requests that have not ended", this.under_way.clone());
-        part.register("connections", "Open connections of clients", this.connections.clone());
+        part.register(
+            "requests_under_way",
+            "Requests that have not ended",
+            this.under_way.clone(),
+        );
+        part.register(
+            "connections",
+            "Open connections of clients",
+            this.connections.clone(),
+        );
         part.register(
             "connections_turned_away",
             "Connections of clients that were not served",
             this.turned_away.clone(),
         );
-        part.register("upstream_dials", "Connections opened to other servers", this.dials.clone());
+        part.register(
+            "upstream_dials",
+            "Connections opened to other servers",
+            this.dials.clone(),
+        );
         part.register(
             "client_ca_reloads",
             "New versions of the host's client CA that were loaded, or broken and not used",
@@ -155,12 +171,21 @@ impl Metrics {
     }
 
     pub(crate) fn head(&self, to: To, after: Duration) {
-        self.seconds.get_or_create(&RouteLabels { to }).observe(after.as_secs_f64());
+        self.seconds
+            .get_or_create(&RouteLabels { to })
+            .observe(after.as_secs_f64());
     }
 
     pub(crate) fn ended(&self, to: To, code: u16, received: u64, sent: u64) {
-        self.requests.get_or_create(&RequestLabels { to, code: code_class(code) }).inc();
-        self.received.get_or_create(&RouteLabels { to }).inc_by(received);
+        self.requests
+            .get_or_create(&RequestLabels {
+                to,
+                code: code_class(code),
+            })
+            .inc();
+        self.received
+            .get_or_create(&RouteLabels { to })
+            .inc_by(received);
         self.sent.get_or_create(&RouteLabels { to }).inc_by(sent);
     }
 
@@ -178,7 +203,9 @@ impl Metrics {
     }
 
     pub(crate) fn turned_away(&self, reason: TurnedAway) {
-        self.turned_away.get_or_create(&TurnedAwayLabels { reason }).inc();
+        self.turned_away
+            .get_or_create(&TurnedAwayLabels { reason })
+            .inc();
     }
 
     pub(crate) fn dialed(&self, result: Dial) {

@@ -18,7 +18,7 @@ use crate::client_ca::ClientCa;
 use crate::idle::Requests;
 
 /// How long a verdict about a certificate is kept.
-const VERDICT: Duration = Duration::from_secs(60);
+const VERDICT: Duration = Duration::from_mins(1);
 
 /// The other end of a connection.
 #[derive(Debug)]
@@ -116,7 +116,10 @@ mod tests {
     }
 
     fn trusting(authority: &Authority, generation: u64) -> ClientCa {
-        ClientCa { generation, roots: Some(authority.roots()) }
+        ClientCa {
+            generation,
+            roots: Some(authority.roots()),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +129,10 @@ mod tests {
         let now = Timestamp::now();
         let jane = Verdict::Good(Identity::user("jane").group("devs"));
         assert_eq!(peer.certificate(&trusting(&old, 1), now), jane);
-        assert!(matches!(peer.certificate(&trusting(&new, 2), now), Verdict::Bad(_)));
+        assert!(matches!(
+            peer.certificate(&trusting(&new, 2), now),
+            Verdict::Bad(_)
+        ));
     }
 
     #[tokio::test(start_paused = true)]
@@ -134,7 +140,10 @@ mod tests {
         let authority = Authority::new("host");
         let peer = peer(&authority.client("jane", &[]));
         let ca = trusting(&authority, 1);
-        assert!(matches!(peer.certificate(&ca, Timestamp::now()), Verdict::Good(_)));
+        assert!(matches!(
+            peer.certificate(&ca, Timestamp::now()),
+            Verdict::Good(_)
+        ));
         tokio::time::advance(VERDICT).await;
         let far: Timestamp = "9000-01-01T00:00:00Z".parse().unwrap();
         assert!(matches!(peer.certificate(&ca, far), Verdict::Bad(_)));
@@ -144,14 +153,23 @@ mod tests {
     fn a_server_certificate_and_an_unknown_authority_are_bad() {
         let authority = Authority::new("host");
         let server = peer(&authority.server(&["example.org"]));
-        assert!(matches!(server.certificate(&trusting(&authority, 1), Timestamp::now()), Verdict::Bad(_)));
+        assert!(matches!(
+            server.certificate(&trusting(&authority, 1), Timestamp::now()),
+            Verdict::Bad(_)
+        ));
         let jane = peer(&authority.client("jane", &[]));
-        assert!(matches!(jane.certificate(&ClientCa::default(), Timestamp::now()), Verdict::Bad(_)));
+        assert!(matches!(
+            jane.certificate(&ClientCa::default(), Timestamp::now()),
+            Verdict::Bad(_)
+        ));
     }
 
     #[test]
     fn who_shows_none_has_none() {
         let peer = Peer::new("192.0.2.1".parse().unwrap(), None, Vec::new());
-        assert_eq!(peer.certificate(&ClientCa::default(), Timestamp::now()), Verdict::Absent);
+        assert_eq!(
+            peer.certificate(&ClientCa::default(), Timestamp::now()),
+            Verdict::Absent
+        );
     }
 }

@@ -32,7 +32,7 @@ use crate::vigil::Scope;
 pub mod issue;
 
 /// How long the head of an answer may take when the client sets no deadline of its own, which the service keeps.
-const ANSWER: Duration = Duration::from_secs(300);
+const ANSWER: Duration = Duration::from_mins(5);
 /// Connections to one service.
 pub(crate) const CONNECTIONS: usize = 8;
 
@@ -82,8 +82,9 @@ pub(crate) async fn serve(
         }
     };
     match forward(gateway, peer, remote, request, &mut record).await {
-        Ok((response, entered, ended)) => response
-            .map(|body| relay::answer(body, ended, Cut::Grpc, record, Some(entered))),
+        Ok((response, entered, ended)) => {
+            response.map(|body| relay::answer(body, ended, Cut::Grpc, record, Some(entered)))
+        }
         Err(refusal) => refuse(refusal, grpc, record),
     }
 }
@@ -154,8 +155,12 @@ async fn forward(
     let (presented, caller) = identify(gateway, peer, &request, record).await?;
     let entered = gateway.limits.enter(&caller.identity.user, Class::Long)?;
     record.started(Class::Long);
-    let identity = identity_headers::encode(&caller.identity)
-        .map_err(|error| Refusal::new(Kind::Forbidden, format!("the caller cannot be told on: {error}")))?;
+    let identity = identity_headers::encode(&caller.identity).map_err(|error| {
+        Refusal::new(
+            Kind::Forbidden,
+            format!("the caller cannot be told on: {error}"),
+        )
+    })?;
     strip::request(request.headers_mut())
         .map_err(|error| Refusal::new(Kind::Bad, error.to_string()))?;
     let headers = request.headers_mut();

@@ -40,7 +40,7 @@ pub struct Record {
     ended: &'static str,
     received: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
-    _counted: Option<Counted>,
+    counted: Option<Counted>,
     _under_way: UnderWay,
 }
 
@@ -68,7 +68,7 @@ impl Record {
             ended: "gone",
             received: Arc::default(),
             sent: Arc::default(),
-            _counted: None,
+            counted: None,
             _under_way: peer.requests.begin(),
         }
     }
@@ -91,7 +91,7 @@ impl Record {
     /// Writes that the request is let through.
     pub fn started(&mut self, class: Class) {
         self.class = class;
-        self._counted = Some(self.metrics.under_way(class));
+        self.counted = Some(self.metrics.under_way(class));
         tracing::info!(
             target: "audit",
             event = "start",

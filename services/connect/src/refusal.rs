@@ -117,7 +117,11 @@ impl Kind {
 impl Refusal {
     /// Makes a refusal.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// Adds when the same request may work.
@@ -145,9 +149,18 @@ impl Refusal {
         let mut response = Response::new(body::full(status.to_string()));
         *response.status_mut() = code;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, private"),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         if let Some(seconds) = seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -191,9 +204,10 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 impl From<access::Error> for Refusal {
     fn from(error: access::Error) -> Self {
         match error {
-            access::Error::Unauthenticated { .. } => {
-                Self::new(Kind::Unauthenticated, "the host cluster does not know the bearer token")
-            }
+            access::Error::Unauthenticated { .. } => Self::new(
+                Kind::Unauthenticated,
+                "the host cluster does not know the bearer token",
+            ),
             access::Error::Denied(denied) => Self::new(Kind::Forbidden, denied.to_string()),
             access::Error::Unavailable(cause) => {
                 tracing::warn!(error = %cause, "the host API server cannot be asked for access");
@@ -228,7 +242,10 @@ mod tests {
         assert_eq!(response.headers()["retry-after"], "3");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let status: kube::core::Status = serde_json::from_slice(&body).unwrap();
-        assert_eq!((status.code, status.reason.as_str()), (429, "TooManyRequests"));
+        assert_eq!(
+            (status.code, status.reason.as_str()),
+            (429, "TooManyRequests")
+        );
         assert_eq!(status.message, "slow down");
         assert_eq!(status.details.unwrap().retry_after_seconds, 3);
     }
@@ -240,12 +257,18 @@ mod tests {
         assert_eq!(response.headers()["grpc-status"], "16");
         assert!(!response.headers().contains_key("www-authenticate"));
         let status = tonic::Status::from_header_map(response.headers()).unwrap();
-        assert_eq!(status.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
+        assert_eq!(
+            status.get_details_error_info().unwrap().reason,
+            "UNAUTHENTICATED"
+        );
     }
 
     #[test]
     fn who_is_not_known_is_told_how_to_authenticate() {
         let response = Refusal::new(Kind::Unauthenticated, "who are you?").into_http();
-        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"vcluster\"");
+        assert_eq!(
+            response.headers()["www-authenticate"],
+            "Bearer realm=\"vcluster\""
+        );
     }
 }

@@ -41,24 +41,33 @@ struct Relayed<B> {
 }
 
 /// Wraps the body of an answer; the record ends with it.
-pub fn answer<B>(
-    inner: B,
-    ended: Ended,
-    cut: Cut,
-    record: Record,
-    entered: Option<Entered>,
-) -> Body
+pub fn answer<B>(inner: B, ended: Ended, cut: Cut, record: Record, entered: Option<Entered>) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let sent = record.sent();
-    Relayed { inner, ended, cut, over: false, record, sent, _entered: entered }.boxed_unsync()
+    Relayed {
+        inner,
+        ended,
+        cut,
+        over: false,
+        record,
+        sent,
+        _entered: entered,
+    }
+    .boxed_unsync()
 }
 
 /// Wraps an answer that is made here; the record ends with it.
 pub fn whole(inner: Body, record: Record) -> Body {
-    answer(inner, Box::pin(std::future::pending()), Cut::Abruptly, record, None)
+    answer(
+        inner,
+        Box::pin(std::future::pending()),
+        Cut::Abruptly,
+        record,
+        None,
+    )
 }
 
 /// The stream was ended from here.
@@ -107,7 +116,8 @@ where
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    self.sent.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+                    self.sent
+                        .fetch_add(data.remaining() as u64, Ordering::Relaxed);
                 }
                 if self.inner.is_end_stream() {
                     self.record.ended("complete");
@@ -167,7 +177,8 @@ where
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.received.fetch_add(data.remaining() as u64, Ordering::Relaxed);
+            self.received
+                .fetch_add(data.remaining() as u64, Ordering::Relaxed);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

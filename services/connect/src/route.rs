@@ -108,9 +108,11 @@ pub fn route(request: &Parts, server_name: Option<&str>, domain: Option<&Domain>
         host::Named::Misdirected => return Route::Misdirected,
     };
     match by_host {
-        Some(cluster) if target.path().starts_with('/') => {
-            Route::Cluster(ClusterRoute { cluster, rest: target.clone(), prefix: String::new() })
-        }
+        Some(cluster) if target.path().starts_with('/') => Route::Cluster(ClusterRoute {
+            cluster,
+            rest: target.clone(),
+            prefix: String::new(),
+        }),
         Some(_) => Route::Bad("the request target must be a path".to_owned()),
         None => by_path(target),
     }
@@ -121,7 +123,10 @@ fn by_path(target: &PathAndQuery) -> Route {
     let Some(inner) = path.strip_prefix('/') else {
         return Route::Bad("the request target must be a path".to_owned());
     };
-    if let Some(inner) = path.strip_prefix(CLUSTERS_PATH).and_then(|rest| rest.strip_prefix('/')) {
+    if let Some(inner) = path
+        .strip_prefix(CLUSTERS_PATH)
+        .and_then(|rest| rest.strip_prefix('/'))
+    {
         return cluster(inner, target);
     }
     let first = inner.split('/').next().unwrap_or_default();
@@ -147,14 +152,20 @@ fn cluster(inner: &str, target: &PathAndQuery) -> Route {
     };
     let cluster = match ClusterKey::parse(namespace, name) {
         Ok(cluster) => cluster,
-        Err(reason) => return Route::Bad(format!("in {CLUSTERS_PATH}/HOST-NAMESPACE/NAME: {reason}")),
+        Err(reason) => {
+            return Route::Bad(format!("in {CLUSTERS_PATH}/HOST-NAMESPACE/NAME: {reason}"));
+        }
     };
     let rest = match target.query() {
         Some(query) => PathAndQuery::try_from(format!("{rest}?{query}")),
         None => PathAndQuery::try_from(rest),
     };
     match rest {
-        Ok(rest) => Route::Cluster(ClusterRoute { prefix: cluster.path(), cluster, rest }),
+        Ok(rest) => Route::Cluster(ClusterRoute {
+            prefix: cluster.path(),
+            cluster,
+            rest,
+        }),
         Err(_) => Route::Bad("the path within the virtual cluster is malformed".to_owned()),
     }
 }
@@ -167,7 +178,9 @@ fn grpc(inner: &str) -> Option<Service> {
         return None;
     }
     let within = |package: &str| {
-        service.strip_prefix(package).is_some_and(|rest| rest.starts_with('.'))
+        service
+            .strip_prefix(package)
+            .is_some_and(|rest| rest.starts_with('.'))
     };
     match service {
         "grpc.health.v1.Health" => Some(Service::Health),

@@ -15,7 +15,7 @@ const UNACKNOWLEDGED: u32 = 60_000;
 
 /// Sends small writes at once, and notices a peer that went away without a word: a streamed answer has
 /// nothing else to notice it by. What the kernel does not support is left out.
-pub fn tune(stream: &TcpStream) {
+pub(crate) fn tune(stream: &TcpStream) {
     let fd = stream.as_fd();
     let results = [
         sockopt::set_tcp_nodelay(fd, true),

@@ -90,7 +90,9 @@ pub enum Malformed {
 pub fn request(headers: &mut HeaderMap) -> Result<(), Malformed> {
     let named = named_by_connection(headers)?;
     if let Some(header) = named.iter().find(|name| is_impersonation(name)) {
-        return Err(Malformed::Impersonation { header: header.clone() });
+        return Err(Malformed::Impersonation {
+            header: header.clone(),
+        });
     }
     remove_all(headers, named);
     remove_if(headers, |name| {
@@ -156,11 +158,17 @@ pub fn tokens<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    headers.get_all(name).iter().flat_map(|line| elements(line)).filter(|token| !token.is_empty())
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(elements)
+        .filter(|token| !token.is_empty())
 }
 
 fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+    line.as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
 }
 
 fn remove_all(headers: &mut HeaderMap, names: Vec<HeaderName>) {
@@ -170,14 +178,22 @@ fn remove_all(headers: &mut HeaderMap, names: Vec<HeaderName>) {
 }
 
 fn remove_if(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
     remove_all(headers, found);
 }
 
 /// Takes bearer tokens out of `Sec-WebSocket-Protocol`; every other element keeps its line and place.
 fn remove_bearer_subprotocol(headers: &mut HeaderMap) {
     let name = header::SEC_WEBSOCKET_PROTOCOL;
-    if !headers.get_all(&name).iter().any(|line| holds_bearer(line.as_bytes())) {
+    if !headers
+        .get_all(&name)
+        .iter()
+        .any(|line| holds_bearer(line.as_bytes()))
+    {
         return;
     }
     let lines: Vec<HeaderValue> = headers.get_all(&name).iter().cloned().collect();
@@ -187,8 +203,9 @@ fn remove_bearer_subprotocol(headers: &mut HeaderMap) {
             headers.append(&name, line);
             continue;
         }
-        let kept: Vec<&[u8]> =
-            elements(&line).filter(|element| !element.is_empty() && !holds_bearer(element)).collect();
+        let kept: Vec<&[u8]> = elements(&line)
+            .filter(|element| !element.is_empty() && !holds_bearer(element))
+            .collect();
         // What is left of a header value is one.
         if let Ok(value) = HeaderValue::from_bytes(&kept.join(&b", "[..]))
             && !kept.is_empty()

@@ -40,7 +40,11 @@ pub fn inside(host: &Identity, grant: Grant) -> Result<Identity, Unusable> {
         host.user.clone()
     };
     let mut groups = Vec::with_capacity(host.groups.len() + 2);
-    for group in host.groups.iter().filter(|group| !group.starts_with(SYSTEM)) {
+    for group in host
+        .groups
+        .iter()
+        .filter(|group| !group.starts_with(SYSTEM))
+    {
         check("group", group)?;
         groups.push(group.clone());
     }
@@ -55,21 +59,35 @@ pub fn inside(host: &Identity, grant: Grant) -> Result<Identity, Unusable> {
         .filter(|(key, _)| !is_reserved(key))
         .map(|(key, values)| (key.clone(), values.clone()))
         .collect();
-    Ok(Identity { user, uid: host.uid.clone(), groups, extra })
+    Ok(Identity {
+        user,
+        uid: host.uid.clone(),
+        groups,
+        extra,
+    })
 }
 
 fn check(part: &'static str, text: &str) -> Result<(), Unusable> {
     if text.is_empty() || text.trim() != text {
-        return Err(Unusable { part, text: text.to_owned() });
+        return Err(Unusable {
+            part,
+            text: text.to_owned(),
+        });
     }
     Ok(())
 }
 
 /// Whether the domain of an extra key (`domain/name`) is one that is not the user's.
 fn is_reserved(key: &str) -> bool {
-    let domain = key.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let domain = key
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     RESERVED_DOMAINS.iter().any(|reserved| {
-        domain.strip_suffix(reserved).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        domain
+            .strip_suffix(reserved)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     })
 }
 
@@ -85,8 +103,15 @@ mod tests {
 
     #[test]
     fn a_user_is_the_same_inside_and_authenticated() {
-        let host = Identity::user("jane").group("devs").group("system:authenticated");
-        assert_eq!(connected(&host), Identity::user("jane").group("devs").group("system:authenticated"));
+        let host = Identity::user("jane")
+            .group("devs")
+            .group("system:authenticated");
+        assert_eq!(
+            connected(&host),
+            Identity::user("jane")
+                .group("devs")
+                .group("system:authenticated")
+        );
     }
 
     #[test]
@@ -108,7 +133,10 @@ mod tests {
     #[test]
     fn accounts_of_the_host_are_strangers_inside() {
         for (host, expected) in [
-            ("system:serviceaccount:kube-system:namespace-controller", "host:system:serviceaccount:kube-system:namespace-controller"),
+            (
+                "system:serviceaccount:kube-system:namespace-controller",
+                "host:system:serviceaccount:kube-system:namespace-controller",
+            ),
             ("system:node:a", "host:system:node:a"),
             ("system:apiserver", "host:system:apiserver"),
             ("host:jane", "host:host:jane"),
@@ -133,13 +161,19 @@ mod tests {
             host.extra.insert(key.to_owned(), vec!["v".to_owned()]);
         }
         let left: Vec<_> = connected(&host).extra.into_keys().collect();
-        assert_eq!(left, ["notkubernetes.io/x", "scopes.authorization.openshift.io"]);
+        assert_eq!(
+            left,
+            ["notkubernetes.io/x", "scopes.authorization.openshift.io"]
+        );
     }
 
     #[test]
     fn names_that_http_would_change_are_refused() {
         for name in ["", " jane", "jane ", "jane\t", "\u{a0}jane"] {
-            assert!(inside(&Identity::user(name), Grant::Connect).is_err(), "{name:?}");
+            assert!(
+                inside(&Identity::user(name), Grant::Connect).is_err(),
+                "{name:?}"
+            );
             let grouped = Identity::user("jane").group(name);
             assert!(inside(&grouped, Grant::Connect).is_err(), "{name:?}");
         }

@@ -22,12 +22,12 @@ pub mod credential;
 mod pool;
 mod target;
 
-pub use pool::{Answer, Pool};
 pub(crate) use pool::MAX_WINDOW;
+pub use pool::{Answer, Pool};
 pub use target::{Protocol, Target};
 
 /// How long a credential is used without being read again.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+const FRESH: Duration = Duration::from_mins(5);
 /// The shortest time between two reads.
 const AGAIN: Duration = Duration::from_secs(2);
 /// How often pools are looked through.
@@ -73,27 +73,33 @@ pub enum Error {
 impl Error {
     /// What a caller is told of it; `who` is the server in words for users.
     pub fn refusal(&self, who: &str, waits_for: Option<&str>) -> Refusal {
-        let waiting = waits_for.map(|text| format!(" ({text})")).unwrap_or_default();
+        let waiting = waits_for
+            .map(|text| format!(" ({text})"))
+            .unwrap_or_default();
         let second = Duration::from_secs(1);
         match self {
-            Self::Connect(_) | Self::ConnectTimeout => {
-                Refusal::new(Kind::Unavailable, format!("{who} cannot be reached now{waiting}"))
-                    .retry_after(second)
-            }
+            Self::Connect(_) | Self::ConnectTimeout => Refusal::new(
+                Kind::Unavailable,
+                format!("{who} cannot be reached now{waiting}"),
+            )
+            .retry_after(second),
             Self::Tls(_) | Self::Protocol | Self::Handshake(_) | Self::Address(_) => Refusal::new(
                 Kind::BadGateway,
                 format!("{who} and the gateway do not trust or understand each other{waiting}"),
             ),
-            Self::Lost(_) => {
-                Refusal::new(Kind::BadGateway, format!("{who} broke off before it answered{waiting}"))
-            }
-            Self::AnswerTimeout => {
-                Refusal::new(Kind::Timeout, format!("{who} did not answer in time{waiting}"))
-            }
-            Self::Exhausted => {
-                Refusal::new(Kind::Unavailable, format!("too many requests to {who} are under way"))
-                    .retry_after(second)
-            }
+            Self::Lost(_) => Refusal::new(
+                Kind::BadGateway,
+                format!("{who} broke off before it answered{waiting}"),
+            ),
+            Self::AnswerTimeout => Refusal::new(
+                Kind::Timeout,
+                format!("{who} did not answer in time{waiting}"),
+            ),
+            Self::Exhausted => Refusal::new(
+                Kind::Unavailable,
+                format!("too many requests to {who} are under way"),
+            )
+            .retry_after(second),
             Self::Credential(_) => Refusal::new(
                 Kind::Unavailable,
                 format!("the gateway has no credential for {who} yet{waiting}"),
@@ -156,8 +162,14 @@ impl Upstreams {
         metrics: Metrics,
         shutdown: &Shutdown,
     ) -> Self {
-        let inner = Inner { client, metrics, entries: Mutex::new(HashMap::new()) };
-        let this = Self { inner: Arc::new(inner) };
+        let inner = Inner {
+            client,
+            metrics,
+            entries: Mutex::new(HashMap::new()),
+        };
+        let this = Self {
+            inner: Arc::new(inner),
+        };
         let token = shutdown.token();
         let sweeping = this.clone();
         shutdown.spawn("upstreams", async move {
@@ -231,7 +243,11 @@ impl Upstreams {
             }
             (Err(error), None) => return Err(Error::Credential(error)),
         };
-        *entry.lock() = Some(Loaded { upstream: Arc::clone(&upstream), until, read_at: now });
+        *entry.lock() = Some(Loaded {
+            upstream: Arc::clone(&upstream),
+            until,
+            read_at: now,
+        });
         Ok(upstream)
     }
 
@@ -266,7 +282,10 @@ impl Upstreams {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<ClusterKey, Arc<Entry>>> {
-        self.inner.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

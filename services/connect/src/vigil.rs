@@ -23,7 +23,7 @@ use crate::route::ClusterKey;
 /// Time between two checks.
 pub const RECHECK: Duration = Duration::from_secs(30);
 /// How long a stream goes on while nobody can say whether it may.
-pub const UNSURE: Duration = Duration::from_secs(300);
+pub const UNSURE: Duration = Duration::from_mins(5);
 
 /// Why a stream is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,13 @@ impl Vigil {
         draining: CancellationToken,
         drain: Duration,
     ) -> Self {
-        Self { authenticator, access, clock, draining, drain }
+        Self {
+            authenticator,
+            access,
+            clock,
+            draining,
+            drain,
+        }
     }
 
     /// Waits until the stream must end. `resumable` ones also end when the gateway is being stopped, each at a

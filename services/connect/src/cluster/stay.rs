@@ -12,7 +12,8 @@ pub(super) fn class(target: &PathAndQuery) -> Class {
 
 /// Whether it is a watch.
 pub(super) fn is_watch(target: &PathAndQuery) -> bool {
-    is_set(target, "watch") || segments(target).nth(2) == Some("watch") && segments(target).next() == Some("api")
+    is_set(target, "watch")
+        || segments(target).nth(2) == Some("watch") && segments(target).next() == Some("api")
 }
 
 /// Whether a workload answers it rather than the API server: `…/pods/NAME/proxy`, and services and nodes.
@@ -23,14 +24,19 @@ pub(super) fn is_proxied(target: &PathAndQuery) -> bool {
 }
 
 fn segments(target: &PathAndQuery) -> impl Iterator<Item = &str> {
-    target.path().split('/').filter(|segment| !segment.is_empty())
+    target
+        .path()
+        .split('/')
+        .filter(|segment| !segment.is_empty())
 }
 
 /// Whether a boolean of Kubernetes' query is set: there, and not one of its words for no.
 fn is_set(target: &PathAndQuery, name: &str) -> bool {
     let pairs = target.query().unwrap_or_default().split('&');
     let mut values = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    values.any(|(key, value)| key == name && !matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False"))
+    values.any(|(key, value)| {
+        key == name && !matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")
+    })
 }
 
 #[cfg(test)]

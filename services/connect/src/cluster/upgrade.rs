@@ -33,7 +33,7 @@ use crate::strip;
 use crate::upstream::{Error, Protocol as Transport, Upstream};
 
 /// How long the head of the answer may take; a container runtime may be slow to begin.
-const ANSWER: Duration = Duration::from_secs(120);
+const ANSWER: Duration = Duration::from_mins(2);
 /// How long the client may take to see the `101`.
 const HANDOVER: Duration = Duration::from_secs(10);
 /// The most of a refusal's body that is passed on.
@@ -71,7 +71,12 @@ pub(super) struct Upgraded {
 
 enum Rest {
     /// Both sides switch.
-    Joined { client: OnUpgrade, server: OnUpgrade, ended: Ended, entered: Entered },
+    Joined {
+        client: OnUpgrade,
+        server: OnUpgrade,
+        ended: Ended,
+        entered: Entered,
+    },
     /// The server refused.
     Refused { body: Body, entered: Entered },
 }
@@ -154,11 +159,23 @@ pub(super) async fn begin(
         false,
     );
     let head = switching(response.headers(), protocol);
-    Ok(Upgraded { head, rest: Rest::Joined { client, server, ended, entered } })
+    Ok(Upgraded {
+        head,
+        rest: Rest::Joined {
+            client,
+            server,
+            ended,
+            entered,
+        },
+    })
 }
 
 fn path(request: &Request<Incoming>) -> http::uri::PathAndQuery {
-    request.uri().path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"))
+    request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"))
 }
 
 async fn ask(
@@ -179,11 +196,18 @@ async fn ask(
     };
     // Not tracked by the drain: it ends with the stream that it was opened for, which is.
     tokio::spawn(drive.instrument(tracing::info_span!("upstream")));
-    sender.send_request(onward(upstream, protocol, request)).await.map_err(Error::Lost)
+    sender
+        .send_request(onward(upstream, protocol, request))
+        .await
+        .map_err(Error::Lost)
 }
 
 /// The request as it goes on: lines of headers as they came, and the upgrade in our own words.
-fn onward<B>(upstream: &Upstream, protocol: Protocol, request: &Request<B>) -> Request<Empty<Bytes>> {
+fn onward<B>(
+    upstream: &Upstream,
+    protocol: Protocol,
+    request: &Request<B>,
+) -> Request<Empty<Bytes>> {
     let mut onward = Request::new(Empty::new());
     onward.method_mut().clone_from(request.method());
     *onward.uri_mut() = request
@@ -227,10 +251,17 @@ fn refused(response: Response<Incoming>, entered: Entered) -> Upgraded {
     let (mut head, body) = response.into_parts();
     strip::response(&mut head.headers);
     head.headers.remove(header::CONTENT_LENGTH);
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    head.headers
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
     head.version = Version::default();
     head.extensions.clear();
-    Upgraded { head, rest: Rest::Refused { body: Limited::new(body, REFUSAL).boxed_unsync(), entered } }
+    Upgraded {
+        head,
+        rest: Rest::Refused {
+            body: Limited::new(body, REFUSAL).boxed_unsync(),
+            entered,
+        },
+    }
 }
 
 /// Answers the client, and joins the two connections if both switch.
@@ -242,7 +273,12 @@ pub(super) fn finish(gateway: &Gateway, upgraded: Upgraded, mut record: Record) 
             let body = relay::answer(body, never, relay::Cut::Abruptly, record, Some(entered));
             Response::from_parts(head, body)
         }
-        Rest::Joined { client, server, ended, entered } => {
+        Rest::Joined {
+            client,
+            server,
+            ended,
+            entered,
+        } => {
             let joined = async move {
                 let how = tokio::select! {
                     how = join(client, server, &record) => how,
@@ -297,7 +333,9 @@ mod tests {
         let mut request = Request::new(body::empty());
         for (name, value) in lines {
             let name = header::HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+            request
+                .headers_mut()
+                .append(name, HeaderValue::from_str(value).unwrap());
         }
         request
     }
@@ -313,18 +351,33 @@ mod tests {
             let asking = request(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", value)]);
             assert_eq!(asked(&asking), Ok(Some(expected)));
         }
-        for value in ["h2c", "tls/1.0", "foo", "SPDY/3", "websocket, h2c", "", "SPDY/3.1 websocket"] {
+        for value in [
+            "h2c",
+            "tls/1.0",
+            "foo",
+            "SPDY/3",
+            "websocket, h2c",
+            "",
+            "SPDY/3.1 websocket",
+        ] {
             let asking = request(&[("Connection", "Upgrade"), ("Upgrade", value)]);
             assert_eq!(asked(&asking).unwrap_err().kind, Kind::Bad, "{value}");
         }
-        let twice = request(&[("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Upgrade", "foo")]);
+        let twice = request(&[
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Upgrade", "foo"),
+        ]);
         assert!(asked(&twice).is_err());
     }
 
     #[test]
     fn what_connection_does_not_name_is_no_upgrade() {
         assert_eq!(asked(&request(&[("Upgrade", "websocket")])), Ok(None));
-        assert_eq!(asked(&request(&[("Connection", "close"), ("Upgrade", "h2c")])), Ok(None));
+        assert_eq!(
+            asked(&request(&[("Connection", "close"), ("Upgrade", "h2c")])),
+            Ok(None)
+        );
     }
 
     #[test]
@@ -343,12 +396,19 @@ mod tests {
     #[test]
     fn a_switch_to_another_protocol_is_none() {
         let head = |lines: &[(&str, &str)]| request(lines).into_parts().0.headers;
-        assert!(switches_to(&head(&[("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")]), Protocol::Spdy));
+        assert!(switches_to(
+            &head(&[("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")]),
+            Protocol::Spdy
+        ));
         for lines in [
             &[("Connection", "Upgrade"), ("Upgrade", "websocket")][..],
             &[("Upgrade", "SPDY/3.1")],
             &[("Connection", "Upgrade")],
-            &[("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("Upgrade", "h2c")],
+            &[
+                ("Connection", "Upgrade"),
+                ("Upgrade", "SPDY/3.1"),
+                ("Upgrade", "h2c"),
+            ],
         ] {
             assert!(!switches_to(&head(lines), Protocol::Spdy), "{lines:?}");
         }

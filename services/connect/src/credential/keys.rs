@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 use vcluster_chassis::drain::Shutdown;
 
-use super::claims::{Claims, ISSUER, TYPE};
 use super::Error;
+use super::claims::{Claims, ISSUER, TYPE};
 
 /// How long a key that was replaced still verifies: the longest life of a credential and some.
-const RETIRED_FOR: Duration = Duration::from_secs(65 * 60);
+const RETIRED_FOR: Duration = Duration::from_mins(65);
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(5);
 /// A key is a few hundred bytes.
@@ -64,7 +64,11 @@ impl Key {
         let verifying = DecodingKey::from_ec_components(&point.x, &point.y)
             .map_err(|_malformed| KeyError::Unusable)?;
         let digest = Sha256::digest(format!("{}.{}", point.x, point.y));
-        let key = Self { id: hex::encode(&digest[..8]), signing, verifying };
+        let key = Self {
+            id: hex::encode(&digest[..8]),
+            signing,
+            verifying,
+        };
         key.self_test()?;
         Ok(key)
     }
@@ -110,13 +114,19 @@ impl Key {
         let ours = data.header.typ.as_deref() == Some(TYPE)
             && data.header.kid.as_deref() == Some(self.id.as_str())
             && data.header.crit.is_none();
-        if ours { Ok(data.claims) } else { Err(Error::Forged) }
+        if ours {
+            Ok(data.claims)
+        } else {
+            Err(Error::Forged)
+        }
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +146,12 @@ impl Keys {
     /// Reads a key.
     pub fn from_pem(pem: &SecretString) -> Result<Self, KeyError> {
         let current = Arc::new(Key::from_pem(pem)?);
-        Ok(Self { ring: Arc::new(RwLock::new(Ring { current, retired: None })) })
+        Ok(Self {
+            ring: Arc::new(RwLock::new(Ring {
+                current,
+                retired: None,
+            })),
+        })
     }
 
     /// Loads a key from a file and follows it in a tracked task; a broken file never replaces a good key.
@@ -162,11 +177,15 @@ impl Keys {
                 Ok(pem) => {
                     match self.replace(&pem) {
                         Ok(()) => tracing::info!("the signing key was replaced"),
-                        Err(error) => tracing::error!(%error, "new signing key is broken, the old one is kept"),
+                        Err(error) => {
+                            tracing::error!(%error, "new signing key is broken, the old one is kept");
+                        }
                     }
                     seen = pem;
                 }
-                Err(error) => tracing::warn!(%error, "the signing key cannot be read, the old one is kept"),
+                Err(error) => {
+                    tracing::warn!(%error, "the signing key cannot be read, the old one is kept");
+                }
             }
         }
     }
@@ -205,10 +224,15 @@ impl Keys {
 }
 
 async fn read(path: &PathBuf) -> Result<SecretString, KeyError> {
-    let failed = |source| KeyError::Read { path: path.clone(), source };
+    let failed = |source| KeyError::Read {
+        path: path.clone(),
+        source,
+    };
     let bytes = tokio::fs::read(path).await.map_err(failed)?;
     if bytes.len() > MAX_FILE {
         return Err(KeyError::Unusable);
     }
-    String::from_utf8(bytes).map(SecretString::from).map_err(|_not_text| KeyError::Unusable)
+    String::from_utf8(bytes)
+        .map(SecretString::from)
+        .map_err(|_not_text| KeyError::Unusable)
 }

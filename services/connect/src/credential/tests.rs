@@ -15,7 +15,9 @@ struct Fixture {
 }
 
 fn pem() -> String {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem()
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .unwrap()
+        .serialize_pem()
 }
 
 fn fixture() -> Fixture {
@@ -23,7 +25,12 @@ fn fixture() -> Fixture {
     let (pem, clock) = (pem(), ManualClock::default());
     let keys = Keys::from_pem(&pem.clone().into()).unwrap();
     let credentials = Credentials::new(keys.clone(), Arc::new(clock.clone()));
-    Fixture { pem, clock, keys, credentials }
+    Fixture {
+        pem,
+        clock,
+        keys,
+        credentials,
+    }
 }
 
 fn cluster() -> ClusterKey {
@@ -31,15 +38,20 @@ fn cluster() -> ClusterKey {
 }
 
 fn jane() -> Identity {
-    let mut jane = Identity::user("jane").group("devs").group("system:authenticated");
+    let mut jane = Identity::user("jane")
+        .group("devs")
+        .group("system:authenticated");
     jane.uid = Some("u1".to_owned());
-    jane.extra.insert("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
+    jane.extra
+        .insert("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()]);
     jane
 }
 
 impl Fixture {
     fn issue(&self) -> Issued {
-        self.credentials.issue(&jane(), &cluster(), Duration::from_secs(600)).unwrap()
+        self.credentials
+            .issue(&jane(), &cluster(), Duration::from_mins(10))
+            .unwrap()
     }
 
     /// The header and claims of a good token.
@@ -79,7 +91,10 @@ async fn a_credential_says_what_it_was_issued_for() {
     let found = f.verify(&issued.token).await.unwrap();
     assert_eq!(found.identity, jane());
     assert_eq!(found.cluster, cluster());
-    assert_eq!((found.id.as_str(), found.expires_at), (issued.id.as_str(), issued.expires_at));
+    assert_eq!(
+        (found.id.as_str(), found.expires_at),
+        (issued.id.as_str(), issued.expires_at)
+    );
     // The second time it comes from memory.
     assert_eq!(f.verify(&issued.token).await.unwrap(), found);
 }
@@ -109,10 +124,21 @@ async fn a_credential_of_the_future_is_not_good_yet() {
 async fn claims_of_a_wrong_type_or_value_are_refused() {
     let f = fixture();
     let (_, good) = f.parts();
-    assert!(f.verify(&f.sign(&good)).await.is_ok(), "the table starts from a good one");
+    assert!(
+        f.verify(&f.sign(&good)).await.is_ok(),
+        "the table starts from a good one"
+    );
     let wrong = [
-        json!("9999999999"), json!([9_999_999_999_i64]), json!({}), json!(true), json!(1e300),
-        json!(9_999_999_999.5), Value::Null, json!(i64::MAX), json!(u64::MAX), json!(""),
+        json!("9999999999"),
+        json!([9_999_999_999_i64]),
+        json!({}),
+        json!(true),
+        json!(1e300),
+        json!(9_999_999_999.5),
+        Value::Null,
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(""),
     ];
     for claim in ["exp", "nbf", "iat"] {
         for value in &wrong {
@@ -122,31 +148,73 @@ async fn claims_of_a_wrong_type_or_value_are_refused() {
             }
             let mut claims = good.clone();
             claims[claim] = value.clone();
-            assert!(f.verify(&f.sign(&claims)).await.is_err(), "{claim}: {value}");
+            assert!(
+                f.verify(&f.sign(&claims)).await.is_err(),
+                "{claim}: {value}"
+            );
         }
     }
     for (claim, values) in [
-        ("aud", vec![
-            json!(["vcluster.dev/team-a/demo"]), json!(["vcluster.dev/team-a/demo", "vcluster.dev/team-b/other"]),
-            Value::Null, json!(1), json!("team-a/demo"), json!("vcluster.dev/team-a"), json!(""),
-            json!("vcluster.dev/team-a/demo/x"), json!("vcluster.dev/TEAM-A/demo"), json!("https://kubernetes.default.svc"),
-        ]),
-        ("iss", vec![json!("vcluster.dev/control"), json!(["vcluster.dev/connect"]), Value::Null, json!("")]),
-        ("sub", vec![json!(""), json!(["jane"]), Value::Null, json!(1)]),
-        ("groups", vec![json!("system:masters"), json!([1]), Value::Null, json!({"a": "b"})]),
+        (
+            "aud",
+            vec![
+                json!(["vcluster.dev/team-a/demo"]),
+                json!(["vcluster.dev/team-a/demo", "vcluster.dev/team-b/other"]),
+                Value::Null,
+                json!(1),
+                json!("team-a/demo"),
+                json!("vcluster.dev/team-a"),
+                json!(""),
+                json!("vcluster.dev/team-a/demo/x"),
+                json!("vcluster.dev/TEAM-A/demo"),
+                json!("https://kubernetes.default.svc"),
+            ],
+        ),
+        (
+            "iss",
+            vec![
+                json!("vcluster.dev/control"),
+                json!(["vcluster.dev/connect"]),
+                Value::Null,
+                json!(""),
+            ],
+        ),
+        (
+            "sub",
+            vec![json!(""), json!(["jane"]), Value::Null, json!(1)],
+        ),
+        (
+            "groups",
+            vec![
+                json!("system:masters"),
+                json!([1]),
+                Value::Null,
+                json!({"a": "b"}),
+            ],
+        ),
         ("extra", vec![json!([]), json!({"a": "b"}), Value::Null]),
         ("uid", vec![json!(1), json!(["u"])]),
     ] {
         for value in values {
             let mut claims = good.clone();
             claims[claim] = value.clone();
-            assert_eq!(f.verify(&f.sign(&claims)).await, Err(Error::Forged), "{claim}: {value}");
+            assert_eq!(
+                f.verify(&f.sign(&claims)).await,
+                Err(Error::Forged),
+                "{claim}: {value}"
+            );
         }
     }
-    for claim in ["exp", "nbf", "iat", "aud", "iss", "sub", "jti", "groups", "extra"] {
+    for claim in [
+        "exp", "nbf", "iat", "aud", "iss", "sub", "jti", "groups", "extra",
+    ] {
         let mut claims = good.clone();
         claims.as_object_mut().unwrap().remove(claim);
-        assert_eq!(f.verify(&f.sign(&claims)).await, Err(Error::Forged), "without {claim}");
+        assert_eq!(
+            f.verify(&f.sign(&claims)).await,
+            Err(Error::Forged),
+            "without {claim}"
+        );
     }
 }
 
@@ -159,10 +227,15 @@ async fn other_algorithms_and_keys_are_refused() {
         header[name] = value;
         header
     };
-    for alg in ["none", "None", "NONE", "", "HS256", "HS384", "ES384", "RS256", "EdDSA", "es256"] {
+    for alg in [
+        "none", "None", "NONE", "", "HS256", "HS384", "ES384", "RS256", "EdDSA", "es256",
+    ] {
         for signature in [&b""[..], b"x", &[0; 64]] {
             let token = assemble(&with("alg", json!(alg)), &claims, signature);
-            assert!(Credentials::claims_to_be_ours(&token), "{alg}: never shown to TokenReview");
+            assert!(
+                Credentials::claims_to_be_ours(&token),
+                "{alg}: never shown to TokenReview"
+            );
             assert_eq!(f.verify(&token).await, Err(Error::Forged), "{alg}");
         }
     }
@@ -174,14 +247,18 @@ async fn other_algorithms_and_keys_are_refused() {
         let mut confused: Header = serde_json::from_value(header.clone()).unwrap();
         confused.alg = Algorithm::HS256;
         let key = EncodingKey::from_secret(&secret);
-        let token = jsonwebtoken::encode(&confused, &claims, &key).unwrap().into();
+        let token = jsonwebtoken::encode(&confused, &claims, &key)
+            .unwrap()
+            .into();
         assert_eq!(f.verify(&token).await, Err(Error::Forged));
     }
     // Another P-256 key, under our key's name and under its own.
     let stranger = EncodingKey::from_ec_pem(pem().as_bytes()).unwrap();
     for kid in [header["kid"].clone(), json!("0000000000000000")] {
         let header: Header = serde_json::from_value(with("kid", kid)).unwrap();
-        let token = jsonwebtoken::encode(&header, &claims, &stranger).unwrap().into();
+        let token = jsonwebtoken::encode(&header, &claims, &stranger)
+            .unwrap()
+            .into();
         assert_eq!(f.verify(&token).await, Err(Error::Forged));
     }
 }
@@ -192,14 +269,23 @@ async fn headers_that_are_not_ours_are_refused() {
     let (header, claims) = f.parts();
     let key = EncodingKey::from_ec_pem(f.pem.as_bytes()).unwrap();
     for (name, value) in [
-        ("typ", json!("JWT")), ("typ", Value::Null), ("kid", Value::Null), ("kid", json!("../../key")),
+        ("typ", json!("JWT")),
+        ("typ", Value::Null),
+        ("kid", Value::Null),
+        ("kid", json!("../../key")),
         ("crit", json!(["exp"])),
     ] {
         let mut changed = header.clone();
         changed[name] = value.clone();
         let changed: Header = serde_json::from_value(changed).unwrap();
-        let token = jsonwebtoken::encode(&changed, &claims, &key).unwrap().into();
-        assert_eq!(f.verify(&token).await, Err(Error::Forged), "{name}: {value}");
+        let token = jsonwebtoken::encode(&changed, &claims, &key)
+            .unwrap()
+            .into();
+        assert_eq!(
+            f.verify(&token).await,
+            Err(Error::Forged),
+            "{name}: {value}"
+        );
     }
 }
 
@@ -212,8 +298,15 @@ async fn garbage_is_refused() {
     let middle = good.len() / 2;
     tampered[middle] = if tampered[middle] == b'A' { b'B' } else { b'A' };
     for token in [
-        String::new(), ".".to_owned(), "..".to_owned(), "a.b.c".to_owned(), format!("{good}."), format!(".{good}"),
-        good[..good.len() - 2].to_owned(), String::from_utf8(tampered).unwrap(), "x".repeat(64 << 10),
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        "a.b.c".to_owned(),
+        format!("{good}."),
+        format!(".{good}"),
+        good[..good.len() - 2].to_owned(),
+        String::from_utf8(tampered).unwrap(),
+        "x".repeat(64 << 10),
     ] {
         assert_eq!(f.verify(&token.into()).await, Err(Error::Forged));
     }
@@ -227,7 +320,7 @@ async fn a_replaced_key_verifies_for_as_long_as_its_credentials_may_live() {
     let new = f.issue();
     assert!(f.verify(&old.token).await.is_ok());
     assert!(f.verify(&new.token).await.is_ok());
-    tokio::time::advance(Duration::from_secs(66 * 60)).await;
+    tokio::time::advance(Duration::from_mins(66)).await;
     let fresh = Credentials::new(f.keys.clone(), Arc::new(f.clock.clone()));
     assert_eq!(fresh.verify(&old.token).await, Err(Error::Forged));
     assert!(fresh.verify(&new.token).await.is_ok());
@@ -236,9 +329,19 @@ async fn a_replaced_key_verifies_for_as_long_as_its_credentials_may_live() {
 #[tokio::test]
 async fn a_broken_key_never_replaces_a_good_one() {
     let f = fixture();
-    let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
-    let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap().serialize_pem();
-    for broken in [String::new(), "not PEM".to_owned(), f.pem[..80].to_owned(), ed25519, p384] {
+    let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519)
+        .unwrap()
+        .serialize_pem();
+    let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)
+        .unwrap()
+        .serialize_pem();
+    for broken in [
+        String::new(),
+        "not PEM".to_owned(),
+        f.pem[..80].to_owned(),
+        ed25519,
+        p384,
+    ] {
         assert!(f.keys.replace(&broken.into()).is_err());
     }
     let issued = f.issue();

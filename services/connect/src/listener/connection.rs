@@ -79,7 +79,9 @@ impl Serving {
             let (gateway, peer) = (Arc::clone(&self.gateway), Arc::clone(&self.peer));
             async move { Ok::<_, Infallible>(gateway.handle(peer, request).await) }
         });
-        let connection = self.http2_builder().serve_connection(TokioIo::new(stream), service);
+        let connection = self
+            .http2_builder()
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,

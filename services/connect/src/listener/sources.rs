@@ -23,7 +23,10 @@ pub(super) struct Entered {
 
 impl Sources {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, open: Arc::default() }
+        Self {
+            most,
+            open: Arc::default(),
+        }
     }
 
     /// Lets a connection in, unless its source has its fill.
@@ -36,7 +39,10 @@ impl Sources {
         }
         *count += 1;
         drop(open);
-        Some(Entered { sources: self.clone(), source })
+        Some(Entered {
+            sources: self.clone(),
+            source,
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -77,7 +83,10 @@ mod tests {
         let first = sources.enter(at("192.0.2.1"));
         assert!(first.is_some());
         assert!(sources.enter(at("192.0.2.1")).is_none());
-        assert!(sources.enter(at("::ffff:192.0.2.1")).is_none(), "the same machine");
+        assert!(
+            sources.enter(at("::ffff:192.0.2.1")).is_none(),
+            "the same machine"
+        );
         assert!(sources.enter(at("192.0.2.2")).is_some());
         let _six = sources.enter(at("2001:db8::1")).unwrap();
         assert!(sources.enter(at("2001:db8::2")).is_none(), "the same /64");

@@ -17,9 +17,9 @@ use crate::credential::{Credentials, IssueError};
 use crate::route::ClusterKey;
 
 /// Bounds of a lifetime, and what it is if nothing is asked for.
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(60 * 60);
-const DEFAULT: Duration = Duration::from_secs(10 * 60);
+const SHORTEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_hours(1);
+const DEFAULT: Duration = Duration::from_mins(10);
 
 /// The gateway's own gRPC service.
 #[derive(Debug, Clone)]
@@ -38,7 +38,10 @@ struct Wanted {
 impl Issuer {
     /// Makes the service.
     pub fn new(access: Access, credentials: Credentials) -> Self {
-        Self { access, credentials }
+        Self {
+            access,
+            credentials,
+        }
     }
 }
 
@@ -66,7 +69,10 @@ impl ConnectService for Issuer {
         );
         Ok(Response::new(IssueCredentialResponse {
             token: issued.token.expose_secret().to_owned(),
-            expire_time: Some(Timestamp { seconds: issued.expires_at.as_second(), nanos: 0 }),
+            expire_time: Some(Timestamp {
+                seconds: issued.expires_at.as_second(),
+                nanos: 0,
+            }),
             path: wanted.cluster.path(),
         }))
     }
@@ -96,26 +102,29 @@ impl TryFrom<IssueCredentialRequest> for Wanted {
             let description = "must be between 60s and 3600s; unset means 600s";
             details.add_bad_request_violation("lifetime", description);
         }
-        match (namespace, name, lifetime) {
-            (Some(namespace), Some(name), Some(lifetime)) => {
-                Ok(Self { cluster: ClusterKey { namespace, name }, lifetime })
-            }
-            (_, _, _) => {
-                details.set_error_info(
-                    "INVALID_REQUEST",
-                    ERROR_DOMAIN,
-                    std::collections::HashMap::<String, String>::new(),
-                );
-                let fields = details.bad_request().map(|bad| bad.field_violations.clone());
-                let fields: Vec<_> = fields
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|violation| format!("{} {}", violation.field, violation.description))
-                    .collect();
-                Err(Status::with_error_details(Code::InvalidArgument, fields.join("; "), details))
-            }
+        if let (Some(namespace), Some(name), Some(lifetime)) = (namespace, name, lifetime) {
+            return Ok(Self {
+                cluster: ClusterKey { namespace, name },
+                lifetime,
+            });
         }
+        Err(invalid(details))
     }
+}
+
+/// Tells every violation, by field and in one sentence.
+fn invalid(mut details: ErrorDetails) -> Status {
+    let reason = std::collections::HashMap::<String, String>::new();
+    details.set_error_info("INVALID_REQUEST", ERROR_DOMAIN, reason);
+    let violations = details
+        .bad_request()
+        .map(|bad| bad.field_violations.clone());
+    let violations: Vec<_> = violations
+        .unwrap_or_default()
+        .into_iter()
+        .map(|violation| format!("{} {}", violation.field, violation.description))
+        .collect();
+    Status::with_error_details(Code::InvalidArgument, violations.join("; "), details)
 }
 
 fn lifetime(asked: Option<prost_types::Duration>) -> Option<Duration> {
@@ -151,7 +160,14 @@ mod tests {
     #[test]
     fn a_lifetime_is_one_minute_to_one_hour_and_ten_minutes_if_unset() {
         assert_eq!(asked("a", "b", None).unwrap().lifetime, DEFAULT);
-        for (seconds, good) in [(60, true), (3600, true), (59, false), (3601, false), (0, false), (-60, false)] {
+        for (seconds, good) in [
+            (60, true),
+            (3600, true),
+            (59, false),
+            (3601, false),
+            (0, false),
+            (-60, false),
+        ] {
             assert_eq!(asked("a", "b", Some(seconds)).is_ok(), good, "{seconds}");
         }
     }
@@ -161,8 +177,15 @@ mod tests {
         let status = asked("", "A", Some(1)).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         let details = status.get_details_bad_request().unwrap();
-        let fields: Vec<_> = details.field_violations.iter().map(|v| v.field.as_str()).collect();
+        let fields: Vec<_> = details
+            .field_violations
+            .iter()
+            .map(|v| v.field.as_str())
+            .collect();
         assert_eq!(fields, ["host_namespace", "name", "lifetime"]);
-        assert_eq!(status.get_details_error_info().unwrap().domain, ERROR_DOMAIN);
+        assert_eq!(
+            status.get_details_error_info().unwrap().domain,
+            ERROR_DOMAIN
+        );
     }
 }

@@ -23,7 +23,9 @@ impl Domain {
         let is_label = |label: &str| {
             !label.is_empty()
                 && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
         if name.split('.').all(is_label) && name.len() <= 200 {
             Ok(Self { name })
@@ -69,7 +71,10 @@ pub(super) fn authority(request: &Parts) -> Result<Option<String>, &'static str>
         Some(Err(_)) => return Err("the Host header is not ASCII"),
         None => None,
     };
-    let target = request.uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+    let target = request
+        .uri
+        .authority()
+        .map(|authority| authority.as_str().to_ascii_lowercase());
     let authority = match (target, line) {
         (Some(target), Some(line)) if target != line => {
             return Err("the Host header is not the host of the request target");

@@ -16,7 +16,9 @@ fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
 fn cleaned(lines: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
     let mut map = headers(lines);
     request(&mut map).unwrap();
-    map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+    map.iter()
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 fn gone(name: &str, value: &[u8]) {
@@ -94,7 +96,10 @@ fn hop_by_hop_headers_end_here() {
 #[test]
 fn what_kubernetes_needs_passes() {
     for (name, value) in [
-        ("Accept", &b"application/json;as=Table;v=v1;g=meta.k8s.io"[..]),
+        (
+            "Accept",
+            &b"application/json;as=Table;v=v1;g=meta.k8s.io"[..],
+        ),
         ("Content-Type", b"application/apply-patch+yaml"),
         ("User-Agent", b"kubectl/v1.37.2"),
         ("Accept-Encoding", b"gzip"),
@@ -103,7 +108,10 @@ fn what_kubernetes_needs_passes() {
         ("Impersonate-Group", b"devs"),
         ("Impersonate-Uid", b"1"),
         ("Impersonate-Extra-Scopes", b"view"),
-        ("Traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (
+            "Traceparent",
+            b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
         ("X-Stream-Protocol-Version", b"v4.channel.k8s.io"),
         ("Sec-WebSocket-Key", b"x"),
         ("X-Whatever", b"\xff\xfe"),
@@ -132,11 +140,22 @@ fn every_connection_line_is_heeded() {
 
 #[test]
 fn a_connection_header_cannot_remove_what_is_set_afterwards() {
-    for victim in ["X-Remote-User", "X-Remote-Group", "X-Remote-Uid", "X-Remote-Extra-A"] {
+    for victim in [
+        "X-Remote-User",
+        "X-Remote-Group",
+        "X-Remote-Uid",
+        "X-Remote-Extra-A",
+    ] {
         for lines in [
             vec![("Connection", victim.as_bytes().to_vec())],
-            vec![("Connection", b"close".to_vec()), ("Connection", victim.as_bytes().to_vec())],
-            vec![("connection", format!("close,\t{} ,", victim.to_uppercase()).into_bytes())],
+            vec![
+                ("Connection", b"close".to_vec()),
+                ("Connection", victim.as_bytes().to_vec()),
+            ],
+            vec![(
+                "connection",
+                format!("close,\t{} ,", victim.to_uppercase()).into_bytes(),
+            )],
         ] {
             let mut map = HeaderMap::new();
             for (name, value) in &lines {
@@ -146,7 +165,10 @@ fn a_connection_header_cannot_remove_what_is_set_afterwards() {
             request(&mut map).unwrap();
             let ours = HeaderName::from_bytes(victim.as_bytes()).unwrap();
             map.insert(&ours, HeaderValue::from_static("jane"));
-            assert!(!map.contains_key("connection"), "{victim}: nothing is left to name it");
+            assert!(
+                !map.contains_key("connection"),
+                "{victim}: nothing is left to name it"
+            );
             assert_eq!(map[ours], "jane");
         }
     }
@@ -168,13 +190,21 @@ fn bytes_in_a_connection_header_that_are_no_name_are_refused() {
 
 #[test]
 fn impersonation_cannot_be_taken_back_on_the_way() {
-    for named in ["Impersonate-User", "impersonate-GROUP", "Impersonate-Extra-x", "impersonate_user"] {
+    for named in [
+        "Impersonate-User",
+        "impersonate-GROUP",
+        "Impersonate-Extra-x",
+        "impersonate_user",
+    ] {
         let mut map = headers(&[
             ("Connection", b"close"),
             ("Connection", named.as_bytes()),
             ("Impersonate-User", b"jane"),
         ]);
-        assert!(matches!(request(&mut map), Err(Malformed::Impersonation { .. })), "{named}");
+        assert!(
+            matches!(request(&mut map), Err(Malformed::Impersonation { .. })),
+            "{named}"
+        );
     }
 }
 
@@ -186,7 +216,14 @@ fn repeated_headers_keep_their_lines_and_order() {
         ("X-Stream-Protocol-Version", b"channel.k8s.io"),
     ]);
     let values: Vec<_> = left.into_iter().map(|(_, value)| value).collect();
-    assert_eq!(values, [&b"v4.channel.k8s.io"[..], b"v3.channel.k8s.io", b"channel.k8s.io"]);
+    assert_eq!(
+        values,
+        [
+            &b"v4.channel.k8s.io"[..],
+            b"v3.channel.k8s.io",
+            b"channel.k8s.io"
+        ]
+    );
 }
 
 #[test]
@@ -194,13 +231,25 @@ fn a_bearer_in_the_websocket_subprotocol_does_not_pass() {
     let secret = b"base64url.bearer.authorization.k8s.io.Y2FuYXJ5";
     gone("Sec-WebSocket-Protocol", secret);
     gone("Sec-WebSocket-Protocol", &secret.to_ascii_uppercase());
-    gone("Sec-WebSocket-Protocol", b"odd base64url.bearer.authorization.k8s.io.Y2FuYXJ5");
+    gone(
+        "Sec-WebSocket-Protocol",
+        b"odd base64url.bearer.authorization.k8s.io.Y2FuYXJ5",
+    );
     let left = cleaned(&[
-        ("Sec-WebSocket-Protocol", b"v5.channel.k8s.io,v4.channel.k8s.io"),
-        ("Sec-WebSocket-Protocol", b"a, base64url.bearer.authorization.k8s.io.Y2FuYXJ5 ,b"),
+        (
+            "Sec-WebSocket-Protocol",
+            b"v5.channel.k8s.io,v4.channel.k8s.io",
+        ),
+        (
+            "Sec-WebSocket-Protocol",
+            b"a, base64url.bearer.authorization.k8s.io.Y2FuYXJ5 ,b",
+        ),
     ]);
     let values: Vec<_> = left.into_iter().map(|(_, value)| value).collect();
-    assert_eq!(values, [&b"v5.channel.k8s.io,v4.channel.k8s.io"[..], b"a, b"]);
+    assert_eq!(
+        values,
+        [&b"v5.channel.k8s.io,v4.channel.k8s.io"[..], b"a, b"]
+    );
 }
 
 #[test]
@@ -238,14 +287,21 @@ fn of_a_switched_answer_only_the_handshake_passes() {
     let left: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
     assert_eq!(
         left,
-        ["x-stream-protocol-version", "sec-websocket-accept", "sec-websocket-protocol"]
+        [
+            "x-stream-protocol-version",
+            "sec-websocket-accept",
+            "sec-websocket-protocol"
+        ]
     );
 }
 
 /// A family name in any case, with any mix of `-` and `_`, and any tail.
 fn alias(family: &'static str) -> impl Strategy<Value = String> {
-    (proptest::collection::vec(any::<(bool, bool)>(), family.len()), "[a-z0-9%._-]{1,12}").prop_map(
-        move |(choices, tail)| {
+    (
+        proptest::collection::vec(any::<(bool, bool)>(), family.len()),
+        "[a-z0-9%._-]{1,12}",
+    )
+        .prop_map(move |(choices, tail)| {
             let spelled: String = family
                 .chars()
                 .zip(choices)
@@ -256,8 +312,7 @@ fn alias(family: &'static str) -> impl Strategy<Value = String> {
                 })
                 .collect();
             spelled + &tail
-        },
-    )
+        })
 }
 
 proptest! {

@@ -138,7 +138,11 @@ impl Pool {
             return Err(Error::Exhausted);
         }
         let result = self.connect().await;
-        self.metrics.dialed(if result.is_ok() { Dial::Connected } else { Dial::Failed });
+        self.metrics.dialed(if result.is_ok() {
+            Dial::Connected
+        } else {
+            Dial::Failed
+        });
         let connection = result?;
         let found = (connection.sender.clone(), connection.take());
         self.open().push(connection);
@@ -148,7 +152,9 @@ impl Pool {
     fn pick(&self, below: usize) -> Option<(SendRequest<Body>, Slot)> {
         let mut connections = self.open();
         connections.retain(|connection| !connection.sender.is_closed());
-        let best = connections.iter_mut().min_by_key(|connection| connection.streams())?;
+        let best = connections
+            .iter_mut()
+            .min_by_key(|connection| connection.streams())?;
         if best.streams() >= below {
             return None;
         }
@@ -188,12 +194,18 @@ impl Pool {
         // Not tracked by the drain: it lives exactly as long as the requests on it, which are.
         tokio::spawn(drive.instrument(tracing::info_span!("upstream")));
         let streams = Arc::new(AtomicUsize::new(0));
-        Ok(Connection { sender, streams, used: Instant::now() })
+        Ok(Connection {
+            sender,
+            streams,
+            used: Instant::now(),
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, Vec<Connection>> {
         // Nothing in here is left half done by a panic.
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

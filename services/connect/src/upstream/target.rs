@@ -47,8 +47,11 @@ impl Target {
         let name = ServerName::try_from(host.to_owned())?;
         let config =
             |alpn: &[u8]| tls::client_config(roots.clone(), Some(identity.clone()), &[alpn]);
-        let authority =
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let authority = if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
         Ok(Self {
             host: host.to_owned(),
             port,
@@ -80,8 +83,9 @@ impl Target {
                 .await
                 .map_err(Error::Tls)
         };
-        let stream =
-            tokio::time::timeout(CONNECT, connect).await.map_err(|_elapsed| Error::ConnectTimeout)??;
+        let stream = tokio::time::timeout(CONNECT, connect)
+            .await
+            .map_err(|_elapsed| Error::ConnectTimeout)??;
         match stream.get_ref().1.alpn_protocol() {
             Some(chosen) if chosen == alpn => Ok(stream),
             // A server without ALPN speaks HTTP/1.1 (RFC 7301, 3.2).
