@@ -5,6 +5,26 @@
 //! [`kubeconfig`] reads kubeconfig files as kubectl does and edits them without losing what it
 //! does not know; [`host`] turns a context into an identity and finds the gateway of its cluster.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//! use vcluster_client::{Client, Credentials, Gateway, credentials::TokenFile, tls::Trust};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let gateway = Gateway {
+//!     address: "https://gw.example".parse()?,
+//!     trust: Trust::System,
+//! };
+//! let token = TokenFile("/var/run/secrets/tokens/vcluster".into());
+//! let client = Client::builder(gateway)
+//!     .credentials(Credentials::Bearer(Arc::new(token)))
+//!     .build()?;
+//! for cluster in client.list(Some("team-a")).await? {
+//!     println!("{}", cluster.name);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The library reads no environment variable, prints nothing and leaves no process behind. It
 //! knows the services only by their contract (`vcluster-proto`).
 

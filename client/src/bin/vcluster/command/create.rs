@@ -30,7 +30,7 @@ use crate::{
 Examples:
   vcluster create demo                              in host namespace vcluster-demo
   vcluster create demo -n team-a --connect          and point kubectl at it
-  vcluster create demo --version 1.36.4 --store-size 5Gi
+  vcluster create demo --version 1.37.2 --store-size 5Gi
   vcluster create demo --no-wait -o json")]
 pub(crate) struct Create {
     /// Name: lower-case letters, digits and '-', at most 40 characters, without "-x-"
