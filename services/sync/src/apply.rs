@@ -194,6 +194,7 @@ impl Tenant {
         };
         allowance.take().await;
         tally.fetch_add(1, Ordering::Relaxed);
+        self.metrics.wrote(side);
         self.send(side, request).await
     }
 

@@ -8,7 +8,7 @@
 //!   read before anything is concluded;
 //! - a kind counts as listed on a side only after a complete list.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::bodies::Bodies;
@@ -25,6 +25,7 @@ pub struct State {
     lists: HashMap<(Side, Kind), List>,
     pods_by_host_name: HashMap<Arc<str>, Name>,
     next_list: u64,
+    gone: Gone,
     /// Who uses which configmap and secret.
     pub references: References,
     /// The newest objects in full, as far as they fit.
@@ -84,7 +85,31 @@ struct List {
 struct Running {
     id: ListId,
     listed: HashSet<Key>,
-    deleted: HashSet<Box<str>>,
+}
+
+/// UIDs of objects that are gone. A UID never comes back, but a list, or the answer to a delete, may speak of it
+/// after its delete event has come.
+#[derive(Debug, Default)]
+struct Gone {
+    uids: HashSet<Arc<str>>,
+    order: VecDeque<Arc<str>>,
+}
+
+impl Gone {
+    /// Late news is seconds late; so many objects do not vanish within seconds.
+    const KEPT: usize = 2048;
+
+    fn add(&mut self, uid: &str) {
+        let uid: Arc<str> = Arc::from(uid);
+        if self.uids.insert(Arc::clone(&uid)) {
+            self.order.push_back(uid);
+        }
+        if self.order.len() > Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
 }
 
 impl State {
@@ -95,6 +120,7 @@ impl State {
             lists: HashMap::new(),
             pods_by_host_name: HashMap::new(),
             next_list: 0,
+            gone: Gone::default(),
             references: References::default(),
             bodies: Bodies::new(body_budget),
         }
@@ -149,9 +175,6 @@ impl State {
     /// Takes note of an object that a list holds.
     pub fn observe_listed(&mut self, side: Side, key: &Key, object: &Object) -> bool {
         if let Some(running) = self.running(side, key.kind) {
-            if running.deleted.contains(object.uid()) {
-                return false;
-            }
             running.listed.insert(key.clone());
         }
         if let Some(entry) = self.entries.get_mut(key) {
@@ -162,9 +185,7 @@ impl State {
 
     /// Takes note that the object of this UID is gone; tells whether that was news.
     pub fn vanish(&mut self, side: Side, key: &Key, uid: &str) -> bool {
-        if let Some(running) = self.running(side, key.kind) {
-            running.deleted.insert(uid.into());
-        }
+        self.gone.add(uid);
         let known = |slot: &Slot| slot.seen.as_ref().is_some_and(|seen| *seen.uid == *uid);
         match self.entries.get(key) {
             Some(entry) if known(entry.slot(side)) => {
@@ -181,7 +202,9 @@ impl State {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        *entry.slot_mut(side) = Slot::default();
+        if let Some(seen) = std::mem::take(entry.slot_mut(side)).seen {
+            self.gone.add(&seen.uid);
+        }
         if side == Side::Host
             && let Some(host_name) = entry.host_name.take()
         {
@@ -237,7 +260,6 @@ impl State {
         list.running = Some(Running {
             id,
             listed: HashSet::new(),
-            deleted: HashSet::new(),
         });
         id
     }
@@ -274,6 +296,9 @@ impl State {
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {
+        if self.gone.uids.contains(object.uid()) {
+            return true;
+        }
         let Some(seen) = self.entries.get(key).and_then(|entry| entry.slot(side).seen.as_ref()) else {
             return false;
         };

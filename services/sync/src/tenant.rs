@@ -17,6 +17,7 @@ use vcluster_translate::Context;
 use crate::bucket::Bucket;
 use crate::config::Limits;
 use crate::link::Link;
+use crate::metrics::Metrics;
 use crate::object::{Key, Kind, Side};
 use crate::queue::{Lane, Ticket};
 use crate::server::Server;
@@ -105,6 +106,8 @@ pub struct Tenant {
     pub events: Bucket,
     /// What it has cost.
     pub tally: Tally,
+    /// What is counted over all tenants.
+    pub metrics: Metrics,
     /// Pods that the host refused.
     pub refusals: Refusals,
     /// Token Secrets on the host.
@@ -147,6 +150,8 @@ pub struct Parts {
     pub traceparent: Option<String>,
     /// The queue.
     pub work: Arc<Work>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Ends its tasks.
     pub token: CancellationToken,
 }
@@ -166,6 +171,7 @@ impl Tenant {
             virtual_writes: writes(),
             events: Bucket::new(limits.events_per_second, limits.events_per_second * 5),
             tally: Tally::default(),
+            metrics: parts.metrics,
             refusals: Refusals::default(),
             tokens: Tokens::default(),
             token: parts.token,
@@ -224,8 +230,10 @@ impl Tenant {
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
         let keys = Kind::ALL.into_iter().flat_map(|kind| state.keys(kind));
-        let keys: Vec<_> = keys.filter(|key| needs_looks(&state, key)).collect();
+        let mut keys: Vec<_> = keys.filter(|key| needs_looks(&state, key)).collect();
         drop(state);
+        // A token Secret may be all that is left of a pod.
+        keys.extend(self.tokens.pods().into_iter().map(|name| Key { kind: Kind::Pod, name }));
         for key in keys {
             self.add(key, lane);
         }

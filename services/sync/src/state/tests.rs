@@ -55,6 +55,19 @@ fn what_vanished_while_the_list_was_read_is_not_brought_back_by_it() {
 }
 
 #[test]
+fn an_answer_that_comes_after_the_delete_event_makes_no_ghost() {
+    let mut state = State::new(0);
+    state.observe(Side::Host, &pod(), &object("a", 1));
+    assert!(state.vanish(Side::Host, &pod(), "a"));
+    assert!(!state.observe(Side::Host, &pod(), &object("a", 9)));
+    assert_eq!(uid(&state), None);
+    for n in 0..10_000 {
+        state.vanish(Side::Host, &pod(), &n.to_string());
+    }
+    assert_eq!(state.gone.uids.len(), Gone::KEPT);
+}
+
+#[test]
 fn a_list_that_was_begun_anew_ends_with_the_new_one_only() {
     let mut state = State::new(0);
     let first = state.begin_list(Side::Host, Kind::Pod);

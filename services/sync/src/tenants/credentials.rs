@@ -9,7 +9,7 @@ use vcluster_resources::layout::{CA_CERT, SYNC_SECRET, TLS_CERT, TLS_KEY};
 
 /// The credential cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// The Secret cannot be read.
     #[error("cannot read Secret {SYNC_SECRET}: {0}")]
     Read(#[from] Box<kube::Error>),

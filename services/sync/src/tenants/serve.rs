@@ -162,6 +162,7 @@ impl Supervisor {
             limits: self.engine.config.tenant,
             traceparent: cluster.annotations().get(TRACEPARENT).cloned(),
             work: Arc::clone(&self.engine.work),
+            metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
     }
