@@ -2,7 +2,8 @@
 //!
 //! Handshakes run beside one another, at most so many, each with a deadline: a client that connects and
 //! says nothing costs one slot for five seconds and nobody else anything. When all slots are taken,
-//! connections wait in the kernel's backlog. The listener closes when the shutdown begins.
+//! connections wait in the kernel's backlog. When the shutdown begins, the listener closes and handshakes
+//! that are not over are broken off.
 
 use std::io;
 use std::net::SocketAddr;
@@ -110,7 +111,10 @@ impl Handshakes {
             match accepted {
                 Ok((stream, address)) => {
                     let handshake = self.clone().handshake(stream, address, slot);
-                    self.shutdown.spawn_contained("handshake", handshake);
+                    let begun = self.shutdown.token();
+                    self.shutdown.spawn_contained("handshake", async move {
+                        begun.run_until_cancelled(handshake).await;
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");

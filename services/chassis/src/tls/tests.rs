@@ -350,6 +350,21 @@ async fn a_client_that_speaks_no_tls_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_silent_client_does_not_hold_up_the_drain() {
+    let options = AcceptOptions {
+        handshake_timeout: Duration::from_hours(1),
+        ..AcceptOptions::default()
+    };
+    let mut listening = listen(options).await;
+    let _silent = TcpStream::connect(listening.address).await.unwrap();
+    // The one that comes after it is there, so the silent one's handshake has begun.
+    let _client = listening.connect().await.unwrap();
+    listening.incoming.next().await.unwrap();
+    let drained = listening.shutdown.drained(Duration::from_secs(5)).await;
+    assert_eq!(drained, Ok(()));
+}
+
+#[tokio::test]
 async fn shutdown_closes_the_listener_and_ends_the_stream() {
     let mut listening = listen(AcceptOptions::default()).await;
     listening.shutdown.begin("test");
