@@ -28,7 +28,7 @@ use crate::upstream::{Answer, Upstream};
 use crate::vigil::Scope;
 use crate::{strip, tenant_identity};
 
-mod stay;
+mod kind;
 mod upgrade;
 
 /// How long the head of an answer may take: an API server gives up on ordinary requests after 60 s.
@@ -58,6 +58,7 @@ pub(crate) async fn serve(
     mut record: Record,
 ) -> Response<Body> {
     record.cluster(&route.cluster);
+    let discovers = kind::is_discovery(&route.rest, request.headers());
     // Whatever follows a handshake that failed is not meant as a request.
     let closes =
         request.version() < Version::HTTP_2 && request.headers().contains_key(header::UPGRADE);
@@ -75,7 +76,12 @@ pub(crate) async fn serve(
         Ok(Forwarded::Upgrade(upgraded)) => upgrade::finish(gateway, *upgraded, record),
         Err(refusal) => {
             record.refused(&refusal);
-            let mut response = refusal.into_http().map(|body| relay::whole(body, record));
+            let response = if discovers {
+                refusal.into_text()
+            } else {
+                refusal.into_http()
+            };
+            let mut response = response.map(|body| relay::whole(body, record));
             if closes {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
@@ -107,7 +113,7 @@ async fn forward(
     let asked = upgrade::asked(&request)?;
     let class = match &asked {
         Some(_) => Class::Upgrade,
-        None => stay::class(&route.rest),
+        None => kind::class(&route.rest),
     };
     let entered = gateway
         .limits
@@ -137,7 +143,7 @@ async fn forward(
     head.version = Version::default();
     head.extensions.clear();
     record.answered(head.status);
-    let watch = stay::is_watch(&route.rest);
+    let watch = kind::is_watch(&route.rest);
     let ended = watch_over(gateway, admitted, class == Class::Long);
     let cut = if watch { Cut::Cleanly } else { Cut::Abruptly };
     Ok(Forwarded::Answer {
@@ -279,7 +285,7 @@ fn check_trust(
     status: StatusCode,
     rest: &PathAndQuery,
 ) -> Result<(), Refusal> {
-    if status != StatusCode::UNAUTHORIZED || stay::is_proxied(rest) {
+    if status != StatusCode::UNAUTHORIZED || kind::is_proxied(rest) {
         return Ok(());
     }
     gateway.upstreams.distrust(&admitted.cluster);

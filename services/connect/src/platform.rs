@@ -139,6 +139,7 @@ async fn own(
         request.map(|body| tonic::body::Body::new(relay::request(body, record.received())));
     let Ok(response) = gateway.platform.own.clone().oneshot(request).await;
     record.answered(response.status());
+    record.grpc(response.headers());
     response.map(|body| {
         let never = Box::pin(std::future::pending());
         relay::answer(body, never, Cut::Grpc, record, None)
@@ -182,6 +183,7 @@ async fn forward(
     strip::response(&mut head.headers);
     head.extensions.clear();
     record.answered(head.status);
+    record.grpc(&head.headers);
     let vigil = gateway.vigil.clone();
     let ended = Box::pin(vigil.ended(presented, caller, Scope::Platform, true));
     Ok((Response::from_parts(head, body), entered, ended))

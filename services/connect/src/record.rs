@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::authenticate::{By, Caller};
@@ -37,6 +37,7 @@ pub struct Record {
     cluster: Option<ClusterKey>,
     class: Class,
     code: u16,
+    grpc: Option<u16>,
     ended: &'static str,
     received: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
@@ -65,6 +66,7 @@ impl Record {
             cluster: None,
             class: Class::Short,
             code: 0,
+            grpc: None,
             ended: "gone",
             received: Arc::default(),
             sent: Arc::default(),
@@ -114,6 +116,14 @@ impl Record {
         self.metrics.head(self.to, self.begun.elapsed());
     }
 
+    /// Adds the status of a gRPC call, wherever it stands.
+    pub fn grpc(&mut self, head_or_trailers: &HeaderMap) {
+        let status = head_or_trailers
+            .get("grpc-status")
+            .and_then(|value| value.to_str().ok());
+        self.grpc = status.and_then(|status| status.parse().ok()).or(self.grpc);
+    }
+
     /// Adds that the request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.ended = refusal.kind.reason();
@@ -153,6 +163,7 @@ impl Drop for Record {
             method = %self.method,
             path = self.path,
             code = self.code,
+            grpc = self.grpc,
             ended = self.ended,
             received,
             sent,

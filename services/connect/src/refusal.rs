@@ -171,6 +171,16 @@ impl Refusal {
         response
     }
 
+    /// The answer to a request of kubectl for what kinds there are: it shows the words of an error there only if they
+    /// are plain text, and "unknown" instead of a `Status`.
+    pub fn into_text(self) -> Response<Body> {
+        let text = body::full(self.message.clone());
+        let mut response = self.into_http().map(|_status| text);
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response
+    }
+
     /// The answer to a gRPC client: trailers only, never an HTTP error.
     pub fn into_grpc(self) -> Response<Body> {
         let (parts, ()) = tonic::Status::from(self).into_http::<()>().into_parts();

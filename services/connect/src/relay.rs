@@ -41,12 +41,22 @@ struct Relayed<B> {
 }
 
 /// Wraps the body of an answer; the record ends with it.
-pub fn answer<B>(inner: B, ended: Ended, cut: Cut, record: Record, entered: Option<Entered>) -> Body
+pub fn answer<B>(
+    inner: B,
+    ended: Ended,
+    cut: Cut,
+    mut record: Record,
+    entered: Option<Entered>,
+) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
     let sent = record.sent();
+    if inner.is_end_stream() {
+        // Nobody will ask it for anything.
+        record.ended("complete");
+    }
     Relayed {
         inner,
         ended,

@@ -47,6 +47,9 @@ pub enum Error {
     /// Neither in time.
     #[error("cannot connect in time")]
     ConnectTimeout,
+    /// Neither, a moment ago, for somebody else.
+    #[error("another attempt to connect has just failed")]
+    JustFailed,
     /// It does not speak the protocol.
     #[error("the server does not speak the protocol")]
     Protocol,
@@ -64,7 +67,7 @@ pub enum Error {
     Exhausted,
     /// The gateway has no credential for it.
     #[error("there is no credential for it")]
-    Credential(#[source] credential::Error),
+    Credential(#[source] Arc<credential::Error>),
     /// Its address cannot be in a certificate.
     #[error("the address is malformed")]
     Address(#[from] InvalidDnsNameError),
@@ -78,7 +81,7 @@ impl Error {
             .unwrap_or_default();
         let second = Duration::from_secs(1);
         match self {
-            Self::Connect(_) | Self::ConnectTimeout => Refusal::new(
+            Self::Connect(_) | Self::ConnectTimeout | Self::JustFailed => Refusal::new(
                 Kind::Unavailable,
                 format!("{who} cannot be reached now{waiting}"),
             )
@@ -142,7 +145,8 @@ impl std::fmt::Debug for Inner {
 #[derive(Debug)]
 struct Entry {
     place: Place,
-    reading: tokio::sync::Mutex<()>,
+    /// Held by the one that reads; tells how reading has last failed, and until when that counts.
+    reading: tokio::sync::Mutex<Option<(Instant, Arc<credential::Error>)>>,
     loaded: Mutex<Option<Loaded>>,
 }
 
@@ -187,7 +191,7 @@ impl Upstreams {
         {
             return Ok(Arc::clone(&known.upstream));
         }
-        let _only_one = match (entry.reading.try_lock(), &known) {
+        let mut failed = match (entry.reading.try_lock(), &known) {
             (Ok(guard), _) => guard,
             // Somebody reads it already; what is there is good enough meanwhile.
             (Err(_), Some(known)) => return Ok(Arc::clone(&known.upstream)),
@@ -198,7 +202,18 @@ impl Upstreams {
         {
             return Ok(known.upstream);
         }
-        self.read(key, &entry).await
+        if let Some((until, error)) = &*failed
+            && Instant::now() < *until
+            && known.is_none()
+        {
+            return Err(Error::Credential(Arc::clone(error)));
+        }
+        let read = self.read(key, &entry).await;
+        *failed = match &read {
+            Err(Error::Credential(error)) => Some((Instant::now() + AGAIN, Arc::clone(error))),
+            Err(_) | Ok(_) => None,
+        };
+        read
     }
 
     /// Reads the credential again at the next request: the API server refused it.
@@ -221,7 +236,7 @@ impl Upstreams {
         }
         let entry = Arc::new(Entry {
             place: place.clone(),
-            reading: tokio::sync::Mutex::new(()),
+            reading: tokio::sync::Mutex::new(None),
             loaded: Mutex::new(None),
         });
         entries.insert(key.clone(), Arc::clone(&entry));
@@ -241,7 +256,7 @@ impl Upstreams {
                 tracing::warn!(%error, cluster = %key, "gateway credential is kept");
                 (known.upstream, now + AGAIN)
             }
-            (Err(error), None) => return Err(Error::Credential(error)),
+            (Err(error), None) => return Err(Error::Credential(Arc::new(error))),
         };
         *entry.lock() = Some(Loaded {
             upstream: Arc::clone(&upstream),

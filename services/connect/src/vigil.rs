@@ -178,3 +178,6 @@ fn until(now: Timestamp, then: Timestamp) -> Duration {
         .unwrap_or_default()
         .max(Duration::from_millis(1))
 }
+
+#[cfg(test)]
+mod tests;

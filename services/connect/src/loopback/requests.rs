@@ -276,3 +276,49 @@ async fn a_traces_context_is_passed_on() {
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0][..35], parent[..35]);
 }
+
+#[tokio::test]
+async fn kubectl_is_told_in_plain_text_why_it_may_not_see_what_kinds_there_are() {
+    let world = World::new().await;
+    let mut client = world.jane().await;
+    let accept =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let request = get(
+        "/clusters/team-b/other/api?timeout=32s",
+        &[("accept", accept)],
+    );
+    let response = client.send(request).await;
+    assert_eq!(response.status(), 403);
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; charset=utf-8"
+    );
+    assert!(
+        text(response)
+            .await
+            .starts_with("user \"jane\" cannot connect to virtual cluster")
+    );
+}
+
+#[tokio::test]
+async fn callers_that_wait_for_a_connection_share_its_failure() {
+    let mut registry = Registry::new("test", "0");
+    let metrics = Metrics::register(&mut registry);
+    let (authority, closed) = (Authority::new("a"), 1);
+    let identity = authority.client("vcluster-connect", &[]).identity();
+    let target = Target::new(
+        "127.0.0.1",
+        closed,
+        &authority.roots().into(),
+        &identity.into(),
+    );
+    let pool = Pool::new(Arc::new(target.unwrap()), 4, metrics);
+    let sends = (0..10).map(|_| pool.send(get("https://x/", &[]), Duration::from_mins(1)));
+    let results = futures::future::join_all(sends).await;
+    assert!(results.iter().all(Result::is_err));
+    let text = registry.encode();
+    assert!(
+        text.contains("connect_upstream_dials_total{result=\"Failed\"} 1\n"),
+        "{text}"
+    );
+}

@@ -54,7 +54,8 @@ pub struct Pool {
     most: usize,
     metrics: Metrics,
     connections: Mutex<Vec<Connection>>,
-    dialing: tokio::sync::Mutex<()>,
+    /// Held by the one that dials; tells when dialing has last failed.
+    dialing: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Pool {
             most,
             metrics,
             connections: Mutex::new(Vec::new()),
-            dialing: tokio::sync::Mutex::new(()),
+            dialing: tokio::sync::Mutex::new(None),
         }
     }
 
@@ -129,15 +130,21 @@ impl Pool {
         if let Some(found) = self.pick(STREAMS) {
             return Ok(found);
         }
-        let _only_one = self.dialing.lock().await;
-        // Somebody else may have opened one meanwhile.
+        let begun = Instant::now();
+        let mut failed = self.dialing.lock().await;
+        // Somebody else may have opened one meanwhile, or failed: who waited for a dial shares its end, or
+        // a server that swallows connections would be dialed by one waiter after the other.
         if let Some(found) = self.pick(STREAMS) {
             return Ok(found);
+        }
+        if failed.is_some_and(|at| at >= begun) {
+            return Err(Error::JustFailed);
         }
         if self.open().len() >= self.most {
             return Err(Error::Exhausted);
         }
         let result = self.connect().await;
+        *failed = result.is_err().then(Instant::now);
         self.metrics.dialed(if result.is_ok() {
             Dial::Connected
         } else {

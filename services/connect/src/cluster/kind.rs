@@ -1,5 +1,6 @@
-//! Which requests to an API server stay, told by their target.
+//! What kind of request to an API server one is, told by its target: whether it stays, and who answers it.
 
+use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 
 use crate::metrics::Class;
@@ -21,6 +22,17 @@ pub(super) fn is_proxied(target: &PathAndQuery) -> bool {
     let mut segments = segments(target);
     segments.any(|segment| matches!(segment, "pods" | "services" | "nodes"))
         && segments.nth(1) == Some("proxy")
+}
+
+/// Whether a client asks what kinds there are, in the form that kubectl asks for since 1.26.
+pub(super) fn is_discovery(target: &PathAndQuery, headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(header::ACCEPT).iter().any(|line| {
+        let name = b"APIGroupDiscoveryList";
+        line.as_bytes()
+            .windows(name.len())
+            .any(|window| window == name)
+    });
+    accepts && matches!(target.path(), "/api" | "/apis")
 }
 
 fn segments(target: &PathAndQuery) -> impl Iterator<Item = &str> {
