@@ -29,8 +29,9 @@ pub fn config_map(context: &Context) -> Value {
             "labels": {
                 CLUSTER: context.cluster.as_str(),
                 CLUSTER_UID: context.cluster_uid,
-                // Not a workload's: it is no translation, and no scan may take it for an orphan.
-                PART: Part::ControlPlane.as_str(),
+                // The chart's policy lets a tenant's account write nothing else. A scan does not take it
+                // for an orphan, because it names no virtual object.
+                PART: Part::Workload.as_str(),
             },
             "annotations": { CLUSTER_UID: context.cluster_uid },
             "ownerReferences": [{

@@ -26,6 +26,8 @@ pub enum Reason {
     Invalid,
     /// Its host name is taken by an object that is not ours.
     NameTaken,
+    /// The host's API server refused it: a quota, a policy, pod security.
+    HostRefused,
 }
 
 impl Reason {
@@ -36,6 +38,7 @@ impl Reason {
             Self::NotSupported => "NotSupported",
             Self::Invalid => "InvalidObject",
             Self::NameTaken => "HostNameTaken",
+            Self::HostRefused => "HostRefused",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Telling a tenant, inside its cluster, why a pod is not as it should be.
 //!
-//! A condition on the pod (`PodScheduled=False`) says what holds, an Event when it came to be. Both are
+//! A condition on the pod (`vcluster.dev/Synced`) says what holds, an Event when it came to be. Both are
 //! written once per reason. The pod is parked: it is looked at again when it changes, when a host pod of the
 //! tenant goes away (a quota may have room then), and after a while anyway.
 
@@ -23,9 +23,6 @@ use crate::tenant::Tenant;
 
 /// When a pod that the host refused is tried again without any other reason.
 const PARKED: Duration = Duration::from_secs(60);
-
-/// Reason of what the host's API server refuses.
-const HOST_REFUSED: Reason = Reason::HostAccess;
 
 /// Pods that the host refused, for a cause that may pass.
 #[derive(Debug, Default)]
@@ -54,7 +51,7 @@ impl Trouble {
     pub(super) fn hosts(message: &str) -> Self {
         Self {
             refusal: Refusal {
-                reason: HOST_REFUSED,
+                reason: Reason::HostRefused,
                 field: "host".to_owned(),
                 message: message.to_owned(),
             },
@@ -84,9 +81,9 @@ impl Tenant {
             reason: reason.to_owned(),
             message: refusal.to_string(),
         };
-        let news = self.state().set_problem(key, Some(problem));
+        self.state().set_problem(key, Some(problem));
         if let Some(pod) = pod {
-            self.say(engine, key, pod, &refusal, news).await;
+            self.say(engine, key, pod, &refusal).await;
         }
         if !may_pass {
             return Step::Done(Next::Settled);
@@ -95,21 +92,22 @@ impl Tenant {
         Step::Done(Next::Until(Instant::now() + PARKED))
     }
 
-    async fn say(&self, engine: &Engine, key: &Key, pod: &Value, refusal: &Refusal, news: bool) {
-        if news {
-            tracing::info!(tenant = %self.id, %key, %refusal, "pod is refused");
-            self.tell(engine, pod, refusal.reason.as_str(), &refusal.to_string()).await;
-        }
+    /// Says it by condition and Event, unless the condition says it already: a restart says nothing anew.
+    async fn say(&self, engine: &Engine, key: &Key, pod: &Value, refusal: &Refusal) {
         let now = engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let Some(patch) = pod::refused(pod, refusal, &now) else {
             return;
         };
+        tracing::info!(tenant = %self.id, %key, %refusal, "pod is refused");
+        self.tell(engine, pod, refusal.reason.as_str(), &refusal.to_string()).await;
         match self.patch(Side::Virtual, Kind::Pod, &key.name, &patch).await {
             Ok(patched) => {
                 self.take_note(Side::Virtual, key, &patched);
             }
             // The next look at the pod says it again.
-            Err(failure) => tracing::debug!(tenant = %self.id, %key, %failure, "condition not written"),
+            Err(failure) => {
+                tracing::debug!(tenant = %self.id, %key, %failure, "condition not written");
+            }
         }
     }
 

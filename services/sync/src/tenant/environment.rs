@@ -17,9 +17,7 @@ impl Tenant {
         if *ensured {
             return Ok(());
         }
-        let mut wanted = config_map(&self.context);
-        // The chart's policy lets a tenant's account write only what bears this label.
-        wanted["metadata"]["labels"][label::PART] = label::Part::Workload.as_str().into();
+        let wanted = config_map(&self.context);
         let name = Name::new(self.context.host_namespace.as_str(), CONFIG_MAP);
         match self.read(Side::Host, Kind::ConfigMap, &name).await? {
             None => {
