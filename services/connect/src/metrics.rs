@@ -14,6 +14,7 @@ use vcluster_chassis::metrics::{CALL_SECONDS, Registry};
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram>,
+    refusals: Family<RefusalLabels, Counter>,
     sent: Family<RouteLabels, Counter>,
     received: Family<RouteLabels, Counter>,
     under_way: Family<ClassLabels, Gauge>,
@@ -85,6 +86,12 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    to: To,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     to: To,
 }
@@ -114,6 +121,7 @@ impl Default for Metrics {
         Self {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(CALL_SECONDS)),
+            refusals: Family::default(),
             sent: Family::default(),
             received: Family::default(),
             under_way: Family::default(),
@@ -139,6 +147,11 @@ impl Metrics {
             "response_head_seconds",
             "Time from a request's head to the head of its answer",
             this.seconds.clone(),
+        );
+        part.register(
+            "refusals",
+            "Requests that the gateway refused, by reason",
+            this.refusals.clone(),
         );
         part.register("sent_bytes", "Bytes of answers", this.sent.clone());
         part.register("received_bytes", "Bytes of requests", this.received.clone());
@@ -187,6 +200,12 @@ impl Metrics {
             .get_or_create(&RouteLabels { to })
             .inc_by(received);
         self.sent.get_or_create(&RouteLabels { to }).inc_by(sent);
+    }
+
+    pub(crate) fn refused(&self, to: To, reason: &'static str) {
+        self.refusals
+            .get_or_create(&RefusalLabels { to, reason })
+            .inc();
     }
 
     /// Counts a request until the value is dropped.

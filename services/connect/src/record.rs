@@ -127,6 +127,7 @@ impl Record {
     /// Adds that the request was refused.
     pub fn refused(&mut self, refusal: &Refusal) {
         self.ended = refusal.kind.reason();
+        self.metrics.refused(self.to, self.ended);
         self.answered(refusal.kind.code());
     }
 
