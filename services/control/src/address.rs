@@ -76,7 +76,10 @@ impl FromStr for Range {
             return Err(NotARange);
         }
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        Ok(Self { base: u32::from(ip) & mask, prefix })
+        Ok(Self {
+            base: u32::from(ip) & mask,
+            prefix,
+        })
     }
 }
 
@@ -97,12 +100,7 @@ impl Range {
 /// Candidates in the order in which they are tried: every block of the ranges once, from a start
 /// that depends on `seed`, so that clusters that are created at once seldom meet. `attempt` moves
 /// on to the next `count` of them.
-pub fn candidates(
-    ranges: &[Range],
-    seed: &str,
-    attempt: u32,
-    count: usize,
-) -> Vec<Address> {
+pub fn candidates(ranges: &[Range], seed: &str, attempt: u32, count: usize) -> Vec<Address> {
     let total: u64 = ranges.iter().map(|range| u64::from(range.blocks())).sum();
     if total == 0 {
         return Vec::new();
@@ -163,7 +161,13 @@ mod tests {
 
     #[test]
     fn ranges_are_read_and_others_refused() {
-        assert_eq!("10.96.3.4/16".parse(), Ok(Range { base: 0x0a60_0000, prefix: 16 }));
+        assert_eq!(
+            "10.96.3.4/16".parse(),
+            Ok(Range {
+                base: 0x0a60_0000,
+                prefix: 16
+            })
+        );
         for bad in ["10.96.0.0", "10.96.0.0/33", "fd00::/108", "x/16", ""] {
             assert_eq!(bad.parse::<Range>(), Err(NotARange), "{bad}");
         }

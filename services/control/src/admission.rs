@@ -166,8 +166,12 @@ mod tests {
 
     #[test]
     fn every_file_is_mounted() {
-        let mounted: Vec<_> =
-            volume()["items"].as_array().unwrap().iter().map(|i| i["key"].clone()).collect();
+        let mounted: Vec<_> = volume()["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| i["key"].clone())
+            .collect();
         for name in files().as_object().unwrap().keys() {
             assert!(mounted.contains(&Value::from(name.as_str())), "{name}");
         }

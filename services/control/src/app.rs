@@ -8,11 +8,11 @@ use vcluster_chassis::access::{self, Authorizer, CacheConfig, TokenReviewer};
 use vcluster_chassis::admin::AdminServer;
 use vcluster_chassis::clock::{Clock, SystemClock};
 use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::grpc::{self, CallerLayer};
 use vcluster_chassis::health::Health;
+use vcluster_chassis::kube_client;
 use vcluster_chassis::lease::{Candidate, Leadership, Timing};
 use vcluster_chassis::metrics::Registry;
-use vcluster_chassis::grpc::{self, CallerLayer};
-use vcluster_chassis::kube_client;
 use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth};
 use vcluster_resources::layout::CONNECT_COMMON_NAME;
 
@@ -119,7 +119,15 @@ impl Parts {
     }
 
     fn start(self, start: Start) -> anyhow::Result<()> {
-        let Start { config, client, clock, shutdown, platform, following, .. } = start;
+        let Start {
+            config,
+            client,
+            clock,
+            shutdown,
+            platform,
+            following,
+            ..
+        } = start;
         let leadership = if start.leader_elect {
             campaign(&client, &config, Arc::clone(&clock), &shutdown)
         } else {
@@ -129,8 +137,13 @@ impl Parts {
         let tls = tls::server_config(following.identity.clone(), roots, &[tls::ALPN_H2]);
         let options = AcceptOptions::default();
         let incoming = tls::accept(start.listener, tls, options, &self.tls, &shutdown);
-        self.grpc(&client, &config, &start.health, &shutdown)?.serve(incoming, &shutdown)?;
-        spawn(&shutdown, "keys", following.run(platform, leadership.clone()));
+        self.grpc(&client, &config, &start.health, &shutdown)
+            .serve(incoming, &shutdown)?;
+        spawn(
+            &shutdown,
+            "keys",
+            following.run(platform, leadership.clone()),
+        );
         let namespace = config.installation.namespace.clone();
         let reconciler = Arc::new(Reconciler::new(
             client.clone(),
@@ -151,7 +164,7 @@ impl Parts {
         config: &Config,
         health: &Health,
         shutdown: &Shutdown,
-    ) -> anyhow::Result<grpc::Server> {
+    ) -> grpc::Server {
         let reviewer = TokenReviewer::new(client.clone(), Vec::new(), CacheConfig::TOKENS);
         let reviewer = reviewer.metrics(&self.access);
         let authorizer = Authorizer::new(client.clone()).metrics(&self.access);
@@ -161,9 +174,9 @@ impl Parts {
             config.installation.namespace.clone(),
             shutdown.clone(),
         );
-        Ok(grpc::Server::new(grpc::Options::default(), &self.grpc, health)
+        grpc::Server::new(grpc::Options::default(), &self.grpc, health)
             .callers(CallerLayer::new([CONNECT_COMMON_NAME], reviewer))
-            .add(service.server(), vcluster_proto::FILE_DESCRIPTOR_SET))
+            .add(service.server(), vcluster_proto::FILE_DESCRIPTOR_SET)
     }
 }
 

@@ -86,7 +86,10 @@ impl Executor<'_> {
             Step::MintRoots => self.mint_roots().await,
             Step::DeleteRoots { uid } => {
                 let api: Api<Secret> = Api::namespaced(self.client.clone(), self.release());
-                deleted(api.delete(&self.wish.subject.roots_secret(), &bound(uid)).await)
+                deleted(
+                    api.delete(&self.wish.subject.roots_secret(), &bound(uid))
+                        .await,
+                )
             }
             Step::AllocateAddress => self.allocate().await,
             Step::Apply { slot, body, over } => self.apply(*slot, body, over.as_deref()).await,
@@ -96,9 +99,9 @@ impl Executor<'_> {
                 let api: Api<Pod> = Api::namespaced(self.client.clone(), self.host());
                 deleted(api.delete(name, &bound(uid)).await)
             }
-            Step::Survey => {
-                Ok(Outcome::Surveyed(survey::survey(self.client, self.wish.subject).await))
-            }
+            Step::Survey => Ok(Outcome::Surveyed(
+                survey::survey(self.client, self.wish.subject).await,
+            )),
             Step::DeleteNamespace { uid } => self.delete_namespace(uid).await,
         }
     }
@@ -128,7 +131,11 @@ impl Executor<'_> {
     /// Bound to the version that was read, so that nobody else's finalizer is lost.
     async fn finalizers(&self, wanted: bool) -> Result<Outcome, Error> {
         let api: Api<VirtualCluster> = Api::namespaced(self.client.clone(), self.host());
-        let others = self.cluster.finalizers().iter().filter(|f| *f != CONTROL_FINALIZER);
+        let others = self
+            .cluster
+            .finalizers()
+            .iter()
+            .filter(|f| *f != CONTROL_FINALIZER);
         let mut finalizers: Vec<&str> = others.map(String::as_str).collect();
         if wanted {
             finalizers.push(CONTROL_FINALIZER);
@@ -139,7 +146,10 @@ impl Executor<'_> {
             "finalizers": finalizers,
         } });
         let name = self.wish.subject.name().as_str();
-        let params = PatchParams { field_manager: Some(CONTROL.to_owned()), ..Default::default() };
+        let params = PatchParams {
+            field_manager: Some(CONTROL.to_owned()),
+            ..Default::default()
+        };
         written(api.patch(name, &params, &Patch::Merge(&patch)).await)
     }
 
@@ -150,20 +160,30 @@ impl Executor<'_> {
             "uid": uid,
             "annotations": { (label::CREATED_FOR): made_for.write() },
         } });
-        let params = PatchParams { field_manager: Some(CONTROL.to_owned()), ..Default::default() };
+        let params = PatchParams {
+            field_manager: Some(CONTROL.to_owned()),
+            ..Default::default()
+        };
         written(api.patch(self.host(), &params, &Patch::Merge(&patch)).await)
     }
 
     async fn mint_roots(&self) -> Result<Outcome, Error> {
         let roots = Roots::mint(self.wish.subject, self.now)?;
         let body = self.wish.roots_secret(&roots.material());
-        let api: Api<DynamicObject> = self.api(Slot::Secret(Credential::ControlPlane), self.release());
+        let api: Api<DynamicObject> =
+            self.api(Slot::Secret(Credential::ControlPlane), self.release());
         // Created and never applied: of two that try, one is refused and reads the other's.
         created(api.create(&PostParams::default(), &object(body)?).await)
     }
 
     async fn allocate(&self) -> Result<Outcome, Error> {
-        let ranges = self.sight.observed.ranges.present().map(Vec::as_slice).unwrap_or_default();
+        let ranges = self
+            .sight
+            .observed
+            .ranges
+            .present()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for address in candidates(ranges, self.wish.subject.uid(), self.attempt, ADDRESSES) {
             let body = self.wish.service(address);
             match self.apply_raw(Slot::Service, &body, None).await {
@@ -194,7 +214,8 @@ impl Executor<'_> {
         };
         let mut body = body.clone();
         body["metadata"]["uid"] = uid.into();
-        api.patch(&name, &params.force(), &Patch::Apply(&body)).await
+        api.patch(&name, &params.force(), &Patch::Apply(&body))
+            .await
     }
 
     async fn mint(&self, credential: Credential, over: Option<&str>) -> Result<Outcome, Error> {
@@ -203,7 +224,8 @@ impl Executor<'_> {
         };
         let material = credential.mint(roots, self.wish.subject, address, self.now)?;
         let slot = Slot::Secret(credential);
-        self.apply(slot, &self.wish.secret(slot, &material), over).await
+        self.apply(slot, &self.wish.secret(slot, &material), over)
+            .await
     }
 
     async fn delete(&self, slot: Slot, uid: &str) -> Result<Outcome, Error> {
@@ -220,9 +242,9 @@ impl Executor<'_> {
     async fn delete_namespace(&self, uid: &str) -> Result<Outcome, Error> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         match deleted(api.delete(self.host(), &bound(uid)).await) {
-            Err(Error::Refused(text)) => {
-                Ok(Outcome::Surveyed(Contents::Unsure(format!("it cannot be removed: {text}"))))
-            }
+            Err(Error::Refused(text)) => Ok(Outcome::Surveyed(Contents::Unsure(format!(
+                "it cannot be removed: {text}"
+            )))),
             other => other,
         }
     }
@@ -238,8 +260,10 @@ fn object(body: Value) -> Result<DynamicObject, Error> {
 }
 
 fn bound(uid: &str) -> DeleteParams {
-    DeleteParams::default()
-        .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None })
+    DeleteParams::default().preconditions(Preconditions {
+        uid: Some(uid.to_owned()),
+        resource_version: None,
+    })
 }
 
 fn written<T>(answer: Result<T, kube::Error>) -> Result<Outcome, Error> {
@@ -277,7 +301,12 @@ fn sort(error: kube::Error) -> Error {
 
 /// Whether the API server refuses this very address, so that another one may do.
 fn address_is_taken(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else { return false };
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    status.code == 422 && causes.into_iter().any(|cause| cause.field.starts_with("spec.clusterIP"))
+    status.code == 422
+        && causes
+            .into_iter()
+            .any(|cause| cause.field.starts_with("spec.clusterIP"))
 }

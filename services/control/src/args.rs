@@ -7,7 +7,11 @@ use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
 
 /// Lifecycle of virtual clusters: the gRPC API, and the controller that makes them so.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "vcluster-control", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "vcluster-control",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 #[command(subcommand_negates_reqs = true)]
 pub struct Args {
     /// Something else than serving.
@@ -40,12 +44,22 @@ pub struct CheckUninstall {
 #[derive(Debug, Clone, Group)]
 pub struct Serve {
     /// Address that serves gRPC over TLS.
-    #[arg(long, env = "VCLUSTER_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "VCLUSTER_LISTEN",
+        default_value = "0.0.0.0:8443",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
 
     /// Namespace of this installation: of its Leases, its certificate authorities and the other
     /// services.
-    #[arg(long, env = "VCLUSTER_NAMESPACE", required = true, value_name = "NAMESPACE")]
+    #[arg(
+        long,
+        env = "VCLUSTER_NAMESPACE",
+        required = true,
+        value_name = "NAMESPACE"
+    )]
     pub namespace: Option<String>,
 
     /// Name of this pod, by which it holds the Lease; a made-up one by default.
@@ -84,7 +98,12 @@ pub struct Serve {
 
     /// Ranges of the host's Service addresses, for hosts without ServiceCIDR objects (before
     /// Kubernetes 1.33).
-    #[arg(long, env = "VCLUSTER_HOST_SERVICE_CIDR", value_delimiter = ',', value_name = "CIDR")]
+    #[arg(
+        long,
+        env = "VCLUSTER_HOST_SERVICE_CIDR",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
     pub host_service_cidr: Vec<String>,
 
     /// How users reach the gateway.
@@ -113,18 +132,32 @@ pub struct Serve {
 pub struct Gateway {
     /// Address of the gateway as users reach it, `https://HOST[:PORT]`; it is told to them by the
     /// ConfigMap kube-public/vcluster-gateway.
-    #[arg(long, env = "VCLUSTER_GATEWAY_ADDRESS", required = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "VCLUSTER_GATEWAY_ADDRESS",
+        required = true,
+        value_name = "URL"
+    )]
     pub gateway_address: Option<String>,
 
     /// Further names and IP addresses in the gateway's certificate; the host of its address is one
     /// by itself.
-    #[arg(long, env = "VCLUSTER_GATEWAY_SAN", value_delimiter = ',', value_name = "NAME")]
+    #[arg(
+        long,
+        env = "VCLUSTER_GATEWAY_SAN",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
     pub gateway_san: Vec<String>,
 }
 
 /// Images of control planes.
 #[derive(Debug, Clone, Group)]
 #[command(next_help_heading = "Images")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names of the fields are the flags'"
+)]
 pub struct Images {
     /// Repository of kube-apiserver; the tag is `v` and the version of the virtual cluster.
     #[arg(
@@ -173,7 +206,9 @@ mod tests {
     fn every_flag_has_its_environment_twin_and_a_help_text() {
         let command = Args::command();
         command.clone().debug_assert();
-        let flags = command.get_arguments().filter(|a| !["help", "version"].contains(&a.get_id().as_str()));
+        let flags = command
+            .get_arguments()
+            .filter(|a| !["help", "version"].contains(&a.get_id().as_str()));
         for flag in flags {
             let long = flag.get_long().unwrap();
             let twin = format!("VCLUSTER_{}", long.to_uppercase().replace('-', "_"));
@@ -185,7 +220,12 @@ mod tests {
     #[test]
     fn serving_needs_its_namespace_and_the_gateway_and_the_check_does_not() {
         assert!(Args::try_parse_from(["c"]).is_err());
-        let serve = ["c", "--namespace=x", "--gateway-address=https://gw", "--leader-elect=false"];
+        let serve = [
+            "c",
+            "--namespace=x",
+            "--gateway-address=https://gw",
+            "--leader-elect=false",
+        ];
         let args = Args::try_parse_from(serve).unwrap();
         assert!(args.command.is_none() && !args.serve.leader_elect);
         let check = Args::try_parse_from(["c", "check-uninstall", "--kubeconfig=f"]).unwrap();

@@ -43,7 +43,10 @@ impl TryFrom<&Serve> for Config {
     type Error = Error;
 
     fn try_from(args: &Serve) -> Result<Self, Error> {
-        let namespace = args.namespace.as_deref().ok_or(Error::Missing("namespace"))?;
+        let namespace = args
+            .namespace
+            .as_deref()
+            .ok_or(Error::Missing("namespace"))?;
         let namespace: HostNamespace = namespace.parse().map_err(Error::Namespace)?;
         let address = args.gateway.gateway_address.as_deref();
         let address = address.ok_or(Error::Missing("gateway-address"))?;
@@ -61,7 +64,11 @@ impl TryFrom<&Serve> for Config {
                 },
             },
             gateway: gateway(address, &args.gateway.gateway_san)?,
-            ranges: args.host_service_cidr.iter().map(|text| range(text)).collect::<Result<_, _>>()?,
+            ranges: args
+                .host_service_cidr
+                .iter()
+                .map(|text| range(text))
+                .collect::<Result<_, _>>()?,
             instance: args.pod_name.clone().unwrap_or_else(made_up),
         })
     }
@@ -71,20 +78,34 @@ fn gateway(address: &str, further: &[String]) -> Result<Gateway, Error> {
     let malformed = || Error::GatewayAddress(address.to_owned());
     let trimmed = address.strip_suffix('/').unwrap_or(address);
     let uri: Uri = trimmed.parse().map_err(|_error| malformed())?;
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
-    let bare = uri.path_and_query().is_none_or(|path| matches!(path.as_str(), "" | "/"));
-    let named = !uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let host = uri
+        .host()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(malformed)?;
+    let bare = uri
+        .path_and_query()
+        .is_none_or(|path| matches!(path.as_str(), "" | "/"));
+    let named = !uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'));
     if uri.scheme_str() != Some("https") || !bare || !named {
         return Err(malformed());
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let mut names = vec![host];
     names.extend(further.iter().filter(|name| !name.is_empty()).cloned());
-    Ok(Gateway { address: trimmed.to_owned(), names })
+    Ok(Gateway {
+        address: trimmed.to_owned(),
+        names,
+    })
 }
 
 fn range(text: &str) -> Result<Range, Error> {
-    text.parse().map_err(|error| Error::Range(text.to_owned(), error))
+    text.parse()
+        .map_err(|error| Error::Range(text.to_owned(), error))
 }
 
 #[cfg(test)]
@@ -96,12 +117,22 @@ mod tests {
         let gateway = gateway("https://gw.example.com:8443/", &["10.0.0.1".to_owned()]).unwrap();
         assert_eq!(gateway.address, "https://gw.example.com:8443");
         assert_eq!(gateway.names, ["gw.example.com", "10.0.0.1"]);
-        assert_eq!(super::gateway("https://[::1]:443", &[]).unwrap().names, ["::1"]);
+        assert_eq!(
+            super::gateway("https://[::1]:443", &[]).unwrap().names,
+            ["::1"]
+        );
     }
 
     #[test]
     fn an_address_that_users_could_not_use_is_refused() {
-        for bad in ["http://gw", "gw:443", "https://", "https://gw/path", "https://u@gw", ""] {
+        for bad in [
+            "http://gw",
+            "gw:443",
+            "https://",
+            "https://gw/path",
+            "https://u@gw",
+            "",
+        ] {
             assert!(gateway(bad, &[]).is_err(), "{bad}");
         }
     }

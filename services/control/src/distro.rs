@@ -59,10 +59,17 @@ fn resources(wish: &Resources, defaults: [(&str, &str); 2]) -> Value {
         .filter(|(key, _)| !wish.limits.contains_key(*key))
         .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
         .collect();
-    requests.extend(wish.requests.iter().map(|(k, v)| (k.clone(), Value::from(v.0.as_str()))));
+    requests.extend(
+        wish.requests
+            .iter()
+            .map(|(k, v)| (k.clone(), Value::from(v.0.as_str()))),
+    );
     let mut resources = serde_json::json!({ "requests": requests });
     if !wish.limits.is_empty() {
-        let limits = wish.limits.iter().map(|(k, v)| (k.clone(), Value::from(v.0.as_str())));
+        let limits = wish
+            .limits
+            .iter()
+            .map(|(k, v)| (k.clone(), Value::from(v.0.as_str())));
         resources["limits"] = Value::Object(limits.collect());
     }
     resources
@@ -77,7 +84,8 @@ mod tests {
     #[test]
     fn a_limit_below_the_default_request_is_no_contradiction() {
         let mut wish = Resources::default();
-        wish.limits.insert("memory".to_owned(), Quantity("64Mi".to_owned()));
+        wish.limits
+            .insert("memory".to_owned(), Quantity("64Mi".to_owned()));
         let resources = resources(&wish, [("cpu", "50m"), ("memory", "256Mi")]);
         assert_eq!(
             resources,

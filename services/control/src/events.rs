@@ -34,15 +34,23 @@ impl fmt::Debug for Teller {
 impl Teller {
     /// A teller that signs as this instance.
     pub fn new(client: Client, instance: String) -> Self {
-        let reporter = Reporter { controller: CONTROL.to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter) }
+        let reporter = Reporter {
+            controller: CONTROL.to_owned(),
+            instance: Some(instance),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Tells people of a virtual cluster.
     pub async fn tell(&self, cluster: &VirtualCluster, notice: &Notice) {
         let mut note = notice.note.clone();
         if note.len() > LONGEST {
-            let end = (0..=LONGEST).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+            let end = (0..=LONGEST)
+                .rev()
+                .find(|end| note.is_char_boundary(*end))
+                .unwrap_or(0);
             note.truncate(end);
         }
         let event = Event {

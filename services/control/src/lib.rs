@@ -28,6 +28,7 @@ pub mod observed;
 pub mod pki;
 pub mod plan;
 pub mod platform;
+pub mod quantity;
 pub mod reconcile;
 pub mod settled;
 pub mod slot;

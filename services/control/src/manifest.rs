@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use vcluster_resources::VirtualClusterSpec;
-use vcluster_resources::layout::{API_PORT, API_TARGET_PORT, TENANT_ROLE, TENANT_SERVICE_ACCOUNT,
-    TENANT_TOKEN_ROLE};
+use vcluster_resources::layout::{
+    API_PORT, API_TARGET_PORT, TENANT_ROLE, TENANT_SERVICE_ACCOUNT, TENANT_TOKEN_ROLE,
+};
 
 use crate::address::Address;
 use crate::distro::{self, Images};
@@ -44,16 +45,22 @@ impl Wish<'_> {
                 "kind": "ServiceAccount",
                 "automountServiceAccountToken": false,
             }),
-            Slot::TenantBinding => self.binding(
+            Slot::TenantBinding => binding(
                 TENANT_ROLE,
                 &[
                     (TENANT_SERVICE_ACCOUNT, self.subject.namespace().as_str()),
-                    (&self.installation.control_account, &self.installation.namespace),
+                    (
+                        &self.installation.control_account,
+                        &self.installation.namespace,
+                    ),
                 ],
             ),
-            Slot::TenantTokenBinding => self.binding(
+            Slot::TenantTokenBinding => binding(
                 TENANT_TOKEN_ROLE,
-                &[(&self.installation.sync_account, &self.installation.namespace)],
+                &[(
+                    &self.installation.sync_account,
+                    &self.installation.namespace,
+                )],
             ),
             Slot::Admission => json!({
                 "apiVersion": "v1",
@@ -68,30 +75,36 @@ impl Wish<'_> {
     /// The Service at that address.
     pub fn service(&self, address: Address) -> Value {
         use vcluster_resources::label;
-        self.owned(Slot::Service, json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "spec": {
-                "type": "ClusterIP",
-                "clusterIP": address.to_string(),
-                "ipFamilyPolicy": "SingleStack",
-                "ipFamilies": ["IPv4"],
-                "selector": {
-                    label::CLUSTER: self.subject.name().as_str(),
-                    label::PART: label::Part::ControlPlane.as_str(),
+        self.owned(
+            Slot::Service,
+            json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "spec": {
+                    "type": "ClusterIP",
+                    "clusterIP": address.to_string(),
+                    "ipFamilyPolicy": "SingleStack",
+                    "ipFamilies": ["IPv4"],
+                    "selector": {
+                        label::CLUSTER: self.subject.name().as_str(),
+                        label::PART: label::Part::ControlPlane.as_str(),
+                    },
+                    "ports": [
+                        port("https", API_PORT),
+                        // The endpoints of default/kubernetes inside lead here.
+                        port("api", API_TARGET_PORT),
+                    ],
                 },
-                "ports": [
-                    port("https", API_PORT),
-                    // The endpoints of default/kubernetes inside lead here.
-                    port("api", API_TARGET_PORT),
-                ],
-            },
-        }))
+            }),
+        )
     }
 
     /// The StatefulSet, for a PKI of that digest.
     pub fn control_plane(&self, address: Address, pki_fingerprint: &str) -> Value {
-        let config_hash = format!("{pki_fingerprint}-{}", crate::admission::config_fingerprint());
+        let config_hash = format!(
+            "{pki_fingerprint}-{}",
+            crate::admission::config_fingerprint()
+        );
         let rendered = distro::stateful_set(distro::Inputs {
             subject: self.subject,
             spec: self.spec,
@@ -104,12 +117,15 @@ impl Wish<'_> {
 
     /// A Secret with that contents.
     pub fn secret(&self, slot: Slot, material: &Material) -> Value {
-        self.owned(slot, json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "Opaque",
-            "data": material.expose(),
-        }))
+        self.owned(
+            slot,
+            json!({
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "Opaque",
+                "data": material.expose(),
+            }),
+        )
     }
 
     /// The Secret in the release namespace with the roots of trust. It has no owner: garbage
@@ -132,25 +148,6 @@ impl Wish<'_> {
         })
     }
 
-    fn binding(&self, role: &str, accounts: &[(&str, &str)]) -> Value {
-        let subjects: Vec<Value> = accounts
-            .iter()
-            .map(|(name, namespace)| {
-                json!({ "kind": "ServiceAccount", "name": name, "namespace": namespace })
-            })
-            .collect();
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": role,
-            },
-            "subjects": subjects,
-        })
-    }
-
     /// Adds the metadata that every object of ours in the host namespace has.
     fn owned(&self, slot: Slot, mut object: Value) -> Value {
         object["metadata"] = json!({
@@ -166,4 +163,23 @@ impl Wish<'_> {
 
 fn port(name: &str, port: u16) -> Value {
     json!({ "name": name, "port": port, "protocol": "TCP", "targetPort": API_TARGET_PORT })
+}
+
+fn binding(role: &str, accounts: &[(&str, &str)]) -> Value {
+    let subjects: Vec<Value> = accounts
+        .iter()
+        .map(|(name, namespace)| {
+            json!({ "kind": "ServiceAccount", "name": name, "namespace": namespace })
+        })
+        .collect();
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": role,
+        },
+        "subjects": subjects,
+    })
 }

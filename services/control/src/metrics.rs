@@ -67,19 +67,31 @@ impl Metrics {
             seconds: Histogram::new(CALL_SECONDS),
             steps: Family::default(),
         };
-        registry.register("reconciles", "Reconciliations by result", this.reconciles.clone());
+        registry.register(
+            "reconciles",
+            "Reconciliations by result",
+            this.reconciles.clone(),
+        );
         registry.register(
             "reconcile_seconds",
             "Duration of reconciliations in seconds",
             this.seconds.clone(),
         );
-        registry.register("steps", "Steps carried out, by kind and result", this.steps.clone());
+        registry.register(
+            "steps",
+            "Steps carried out, by kind and result",
+            this.steps.clone(),
+        );
         this
     }
 
     /// Times one reconciliation.
     pub fn reconcile(&self) -> Timer {
-        Timer { metrics: self.clone(), begun: Instant::now(), outcome: Outcome::Dropped }
+        Timer {
+            metrics: self.clone(),
+            begun: Instant::now(),
+            outcome: Outcome::Dropped,
+        }
     }
 
     /// Counts one step.
@@ -112,8 +124,13 @@ impl Drop for Timer {
             Outcome::Failed => "failed",
             Outcome::Dropped => "dropped",
         };
-        self.metrics.reconciles.get_or_create(&Reconcile { result }).inc();
-        self.metrics.seconds.observe(self.begun.elapsed().as_secs_f64());
+        self.metrics
+            .reconciles
+            .get_or_create(&Reconcile { result })
+            .inc();
+        self.metrics
+            .seconds
+            .observe(self.begun.elapsed().as_secs_f64());
     }
 }
 
@@ -146,8 +163,14 @@ impl Population {
     }
 
     fn count(&self) -> Vec<(&'static str, i64)> {
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(store) = store else { return Vec::new() };
+        let store = self
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(store) = store else {
+            return Vec::new();
+        };
         let mut counts = ["Pending", "Ready", "Degraded", "Deleting", "Failed"].map(|p| (p, 0));
         for cluster in store.state() {
             let phase = cluster.status.as_ref().and_then(|status| status.phase);

@@ -2,6 +2,7 @@
 //!
 //! Reads are live: the answers decide what is written and what is deleted, and a cache may be old.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use futures::future::join_all;
@@ -51,7 +52,11 @@ impl fmt::Debug for Observer {
 impl Observer {
     /// An observer. With `ranges` the host is not asked for its Service ranges.
     pub fn new(client: Client, release_namespace: String, ranges: Vec<Range>) -> Self {
-        Self { client, release_namespace, ranges }
+        Self {
+            client,
+            release_namespace,
+            ranges,
+        }
     }
 
     /// Looks at everything around one virtual cluster.
@@ -66,7 +71,7 @@ impl Observer {
         );
         let (roots_seen, roots) = roots;
         let mut contents = Vec::new();
-        let mut objects = std::collections::BTreeMap::new();
+        let mut objects = BTreeMap::new();
         for (slot, (seen, material)) in Slot::ALL.into_iter().zip(slots) {
             if let (Slot::Secret(credential), Some(material)) = (slot, material) {
                 contents.push((credential, material));
@@ -81,7 +86,7 @@ impl Observer {
         };
         let health = match (&roots, address) {
             (Some(roots), Some(address)) => judge(&contents, roots, subject, address, now),
-            (Some(_) | None, _) => Default::default(),
+            (Some(_) | None, _) => BTreeMap::new(),
         };
         let observed = Observed {
             namespace,
@@ -94,30 +99,48 @@ impl Observer {
             contents: None,
             refused: None,
         };
-        Sight { observed, roots, address }
+        Sight {
+            observed,
+            roots,
+            address,
+        }
     }
 
     async fn namespace(&self, subject: &Subject) -> Seen<Namespace> {
         let api: Api<HostNamespaceObject> = Api::all(self.client.clone());
-        seen(api.get_opt(subject.namespace().as_str()).await, |namespace| {
-            let labels = namespace.labels();
-            Namespace {
-                uid: namespace.uid().unwrap_or_default(),
-                enabled: labels.get(label::HOST).is_some_and(|value| value == label::HOST_VALUE),
-                terminating: namespace.metadata.deletion_timestamp.is_some(),
-                made_for: namespace.annotations().get(label::CREATED_FOR).map(|t| MadeFor::read(t)),
-            }
-        })
+        seen(
+            api.get_opt(subject.namespace().as_str()).await,
+            |namespace| {
+                let labels = namespace.labels();
+                Namespace {
+                    uid: namespace.uid().unwrap_or_default(),
+                    enabled: labels
+                        .get(label::HOST)
+                        .is_some_and(|value| value == label::HOST_VALUE),
+                    terminating: namespace.metadata.deletion_timestamp.is_some(),
+                    made_for: namespace
+                        .annotations()
+                        .get(label::CREATED_FOR)
+                        .map(|t| MadeFor::read(t)),
+                }
+            },
+        )
     }
 
     async fn siblings(&self, cluster: &VirtualCluster, subject: &Subject) -> Seen<Vec<Sibling>> {
         let api: Api<VirtualCluster> =
             Api::namespaced(self.client.clone(), subject.namespace().as_str());
         let age = |cluster: &VirtualCluster| {
-            (cluster.creation_timestamp().map(|time| time.0), cluster.uid())
+            (
+                cluster.creation_timestamp().map(|time| time.0),
+                cluster.uid(),
+            )
         };
         seen(api.list(&ListParams::default()).await.map(Some), |list| {
-            let others = list.items.into_iter().filter(|c| c.uid().as_deref() != Some(subject.uid()));
+            let others = list
+                .items
+                .into_iter()
+                .filter(|c| c.uid().as_deref() != Some(subject.uid()));
             others
                 .map(|other| Sibling {
                     name: other.name_any(),
@@ -160,7 +183,13 @@ impl Observer {
         };
         let uid = secret.metadata.uid.clone().unwrap_or_default();
         match Roots::read(&Material::of(secret)) {
-            Ok(roots) => (Seen::Present(RootsSecret { uid, state: RootsState::Good }), Some(roots)),
+            Ok(roots) => (
+                Seen::Present(RootsSecret {
+                    uid,
+                    state: RootsState::Good,
+                }),
+                Some(roots),
+            ),
             Err(error) => {
                 let state = RootsState::Damaged(error.to_string());
                 (Seen::Present(RootsSecret { uid, state }), None)
@@ -181,9 +210,15 @@ impl Observer {
         let pods = api.list(&ListParams::default().labels(&selector)).await;
         seen(pods.map(Some), |list| {
             let ours = |pod: &PodObject| {
-                pod.annotations().get(label::CLUSTER_UID).is_some_and(|uid| uid == subject.uid())
+                pod.annotations()
+                    .get(label::CLUSTER_UID)
+                    .is_some_and(|uid| uid == subject.uid())
             };
-            list.items.into_iter().filter(ours).map(|pod| pod::read(&pod)).collect()
+            list.items
+                .into_iter()
+                .filter(ours)
+                .map(|pod| pod::read(&pod))
+                .collect()
         })
     }
 
@@ -194,10 +229,20 @@ impl Observer {
         let api: Api<ServiceCIDR> = Api::all(self.client.clone());
         match api.list(&ListParams::default()).await {
             Ok(list) => {
-                let live = list.items.into_iter().filter(|c| c.metadata.deletion_timestamp.is_none());
-                let cidrs = live.filter_map(|cidr| cidr.spec).flat_map(|spec| spec.cidrs.into_iter());
+                let live = list
+                    .items
+                    .into_iter()
+                    .filter(|c| c.metadata.deletion_timestamp.is_none());
+                let cidrs = live
+                    .filter_map(|cidr| cidr.spec)
+                    .flat_map(|spec| spec.cidrs.into_iter());
                 // Others are IPv6.
-                Seen::Present(cidrs.flatten().filter_map(|cidr| cidr.parse().ok()).collect())
+                Seen::Present(
+                    cidrs
+                        .flatten()
+                        .filter_map(|cidr| cidr.parse().ok())
+                        .collect(),
+                )
             }
             // A host before Kubernetes 1.33 has no such objects; its range is then a flag.
             Err(kube::Error::Api(status)) if status.code == 404 => Seen::Absent,
@@ -212,17 +257,23 @@ fn judge(
     subject: &Subject,
     address: Address,
     now: Timestamp,
-) -> std::collections::BTreeMap<Credential, crate::pki::credential::Health> {
+) -> BTreeMap<Credential, crate::pki::credential::Health> {
     contents
         .iter()
         .map(|(credential, material)| {
-            (*credential, credential.inspect(material, roots, subject, address, now))
+            (
+                *credential,
+                credential.inspect(material, roots, subject, address, now),
+            )
         })
         .collect()
 }
 
 fn address_of(live: &Live) -> Option<Address> {
-    live.body.pointer("/spec/clusterIP").and_then(Value::as_str).and_then(Address::of)
+    live.body
+        .pointer("/spec/clusterIP")
+        .and_then(Value::as_str)
+        .and_then(Address::of)
 }
 
 fn live(metadata: &kube::api::ObjectMeta, body: Value) -> Live {
@@ -246,12 +297,12 @@ fn seen<K, T>(answer: Result<Option<K>, kube::Error>, read: impl FnOnce(K) -> T)
 /// Why something could not be seen. The text stands in conditions, so it says no more than what the
 /// API server itself tells users.
 pub(crate) fn doubt(error: &kube::Error) -> Doubt {
-    match error {
-        kube::Error::Api(status) if status.code == 403 => Doubt::Forbidden,
-        kube::Error::Api(status) => Doubt::Failed(status.message.clone()),
-        _ => {
-            tracing::warn!(%error, "the API server cannot be asked");
-            Doubt::Failed("the API server cannot be reached".to_owned())
-        }
+    if let kube::Error::Api(status) = error {
+        return match status.code {
+            403 => Doubt::Forbidden,
+            _ => Doubt::Failed(status.message.clone()),
+        };
     }
+    tracing::warn!(%error, "the API server cannot be asked");
+    Doubt::Failed("the API server cannot be reached".to_owned())
 }

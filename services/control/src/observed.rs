@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::address::Range;
-use crate::pki::credential::Health;
 use crate::pki::Credential;
+use crate::pki::credential::Health;
 use crate::slot::Slot;
 
 /// An answer to "is it there?".
@@ -51,7 +51,7 @@ impl<T> Seen<T> {
 }
 
 /// An object as far as planning needs it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     /// Its UID.
     pub uid: String,
@@ -166,7 +166,7 @@ pub enum Contents {
 }
 
 /// Everything that planning looks at besides the virtual cluster itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The host namespace.
     pub namespace: Seen<Namespace>,

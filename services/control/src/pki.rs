@@ -24,11 +24,11 @@ pub use material::Material;
 pub use roots::Roots;
 
 /// Life of a certificate authority.
-pub const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub const AUTHORITY_LIFE: Duration = Duration::from_hours(10 * 365 * 24);
 /// Life of everything that an authority signs; it is renewed after two thirds of it.
-pub const LEAF_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const LEAF_LIFE: Duration = Duration::from_hours(365 * 24);
 /// How far clocks may differ: certificates are valid from this long before they are issued.
-const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// Key material that cannot be made or read. Never quotes what it could not read.
 #[derive(Debug, thiserror::Error)]

@@ -31,7 +31,7 @@ pub use notice::{Kind as NoticeKind, Notice};
 pub use status::differs;
 
 /// How long until a cluster that needs nothing is looked at again anyway.
-pub const RESYNC: Duration = Duration::from_secs(600);
+pub const RESYNC: Duration = Duration::from_mins(10);
 /// How long until something that could not be seen is looked at again.
 const DOUBT: Duration = Duration::from_secs(2);
 /// How long a role takes to count after it was bound.
@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 /// One change to the host cluster.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Guard the virtual cluster against vanishing before its objects.
     AddFinalizer,
@@ -153,7 +153,12 @@ pub fn plan(input: Input<'_>) -> Plan {
 }
 
 fn has_finalizer(cluster: &VirtualCluster, finalizer: &str) -> bool {
-    cluster.metadata.finalizers.iter().flatten().any(|found| found == finalizer)
+    cluster
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|found| found == finalizer)
 }
 
 #[cfg(test)]

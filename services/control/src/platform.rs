@@ -80,7 +80,9 @@ pub struct Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,13 +109,13 @@ struct Identity {
 
 impl Platform {
     /// Keys of the installation in that namespace.
-    pub fn new(
-        client: Client,
-        namespace: String,
-        gateway: Gateway,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { client, namespace, gateway, clock }
+    pub fn new(client: Client, namespace: String, gateway: Gateway, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client,
+            namespace,
+            gateway,
+            clock,
+        }
     }
 
     /// Makes what is missing, renews what is due if `renew`, and gives this service's own keys.
@@ -159,10 +161,19 @@ impl Platform {
             return Ok(material);
         };
         if !ours || !renew {
-            tracing::debug!(secret = identity.secret, flaw = flaw.as_str(), ours, "kept as it is");
+            tracing::debug!(
+                secret = identity.secret,
+                flaw = flaw.as_str(),
+                ours,
+                "kept as it is"
+            );
             return Ok(material);
         }
-        tracing::info!(secret = identity.secret, flaw = flaw.as_str(), "issuing a certificate again");
+        tracing::info!(
+            secret = identity.secret,
+            flaw = flaw.as_str(),
+            "issuing a certificate again"
+        );
         let material = make()?;
         let patch = json!({
             "apiVersion": "v1",
@@ -172,7 +183,9 @@ impl Platform {
         });
         let params = PatchParams::apply(CONTROL).force();
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let written = api.patch(identity.secret, &params, &Patch::Apply(&patch)).await;
+        let written = api
+            .patch(identity.secret, &params, &Patch::Apply(&patch))
+            .await;
         written.map_err(|error| failed(identity.secret, error))?;
         Ok(material)
     }
@@ -180,7 +193,9 @@ impl Platform {
     /// The key that signs credentials: made once; connect tells if it cannot be used.
     async fn signing_key(&self) -> Result<(), Error> {
         let make = || {
-            let pair = KeyPair::generate().map_err(pki::Error::Generate).map_err(Error::Keys)?;
+            let pair = KeyPair::generate()
+                .map_err(pki::Error::Generate)
+                .map_err(Error::Keys)?;
             let mut material = Material::default();
             material.insert(TLS_KEY, pair.serialize_pem());
             Ok(material)
@@ -195,7 +210,11 @@ impl Platform {
         make: impl FnOnce() -> Result<Material, Error>,
     ) -> Result<(Material, bool), Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        if let Some(found) = api.get_opt(name).await.map_err(|error| failed(name, error))? {
+        if let Some(found) = api
+            .get_opt(name)
+            .await
+            .map_err(|error| failed(name, error))?
+        {
             return Ok(read(found));
         }
         let secret = Secret {
@@ -208,8 +227,10 @@ impl Platform {
             type_: Some("Opaque".to_owned()),
             ..Secret::default()
         };
-        let params =
-            PostParams { field_manager: Some(CONTROL.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(CONTROL.to_owned()),
+            ..PostParams::default()
+        };
         match api.create(&params, &secret).await {
             Ok(made) => {
                 tracing::info!(secret = name, "made");
@@ -217,7 +238,10 @@ impl Platform {
             }
             // Another replica was first.
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let found = api.get_opt(name).await.map_err(|error| failed(name, error))?;
+                let found = api
+                    .get_opt(name)
+                    .await
+                    .map_err(|error| failed(name, error))?;
                 found.map(read).ok_or(Error::Vanished(name))
             }
             Err(error) => Err(failed(name, error)),
@@ -254,11 +278,22 @@ impl Platform {
             names.extend_from_slice(further);
             names.sort_unstable();
             names.dedup();
-            Leaf { common_name: name.to_owned(), organization: None, names, usage: Usage::Both }
+            Leaf {
+                common_name: name.to_owned(),
+                organization: None,
+                names,
+                usage: Usage::Both,
+            }
         };
         [
-            Identity { secret: CONTROL_TLS_SECRET, leaf: service("vcluster-control", &[]) },
-            Identity { secret: SYNC_TLS_SECRET, leaf: service("vcluster-sync", &[]) },
+            Identity {
+                secret: CONTROL_TLS_SECRET,
+                leaf: service("vcluster-control", &[]),
+            },
+            Identity {
+                secret: SYNC_TLS_SECRET,
+                leaf: service("vcluster-sync", &[]),
+            },
             Identity {
                 secret: CONNECT_TLS_SECRET,
                 leaf: service(CONNECT_COMMON_NAME, &self.gateway.names),
@@ -268,12 +303,17 @@ impl Platform {
 }
 
 fn failed(what: &str, error: kube::Error) -> Error {
-    Error::Api { what: what.to_owned(), source: Box::new(error) }
+    Error::Api {
+        what: what.to_owned(),
+        source: Box::new(error),
+    }
 }
 
 fn read(secret: Secret) -> (Material, bool) {
     let labels = secret.metadata.labels.as_ref();
-    let ours = labels.and_then(|map| map.get(MANAGED_BY)).is_some_and(|value| value == CONTROL);
+    let ours = labels
+        .and_then(|map| map.get(MANAGED_BY))
+        .is_some_and(|value| value == CONTROL);
     (Material::of(secret), ours)
 }
 
@@ -296,7 +336,13 @@ fn check(
     if text(CA_CERT)? != authority.certificate() {
         return Err(Flaw::Stale);
     }
-    inspect::leaf(text(TLS_CERT)?, text(TLS_KEY)?, authority.certificate(), leaf, now)
+    inspect::leaf(
+        text(TLS_CERT)?,
+        text(TLS_KEY)?,
+        authority.certificate(),
+        leaf,
+        now,
+    )
 }
 
 fn keys(material: &Material) -> Result<Keys, Error> {

@@ -94,7 +94,14 @@ impl Reconciler {
         instance: String,
     ) -> Self {
         let teller = Teller::new(client.clone(), instance);
-        Self { client, observer, installation, teller, metrics, clock }
+        Self {
+            client,
+            observer,
+            installation,
+            teller,
+            metrics,
+            clock,
+        }
     }
 
     /// Brings one virtual cluster to rest, and tells when to look again. `attempt` counts the
@@ -125,9 +132,9 @@ impl Reconciler {
         timer.finish(match &result {
             Ok(_) => Recorded::Settled,
             Err(Error::Refused { .. } | Error::Subject(_)) => Recorded::Refused,
-            Err(
-                Error::Read(_) | Error::Step { .. } | Error::Restless | Error::Deadline,
-            ) => Recorded::Failed,
+            Err(Error::Read(_) | Error::Step { .. } | Error::Restless | Error::Deadline) => {
+                Recorded::Failed
+            }
         });
         result
     }
@@ -136,11 +143,15 @@ impl Reconciler {
         let clusters: Api<VirtualCluster> = Api::namespaced(self.client.clone(), namespace);
         let mut memory = Memory::default();
         for _ in 0..ROUNDS {
-            let cluster = clusters.get_opt(name).await.map_err(|e| Error::Read(Box::new(e)))?;
-            let Some(cluster) = cluster else { return Ok(plan::RESYNC) };
-            match self.round(&cluster, attempt, &mut memory).await? {
-                Some(again) => return Ok(again),
-                None => tracing::debug!("looking again"),
+            let cluster = clusters
+                .get_opt(name)
+                .await
+                .map_err(|e| Error::Read(Box::new(e)))?;
+            let Some(cluster) = cluster else {
+                return Ok(plan::RESYNC);
+            };
+            if let Some(again) = self.round(&cluster, attempt, &mut memory).await? {
+                return Ok(again);
             }
         }
         Err(Error::Restless)
@@ -155,19 +166,39 @@ impl Reconciler {
         memory: &mut Memory,
     ) -> Result<Option<Duration>, Error> {
         let subject = Subject::of(cluster)?;
-        let wish =
-            Wish { subject: &subject, spec: &cluster.spec, installation: &self.installation };
+        let wish = Wish {
+            subject: &subject,
+            spec: &cluster.spec,
+            installation: &self.installation,
+        };
         let now = self.clock.now();
         let mut sight = self.observer.look(cluster, &subject, now).await;
         sight.observed.contents.clone_from(&memory.contents);
         sight.observed.refused = memory.refused.as_ref().map(|(_, _, text)| text.clone());
-        let plan = plan(Input { cluster, wish, observed: &sight.observed, now });
-        let executor =
-            Executor { client: &self.client, cluster, wish, sight: &sight, now, attempt };
-        let stuck = memory.refused.as_ref().filter(|(steps, _, _)| *steps == plan.steps);
+        let plan = plan(Input {
+            cluster,
+            wish,
+            observed: &sight.observed,
+            now,
+        });
+        let executor = Executor {
+            client: &self.client,
+            cluster,
+            wish,
+            sight: &sight,
+            now,
+            attempt,
+        };
+        let stuck = memory
+            .refused
+            .as_ref()
+            .filter(|(steps, _, _)| *steps == plan.steps);
         if let Some((_, step, text)) = stuck {
             self.tell(&executor, cluster, &plan).await?;
-            return Err(Error::Refused { step, text: text.clone() });
+            return Err(Error::Refused {
+                step,
+                text: text.clone(),
+            });
         }
         if plan.steps.is_empty() {
             self.tell(&executor, cluster, &plan).await?;
@@ -207,7 +238,10 @@ impl Reconciler {
             .iter()
             .any(|step| matches!(step, Step::AddFinalizer | Step::RemoveFinalizer));
         if !finalizers && plan::differs(cluster, &plan.status) {
-            let failed = |source| Error::Step { step: "write_status", source };
+            let failed = |source| Error::Step {
+                step: "write_status",
+                source,
+            };
             let outcome = executor.write_status(&plan.status).await.map_err(failed)?;
             if let Outcome::Stale = outcome {
                 // Whoever writes it next tells.

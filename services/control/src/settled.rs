@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::quantity::thousandths;
+
 /// Whether everything in `wanted` is in `live`.
 pub fn settled(wanted: &Value, live: &Value) -> bool {
     match (wanted, live) {
@@ -50,45 +52,10 @@ fn is_empty(value: &Value) -> bool {
 
 /// Whether both are the same quantity: the API server stores `1000m` as `1`.
 fn same_quantity(one: &str, other: &str) -> bool {
-    match (quantity(one), quantity(other)) {
+    match (thousandths(one), thousandths(other)) {
         (Some(one), Some(other)) => one == other,
         (Some(_) | None, _) => false,
     }
-}
-
-/// A Kubernetes quantity in thousandths; `None` for anything else, and for what is too fine or too
-/// large for this, which is then compared as text.
-fn quantity(text: &str) -> Option<i128> {
-    const SUFFIXES: [(&str, i128); 13] = [
-        ("Ki", 1000 << 10),
-        ("Mi", 1000 << 20),
-        ("Gi", 1000 << 30),
-        ("Ti", 1000 << 40),
-        ("Pi", 1000 << 50),
-        ("Ei", 1000 << 60),
-        ("m", 1),
-        ("k", 1_000_000),
-        ("M", 1_000_000_000),
-        ("G", 1_000_000_000_000),
-        ("T", 1_000_000_000_000_000),
-        ("P", 1_000_000_000_000_000_000),
-        ("E", 1_000_000_000_000_000_000_000),
-    ];
-    let (digits, unit) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, unit)| text.strip_suffix(suffix).map(|digits| (digits, *unit)))
-        .unwrap_or((text, 1000));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() || whole.len() > 12 || fraction.len() > 6 {
-        return None;
-    }
-    if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-    let mantissa: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let scaled = mantissa.checked_mul(unit)?;
-    (scaled % scale == 0).then_some(scaled / scale)
 }
 
 #[cfg(test)]
@@ -123,9 +90,13 @@ mod tests {
 
     #[test]
     fn quantities_are_compared_by_value() {
-        for (one, other) in
-            [("1000m", "1"), ("0.5", "500m"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("1k", "1000")]
-        {
+        for (one, other) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("1k", "1000"),
+        ] {
             assert!(settled(&json!(one), &json!(other)), "{one} {other}");
         }
         for (one, other) in [("1", "2"), ("1M", "1Mi"), ("v1.37.2", "v1.37.3"), ("", "0")] {

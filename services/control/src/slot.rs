@@ -82,9 +82,12 @@ impl Slot {
             Self::TenantAccount | Self::WorkloadAccount => {
                 ("", "v1", "ServiceAccount", "serviceaccounts")
             }
-            Self::TenantBinding | Self::TenantTokenBinding => {
-                ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
-            }
+            Self::TenantBinding | Self::TenantTokenBinding => (
+                "rbac.authorization.k8s.io",
+                "v1",
+                "RoleBinding",
+                "rolebindings",
+            ),
             Self::Admission => ("", "v1", "ConfigMap", "configmaps"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::Secret(_) => ("", "v1", "Secret", "secrets"),

@@ -33,7 +33,11 @@ impl Subject {
     pub fn of(cluster: &VirtualCluster) -> Result<Self, Error> {
         Ok(Self {
             name: cluster.name_any().parse().map_err(Error::Name)?,
-            namespace: cluster.namespace().unwrap_or_default().parse().map_err(Error::Namespace)?,
+            namespace: cluster
+                .namespace()
+                .unwrap_or_default()
+                .parse()
+                .map_err(Error::Namespace)?,
             uid: cluster.uid().ok_or(Error::NoUid)?,
         })
     }

@@ -8,10 +8,10 @@ use futures::StreamExt as _;
 use kube::api::{ApiResource, ListParams, ObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, Client};
-use vcluster_resources::label;
+use vcluster_resources::{label, layout};
 
-use crate::observed::Contents;
 use crate::observe::doubt;
+use crate::observed::Contents;
 use crate::observed::Doubt;
 use crate::subject::Subject;
 
@@ -84,24 +84,31 @@ async fn look(client: &Client, kind: ApiResource, subject: &Subject) -> Contents
         for object in &list.items {
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let named = || format!("{} {name}", kind.kind);
-            contents = graver(contents, match meaning(&kind, &object.metadata, subject) {
-                Meaning::Nothing => Contents::Empty,
-                Meaning::Leaving => Contents::Leaving(named()),
-                Meaning::Somebodys => Contents::Occupied(format!("it holds {}", named())),
-            });
+            contents = graver(
+                contents,
+                match meaning(&kind, &object.metadata, subject) {
+                    Meaning::Nothing => Contents::Empty,
+                    Meaning::Leaving => Contents::Leaving(named()),
+                    Meaning::Somebodys => Contents::Occupied(format!("it holds {}", named())),
+                },
+            );
         }
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return contents,
         }
     }
-    graver(contents, Contents::Occupied(format!("it holds many {}", kind.plural)))
+    graver(
+        contents,
+        Contents::Occupied(format!("it holds many {}", kind.plural)),
+    )
 }
 
 fn meaning(kind: &ApiResource, metadata: &ObjectMeta, subject: &Subject) -> Meaning {
     let name = metadata.name.as_deref().unwrap_or_default();
     let own_label = |map: Option<&std::collections::BTreeMap<String, String>>| {
-        map.and_then(|map| map.get(label::CLUSTER_UID)).is_some_and(|uid| uid == subject.uid())
+        map.and_then(|map| map.get(label::CLUSTER_UID))
+            .is_some_and(|uid| uid == subject.uid())
     };
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "ConfigMap") if name == "kube-root-ca.crt" => Meaning::Nothing,
@@ -110,6 +117,12 @@ fn meaning(kind: &ApiResource, metadata: &ObjectMeta, subject: &Subject) -> Mean
             Meaning::Nothing
         }
         _ if metadata.deletion_timestamp.is_some() => Meaning::Leaving,
+        // What control sees the others by; it goes with the cluster or with the namespace.
+        (_, "RoleBinding")
+            if name == layout::TENANT_BINDING && own_label(metadata.labels.as_ref()) =>
+        {
+            Meaning::Nothing
+        }
         // Kept on purpose: whatever else of ours had to go is gone by now.
         ("", "PersistentVolumeClaim") => Meaning::Somebodys,
         // What Kubernetes derives from our objects bears their labels and follows them.
@@ -128,7 +141,11 @@ fn graver(one: Contents, other: Contents) -> Contents {
             Contents::Occupied(_) => 3,
         }
     }
-    if weight(&other) > weight(&one) { other } else { one }
+    if weight(&other) > weight(&one) {
+        other
+    } else {
+        one
+    }
 }
 
 fn full_name(kind: &ApiResource) -> String {
@@ -155,30 +172,49 @@ mod tests {
 
     fn of(group: &str, kind: &str, metadata: Value) -> Meaning {
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
-        meaning(&kind, &serde_json::from_value(metadata).unwrap(), &Subject::sample())
+        meaning(
+            &kind,
+            &serde_json::from_value(metadata).unwrap(),
+            &Subject::sample(),
+        )
     }
 
     #[test]
     fn what_kubernetes_puts_into_every_namespace_means_nothing() {
-        assert_eq!(of("", "ConfigMap", json!({ "name": "kube-root-ca.crt" })), Meaning::Nothing);
-        assert_eq!(of("", "ServiceAccount", json!({ "name": "default" })), Meaning::Nothing);
+        assert_eq!(
+            of("", "ConfigMap", json!({ "name": "kube-root-ca.crt" })),
+            Meaning::Nothing
+        );
+        assert_eq!(
+            of("", "ServiceAccount", json!({ "name": "default" })),
+            Meaning::Nothing
+        );
         let own = json!({ "name": "demo", "uid": Subject::sample().uid() });
         assert_eq!(of("vcluster.dev", "VirtualCluster", own), Meaning::Nothing);
     }
 
     #[test]
     fn everything_else_is_somebodys() {
-        assert_eq!(of("", "ConfigMap", json!({ "name": "default" })), Meaning::Somebodys);
+        assert_eq!(
+            of("", "ConfigMap", json!({ "name": "default" })),
+            Meaning::Somebodys
+        );
         assert_eq!(of("", "Pod", json!({ "name": "web" })), Meaning::Somebodys);
         let other = json!({ "name": "other", "uid": "another" });
-        assert_eq!(of("vcluster.dev", "VirtualCluster", other), Meaning::Somebodys);
+        assert_eq!(
+            of("vcluster.dev", "VirtualCluster", other),
+            Meaning::Somebodys
+        );
     }
 
     #[test]
     fn what_follows_our_objects_is_leaving_and_a_kept_claim_is_not() {
         let labels = json!({ (label::CLUSTER_UID): Subject::sample().uid() });
         let slice = json!({ "name": "demo-x", "labels": labels });
-        assert_eq!(of("discovery.k8s.io", "EndpointSlice", slice.clone()), Meaning::Leaving);
+        assert_eq!(
+            of("discovery.k8s.io", "EndpointSlice", slice.clone()),
+            Meaning::Leaving
+        );
         assert_eq!(of("", "PersistentVolumeClaim", slice), Meaning::Somebodys);
         let gone = json!({ "name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z" });
         assert_eq!(of("", "PersistentVolumeClaim", gone), Meaning::Leaving);
@@ -187,7 +223,10 @@ mod tests {
     #[test]
     fn one_thing_of_somebodys_outweighs_all_else() {
         let occupied = Contents::Occupied("x".to_owned());
-        assert_eq!(graver(Contents::Unsure("y".to_owned()), occupied.clone()), occupied);
+        assert_eq!(
+            graver(Contents::Unsure("y".to_owned()), occupied.clone()),
+            occupied
+        );
         assert_eq!(graver(occupied.clone(), Contents::Empty), occupied);
     }
 }

@@ -54,7 +54,10 @@ mod tests {
         let cluster = json!({ "metadata": { "name": "demo", "namespace": "team-a" }, "spec": {} });
         let client = server(200, json!({ "metadata": {}, "items": [cluster] }));
         let told = check(client).await.unwrap_err().to_string();
-        assert!(told.contains("team-a/demo") && told.contains("--no-hooks"), "{told}");
+        assert!(
+            told.contains("team-a/demo") && told.contains("--no-hooks"),
+            "{told}"
+        );
     }
 
     #[tokio::test]

@@ -120,58 +120,64 @@ fn claim(inputs: Inputs<'_>) -> Value {
 
 fn kine(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
-    container(inputs, json!({
-        "name": "kine",
-        "image": images.kine,
-        "restartPolicy": "Always",
-        "command": ["kine"],
-        "args": [
-            format!("--listen-address=unix://{SOCKET}"),
-            "--endpoint=sqlite:///data/state.db?_journal=WAL&cache=shared&_busy_timeout=30000",
-            "--metrics-bind-address=0",
-        ],
-        "startupProbe": {
-            "exec": { "command": ["/bin/busybox", "test", "-S", SOCKET] },
-            "periodSeconds": 1,
-            "failureThreshold": 120,
-        },
-        "resources": resources(
-            &inputs.spec.control_plane.store,
-            [("cpu", "20m"), ("memory", "48Mi")],
-        ),
-        "securityContext": security(&[]),
-        "volumeMounts": [
-            { "name": DATA_VOLUME, "mountPath": "/data" },
-            { "name": "run", "mountPath": "/run/kine" },
-            { "name": "tmp", "mountPath": "/tmp" },
-        ],
-    }))
+    container(
+        inputs,
+        json!({
+            "name": "kine",
+            "image": images.kine,
+            "restartPolicy": "Always",
+            "command": ["kine"],
+            "args": [
+                format!("--listen-address=unix://{SOCKET}"),
+                "--endpoint=sqlite:///data/state.db?_journal=WAL&cache=shared&_busy_timeout=30000",
+                "--metrics-bind-address=0",
+            ],
+            "startupProbe": {
+                "exec": { "command": ["/bin/busybox", "test", "-S", SOCKET] },
+                "periodSeconds": 1,
+                "failureThreshold": 120,
+            },
+            "resources": resources(
+                &inputs.spec.control_plane.store,
+                [("cpu", "20m"), ("memory", "48Mi")],
+            ),
+            "securityContext": security(&[]),
+            "volumeMounts": [
+                { "name": DATA_VOLUME, "mountPath": "/data" },
+                { "name": "run", "mountPath": "/run/kine" },
+                { "name": "tmp", "mountPath": "/tmp" },
+            ],
+        }),
+    )
 }
 
 fn api_server(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
-    container(inputs, json!({
-        "name": "kube-apiserver",
-        "image": format!("{}:v{}", images.kube_apiserver, inputs.spec.version),
-        "restartPolicy": "Always",
-        "command": ["kube-apiserver"],
-        "args": api_server_args(inputs),
-        "ports": [{ "name": "https", "containerPort": API_TARGET_PORT, "protocol": "TCP" }],
-        // 403 until RBAC is bootstrapped, so it is also what controller-manager waits for.
-        "startupProbe": probe("/livez", API_TARGET_PORT, 1, 300),
-        "readinessProbe": probe("/readyz", API_TARGET_PORT, 2, 3),
-        "livenessProbe": probe("/livez", API_TARGET_PORT, 10, 6),
-        "resources": resources(
-            &inputs.spec.control_plane.api_server,
-            [("cpu", "50m"), ("memory", "256Mi")],
-        ),
-        "securityContext": security(&["NET_BIND_SERVICE"]),
-        "volumeMounts": [
-            { "name": "pki", "mountPath": PKI, "readOnly": true },
-            { "name": "admission", "mountPath": admission::FOLDER, "readOnly": true },
-            { "name": "run", "mountPath": "/run/kine" },
-        ],
-    }))
+    container(
+        inputs,
+        json!({
+            "name": "kube-apiserver",
+            "image": format!("{}:v{}", images.kube_apiserver, inputs.spec.version),
+            "restartPolicy": "Always",
+            "command": ["kube-apiserver"],
+            "args": api_server_args(inputs),
+            "ports": [{ "name": "https", "containerPort": API_TARGET_PORT, "protocol": "TCP" }],
+            // 403 until RBAC is bootstrapped, so it is also what controller-manager waits for.
+            "startupProbe": probe("/livez", API_TARGET_PORT, 1, 300),
+            "readinessProbe": probe("/readyz", API_TARGET_PORT, 2, 3),
+            "livenessProbe": probe("/livez", API_TARGET_PORT, 10, 6),
+            "resources": resources(
+                &inputs.spec.control_plane.api_server,
+                [("cpu", "50m"), ("memory", "256Mi")],
+            ),
+            "securityContext": security(&["NET_BIND_SERVICE"]),
+            "volumeMounts": [
+                { "name": "pki", "mountPath": PKI, "readOnly": true },
+                { "name": "admission", "mountPath": admission::FOLDER, "readOnly": true },
+                { "name": "run", "mountPath": "/run/kine" },
+            ],
+        }),
+    )
 }
 
 fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
@@ -185,14 +191,23 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
         "--authorization-mode=Node,RBAC".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--profiling=false".to_owned(),
-        format!("--admission-control-config-file={}", admission::config_path()),
+        format!(
+            "--admission-control-config-file={}",
+            admission::config_path()
+        ),
         format!("--client-ca-file={}", pki(CA_CERT)),
         format!("--tls-cert-file={}", pki(API_SERVER_CERT)),
         format!("--tls-private-key-file={}", pki(API_SERVER_KEY)),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-account-key-file={}", pki(SERVICE_ACCOUNT_PUBLIC)),
-        format!("--service-account-signing-key-file={}", pki(SERVICE_ACCOUNT_PRIVATE)),
-        format!("--requestheader-client-ca-file={}", pki(FRONT_PROXY_CA_CERT)),
+        format!(
+            "--service-account-signing-key-file={}",
+            pki(SERVICE_ACCOUNT_PRIVATE)
+        ),
+        format!(
+            "--requestheader-client-ca-file={}",
+            pki(FRONT_PROXY_CA_CERT)
+        ),
         // The gateway, and this API server itself: aggregated API servers read the list too.
         format!("--requestheader-allowed-names={FRONT_PROXY_USER},{AGGREGATOR_USER}"),
         "--requestheader-username-headers=X-Remote-User".to_owned(),
@@ -207,27 +222,32 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
 
 fn controller_manager(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
-    container(inputs, json!({
-        "name": "kube-controller-manager",
-        "image": format!("{}:v{}", images.kube_controller_manager, inputs.spec.version),
-        "command": ["kube-controller-manager"],
-        "args": controller_manager_args(),
-        // No startup or readiness probe: the API server is usable before the controllers are, and
-        // the pod's readiness must not wait for them.
-        "livenessProbe": probe("/healthz", CONTROLLER_MANAGER_PORT, 10, 6),
-        "resources": resources(
-            &inputs.spec.control_plane.controller_manager,
-            [("cpu", "20m"), ("memory", "64Mi")],
-        ),
-        "securityContext": security(&["NET_BIND_SERVICE"]),
-        "volumeMounts": [{ "name": "pki", "mountPath": PKI, "readOnly": true }],
-    }))
+    container(
+        inputs,
+        json!({
+            "name": "kube-controller-manager",
+            "image": format!("{}:v{}", images.kube_controller_manager, inputs.spec.version),
+            "command": ["kube-controller-manager"],
+            "args": controller_manager_args(),
+            // No startup or readiness probe: the API server is usable before the controllers are, and
+            // the pod's readiness must not wait for them.
+            "livenessProbe": probe("/healthz", CONTROLLER_MANAGER_PORT, 10, 6),
+            "resources": resources(
+                &inputs.spec.control_plane.controller_manager,
+                [("cpu", "20m"), ("memory", "64Mi")],
+            ),
+            "securityContext": security(&["NET_BIND_SERVICE"]),
+            "volumeMounts": [{ "name": "pki", "mountPath": PKI, "readOnly": true }],
+        }),
+    )
 }
 
 fn controller_manager_args() -> Vec<String> {
     let pki = |file: &str| format!("{PKI}/{file}");
-    let controllers: Vec<String> =
-        CONTROLLERS_OFF.iter().map(|controller| format!("-{controller}")).collect();
+    let controllers: Vec<String> = CONTROLLERS_OFF
+        .iter()
+        .map(|controller| format!("-{controller}"))
+        .collect();
     vec![
         format!("--kubeconfig={}", pki(CONTROLLER_MANAGER_CONFIG)),
         // For the kubelet's probe. Without authentication and authorization kubeconfigs nothing but
@@ -235,7 +255,10 @@ fn controller_manager_args() -> Vec<String> {
         "--bind-address=0.0.0.0".to_owned(),
         format!("--controllers=*,{}", controllers.join(",")),
         "--use-service-account-credentials=true".to_owned(),
-        format!("--service-account-private-key-file={}", pki(SERVICE_ACCOUNT_PRIVATE)),
+        format!(
+            "--service-account-private-key-file={}",
+            pki(SERVICE_ACCOUNT_PRIVATE)
+        ),
         format!("--root-ca-file={}", pki(CA_CERT)),
         format!("--cluster-signing-cert-file={}", pki(CA_CERT)),
         format!("--cluster-signing-key-file={}", pki(CA_KEY)),

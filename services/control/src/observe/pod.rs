@@ -20,24 +20,43 @@ pub(super) fn read(pod: &PodObject) -> Pod {
 }
 
 fn waits(status: Option<&PodStatus>) -> Option<String> {
-    let Some(status) = status else { return Some("not seen by a node yet".to_owned()) };
+    let Some(status) = status else {
+        return Some("not seen by a node yet".to_owned());
+    };
     let condition = |type_: &str| {
-        status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == type_)
     };
     if condition("Ready").is_some_and(|ready| ready.status == "True") {
         return None;
     }
     if let Some(scheduled) = condition("PodScheduled").filter(|c| c.status == "False") {
         let why = scheduled.message.as_deref().or(scheduled.reason.as_deref());
-        return Some(cut(format!("cannot be scheduled: {}", why.unwrap_or("no reason given"))));
+        return Some(cut(format!(
+            "cannot be scheduled: {}",
+            why.unwrap_or("no reason given")
+        )));
     }
-    let containers =
-        status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let waiting: Vec<&ContainerStatus> =
-        containers.filter(|container| !(container.ready && container.started != Some(false))).collect();
+    let containers = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten();
+    let waiting: Vec<&ContainerStatus> = containers
+        .filter(|container| !(container.ready && container.started != Some(false)))
+        .collect();
     let trouble = waiting.iter().find_map(|container| trouble(container));
-    let first = waiting.first().map(|container| format!("{} is starting", container.name));
-    Some(trouble.or(first).unwrap_or_else(|| "waits for a node".to_owned()))
+    let first = waiting
+        .first()
+        .map(|container| format!("{} is starting", container.name));
+    Some(
+        trouble
+            .or(first)
+            .unwrap_or_else(|| "waits for a node".to_owned()),
+    )
 }
 
 /// What keeps a container from starting, where it is more than time.
@@ -53,7 +72,10 @@ fn trouble(container: &ContainerStatus) -> Option<String> {
 
 fn cut(mut text: String) -> String {
     if text.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=LONGEST)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
@@ -66,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    fn words(status: serde_json::Value) -> Option<String> {
+    fn words(status: &serde_json::Value) -> Option<String> {
         let pod = json!({ "metadata": { "name": "demo-0", "uid": "u" }, "status": status });
         read(&serde_json::from_value(pod).unwrap()).waits
     }
@@ -74,7 +96,7 @@ mod tests {
     #[test]
     fn a_ready_pod_waits_for_nothing() {
         let status = json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
-        assert_eq!(words(status), None);
+        assert_eq!(words(&status), None);
     }
 
     #[test]
@@ -82,8 +104,11 @@ mod tests {
         let status = json!({ "conditions": [
             { "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" },
         ] });
-        let told = words(status).unwrap();
-        assert_eq!(told, "pod demo-0: cannot be scheduled: 0/1 nodes are available");
+        let told = words(&status).unwrap();
+        assert_eq!(
+            told,
+            "pod demo-0: cannot be scheduled: 0/1 nodes are available"
+        );
     }
 
     #[test]
@@ -96,8 +121,11 @@ mod tests {
             "initContainerStatuses": [image("kine", "PodInitializing")],
             "containerStatuses": [image("kube-controller-manager", "ImagePullBackOff")],
         });
-        let told = words(status).unwrap();
-        assert_eq!(told, "pod demo-0: kube-controller-manager ImagePullBackOff: no such image");
+        let told = words(&status).unwrap();
+        assert_eq!(
+            told,
+            "pod demo-0: kube-controller-manager ImagePullBackOff: no such image"
+        );
     }
 
     #[test]
@@ -109,6 +137,9 @@ mod tests {
         let status = json!({
             "initContainerStatuses": [container("kine", true), container("kube-apiserver", false)],
         });
-        assert_eq!(words(status).unwrap(), "pod demo-0: kube-apiserver is starting");
+        assert_eq!(
+            words(&status).unwrap(),
+            "pod demo-0: kube-apiserver is starting"
+        );
     }
 }

@@ -26,7 +26,9 @@ impl Authority {
         let key = KeyPair::generate().map_err(Error::Generate)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, common_name);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
         // It signs leaves only: no authority below it.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![
@@ -36,7 +38,10 @@ impl Authority {
         ];
         (params.not_before, params.not_after) = life(now, AUTHORITY_LIFE);
         let certificate = params.self_signed(&key).map_err(Error::Generate)?;
-        Ok(Self { certificate: certificate.pem(), issuer: Issuer::new(params, key) })
+        Ok(Self {
+            certificate: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Reads one back; `what` names the pair in errors.
@@ -48,9 +53,11 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() || !parsed.is_ca() {
             return Err(Error::Mismatch { what });
         }
-        let issuer =
-            Issuer::from_ca_cert_pem(certificate, key).map_err(|_error| unreadable())?;
-        Ok(Self { certificate: certificate.to_owned(), issuer })
+        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(|_error| unreadable())?;
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            issuer,
+        })
     }
 
     /// Signs a leaf with a new key.
@@ -58,7 +65,9 @@ impl Authority {
         let key = KeyPair::generate().map_err(Error::Generate)?;
         let mut params = leaf.params()?;
         (params.not_before, params.not_after) = life(now, LEAF_LIFE);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(Error::Generate)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(Error::Generate)?;
         Ok(Issued {
             certificate: certificate.pem(),
             key: SecretString::from(key.serialize_pem()),
@@ -84,8 +93,8 @@ impl fmt::Debug for Authority {
 
 fn life(now: Timestamp, life: std::time::Duration) -> (OffsetDateTime, OffsetDateTime) {
     // Within the range of years that certificates can hold, for every clock that is not absurd.
-    let now = OffsetDateTime::from_unix_timestamp(now.as_second())
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let now =
+        OffsetDateTime::from_unix_timestamp(now.as_second()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     (now - CLOCK_SKEW, now + life)
 }
 
@@ -101,7 +110,9 @@ mod tests {
         let minted = Authority::mint("demo-ca", now).unwrap();
         let read =
             Authority::from_pem(minted.certificate(), minted.key().expose_secret(), "ca").unwrap();
-        let issued = read.issue(&Leaf::client("admin", Some("system:masters")), now).unwrap();
+        let issued = read
+            .issue(&Leaf::client("admin", Some("system:masters")), now)
+            .unwrap();
         let (_, pem) = parse_x509_pem(issued.certificate.as_bytes()).unwrap();
         let leaf = pem.parse_x509().unwrap();
         assert_eq!(leaf.issuer().to_string(), "CN=demo-ca");
@@ -111,8 +122,10 @@ mod tests {
     #[test]
     fn a_key_of_another_authority_is_refused() {
         let now = Timestamp::UNIX_EPOCH;
-        let (one, other) =
-            (Authority::mint("ca", now).unwrap(), Authority::mint("ca", now).unwrap());
+        let (one, other) = (
+            Authority::mint("ca", now).unwrap(),
+            Authority::mint("ca", now).unwrap(),
+        );
         let result = Authority::from_pem(one.certificate(), other.key().expose_secret(), "ca");
         assert!(matches!(result, Err(Error::Mismatch { what: "ca" })));
     }
@@ -120,10 +133,11 @@ mod tests {
     #[test]
     fn a_leaf_is_no_authority() {
         let now = Timestamp::UNIX_EPOCH;
-        let issued =
-            Authority::mint("ca", now).unwrap().issue(&Leaf::client("x", None), now).unwrap();
-        let result =
-            Authority::from_pem(&issued.certificate, issued.key.expose_secret(), "ca");
+        let issued = Authority::mint("ca", now)
+            .unwrap()
+            .issue(&Leaf::client("x", None), now)
+            .unwrap();
+        let result = Authority::from_pem(&issued.certificate, issued.key.expose_secret(), "ca");
         assert!(result.is_err());
     }
 }

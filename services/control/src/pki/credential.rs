@@ -70,9 +70,18 @@ enum Entry {
     /// A copy of something of the roots.
     Copy { key: &'static str, kind: Kind },
     /// A certificate and its key.
-    Pair { certificate: &'static str, key: &'static str, signer: Signer, leaf: Leaf },
+    Pair {
+        certificate: &'static str,
+        key: &'static str,
+        signer: Signer,
+        leaf: Leaf,
+    },
     /// A kubeconfig with a client certificate in it.
-    Kubeconfig { key: &'static str, server: String, leaf: Leaf },
+    Kubeconfig {
+        key: &'static str,
+        server: String,
+        leaf: Leaf,
+    },
 }
 
 /// What is copied.
@@ -91,8 +100,12 @@ enum Signer {
 
 impl Credential {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::ControlPlane, Self::Gateway, Self::Sync, Self::Administrator];
+    pub const ALL: [Self; 4] = [
+        Self::ControlPlane,
+        Self::Gateway,
+        Self::Sync,
+        Self::Administrator,
+    ];
 
     /// Name of its Secret.
     pub const fn secret(self) -> &'static str {
@@ -116,7 +129,12 @@ impl Credential {
         for entry in recipe(self, subject, address) {
             match entry {
                 Entry::Copy { key, kind } => material.insert(key, kind.of(roots)),
-                Entry::Pair { certificate, key, signer, leaf } => {
+                Entry::Pair {
+                    certificate,
+                    key,
+                    signer,
+                    leaf,
+                } => {
                     let issued = signer.of(roots).issue(&leaf, now)?;
                     material.insert(certificate, issued.certificate);
                     material.insert(key, issued.key.expose_secret());
@@ -151,7 +169,9 @@ impl Credential {
                 }
             }
         }
-        flawed.unwrap_or_else(|| Health::Good { fingerprint: material.fingerprint() })
+        flawed.unwrap_or_else(|| Health::Good {
+            fingerprint: material.fingerprint(),
+        })
     }
 }
 
@@ -167,7 +187,11 @@ fn check(
     now: Timestamp,
 ) -> Result<(), (&'static str, Problem)> {
     let text = |key| {
-        let flaw = if material.get(key).is_none() { Flaw::Missing } else { Flaw::Unreadable };
+        let flaw = if material.get(key).is_none() {
+            Flaw::Missing
+        } else {
+            Flaw::Unreadable
+        };
         material.text(key).ok_or((key, Problem::Flaw(flaw)))
     };
     match entry {
@@ -179,7 +203,12 @@ fn check(
             }
             Some(_) => Err((*key, Problem::Flaw(Flaw::Stale))),
         },
-        Entry::Pair { certificate, key, signer, leaf } => {
+        Entry::Pair {
+            certificate,
+            key,
+            signer,
+            leaf,
+        } => {
             let authority = signer.of(roots).certificate();
             inspect::leaf(text(certificate)?, text(key)?, authority, leaf, now)
                 .map_err(|flaw| (*certificate, Problem::Flaw(flaw)))
@@ -226,7 +255,10 @@ fn recipe(credential: Credential, subject: &Subject, address: Address) -> Vec<En
         Credential::ControlPlane => control_plane(subject, address),
         // The gateway trusts the cluster's authority and is known by the front proxy's.
         Credential::Gateway => vec![
-            Entry::Copy { key: layout::CA_CERT, kind: Kind::Cluster },
+            Entry::Copy {
+                key: layout::CA_CERT,
+                kind: Kind::Cluster,
+            },
             Entry::Pair {
                 certificate: layout::TLS_CERT,
                 key: layout::TLS_KEY,
@@ -235,7 +267,10 @@ fn recipe(credential: Credential, subject: &Subject, address: Address) -> Vec<En
             },
         ],
         Credential::Sync => vec![
-            Entry::Copy { key: layout::CA_CERT, kind: Kind::Cluster },
+            Entry::Copy {
+                key: layout::CA_CERT,
+                kind: Kind::Cluster,
+            },
             Entry::Pair {
                 certificate: layout::TLS_CERT,
                 key: layout::TLS_KEY,
@@ -253,12 +288,27 @@ fn recipe(credential: Credential, subject: &Subject, address: Address) -> Vec<En
 
 fn control_plane(subject: &Subject, address: Address) -> Vec<Entry> {
     vec![
-        Entry::Copy { key: CA_CERT, kind: Kind::Cluster },
+        Entry::Copy {
+            key: CA_CERT,
+            kind: Kind::Cluster,
+        },
         // The controller-manager signs CertificateSigningRequests with it.
-        Entry::Copy { key: CA_KEY, kind: Kind::ClusterKey },
-        Entry::Copy { key: FRONT_PROXY_CA_CERT, kind: Kind::FrontProxy },
-        Entry::Copy { key: SERVICE_ACCOUNT_PUBLIC, kind: Kind::ServiceAccountPublic },
-        Entry::Copy { key: SERVICE_ACCOUNT_PRIVATE, kind: Kind::ServiceAccountPrivate },
+        Entry::Copy {
+            key: CA_KEY,
+            kind: Kind::ClusterKey,
+        },
+        Entry::Copy {
+            key: FRONT_PROXY_CA_CERT,
+            kind: Kind::FrontProxy,
+        },
+        Entry::Copy {
+            key: SERVICE_ACCOUNT_PUBLIC,
+            kind: Kind::ServiceAccountPublic,
+        },
+        Entry::Copy {
+            key: SERVICE_ACCOUNT_PRIVATE,
+            kind: Kind::ServiceAccountPrivate,
+        },
         Entry::Pair {
             certificate: API_SERVER_CERT,
             key: API_SERVER_KEY,

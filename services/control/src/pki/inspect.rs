@@ -1,5 +1,7 @@
 //! Is this certificate still the one that is wanted?
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use jiff::Timestamp;
 use rcgen::{KeyPair, PublicKeyData};
 use x509_parser::certificate::X509Certificate;
@@ -65,7 +67,10 @@ pub fn leaf(
         return Err(Flaw::OtherSubject);
     }
     let validity = found.validity();
-    let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let (begin, end) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
     let renew_at = begin + (end - begin) / 3 * 2;
     if now.as_second() < begin || now.as_second() >= renew_at {
         return Err(Flaw::Expiring);
@@ -80,22 +85,26 @@ pub fn is_certificate(pem: &[u8]) -> bool {
 
 /// By the identifiers of their keys: the signature itself is checked by those who rely on it.
 fn signed_by(leaf: &X509Certificate<'_>, authority: &X509Certificate<'_>) -> bool {
-    let key_of = |certificate: &X509Certificate<'_>, of_issuer: bool| {
-        certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) if of_issuer => {
-                id.key_identifier.as_ref().map(|id| id.0.to_vec())
-            }
-            ParsedExtension::SubjectKeyIdentifier(id) if !of_issuer => Some(id.0.to_vec()),
-            _ => None,
-        })
-    };
-    let (issuer, subject) = (key_of(leaf, true), key_of(authority, false));
+    let issuer = leaf.extensions().iter().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        id.key_identifier.as_ref().map(|id| id.0)
+    });
+    let subject = authority.extensions().iter().find_map(|extension| {
+        let ParsedExtension::SubjectKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        Some(id.0)
+    });
     issuer.is_some() && issuer == subject && leaf.issuer() == authority.subject()
 }
 
 fn is(found: &X509Certificate<'_>, wanted: &Leaf) -> bool {
     let text = |value: Option<&x509_parser::x509::AttributeTypeAndValue<'_>>| {
-        value.and_then(|value| value.as_str().ok()).map(ToOwned::to_owned)
+        value
+            .and_then(|value| value.as_str().ok())
+            .map(ToOwned::to_owned)
     };
     let subject = found.subject();
     text(subject.iter_common_name().next()).as_deref() == Some(wanted.common_name.as_str())
@@ -118,22 +127,25 @@ fn has_names(found: &X509Certificate<'_>, wanted: &[String]) -> bool {
     names == wanted
 }
 
+/// A name as text; ours are of these two kinds only.
 fn name(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|b| std::net::Ipv4Addr::from(b).to_string()),
-            16 => {
-                <[u8; 16]>::try_from(*bytes).ok().map(|b| std::net::Ipv6Addr::from(b).to_string())
-            }
-            _ => None,
-        },
-        _ => None,
+    if let GeneralName::DNSName(name) = name {
+        return Some((*name).to_owned());
     }
+    let GeneralName::IPAddress(bytes) = name else {
+        return None;
+    };
+    if let Ok(v4) = <[u8; 4]>::try_from(*bytes) {
+        return Some(Ipv4Addr::from(v4).to_string());
+    }
+    let v6 = <[u8; 16]>::try_from(*bytes).ok()?;
+    Some(Ipv6Addr::from(v6).to_string())
 }
 
 fn has_usage(found: &X509Certificate<'_>, wanted: Usage) -> bool {
-    let Ok(Some(usage)) = found.extended_key_usage() else { return false };
+    let Ok(Some(usage)) = found.extended_key_usage() else {
+        return false;
+    };
     let (server, client) = match wanted {
         Usage::Server => (true, false),
         Usage::Client => (false, true),
@@ -148,19 +160,27 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::pki::{Authority, LEAF_LIFE};
+    use crate::pki::{Authority, Issued, LEAF_LIFE};
 
     fn now() -> Timestamp {
         "2026-06-01T00:00:00Z".parse().unwrap()
     }
 
     fn server() -> Leaf {
-        Leaf::server("demo", vec!["demo.team-a.svc".to_owned(), "10.96.7.17".to_owned()])
+        Leaf::server(
+            "demo",
+            vec!["demo.team-a.svc".to_owned(), "10.96.7.17".to_owned()],
+        )
+    }
+
+    fn issued() -> (Authority, Issued) {
+        let authority = Authority::mint("ca", now()).unwrap();
+        let issued = authority.issue(&server(), now()).unwrap();
+        (authority, issued)
     }
 
     fn check(wanted: &Leaf, at: Timestamp) -> Result<(), Flaw> {
-        let authority = Authority::mint("ca", now()).unwrap();
-        let issued = authority.issue(&server(), now()).unwrap();
+        let (authority, issued) = issued();
         leaf(
             &issued.certificate,
             issued.key.expose_secret(),
@@ -179,7 +199,10 @@ mod tests {
     fn a_leaf_is_kept_until_two_thirds_of_its_life_are_over() {
         let life = SignedDuration::try_from(LEAF_LIFE).unwrap();
         assert_eq!(check(&server(), now() + life / 3 * 2 - 1.hours()), Ok(()));
-        assert_eq!(check(&server(), now() + life / 3 * 2 + 1.hours()), Err(Flaw::Expiring));
+        assert_eq!(
+            check(&server(), now() + life / 3 * 2 + 1.hours()),
+            Err(Flaw::Expiring)
+        );
     }
 
     #[test]
@@ -187,16 +210,24 @@ mod tests {
         let mut names = server();
         names.names.push("localhost".to_owned());
         assert_eq!(check(&names, now()), Err(Flaw::OtherSubject));
-        let usage = Leaf { usage: Usage::Both, ..server() };
+        let usage = Leaf {
+            usage: Usage::Both,
+            ..server()
+        };
         assert_eq!(check(&usage, now()), Err(Flaw::OtherSubject));
-        let user = Leaf { common_name: "other".to_owned(), ..server() };
+        let user = Leaf {
+            common_name: "other".to_owned(),
+            ..server()
+        };
         assert_eq!(check(&user, now()), Err(Flaw::OtherSubject));
     }
 
     #[test]
     fn a_leaf_of_another_authority_of_the_same_name_is_noticed() {
-        let (one, other) =
-            (Authority::mint("ca", now()).unwrap(), Authority::mint("ca", now()).unwrap());
+        let (one, other) = (
+            Authority::mint("ca", now()).unwrap(),
+            Authority::mint("ca", now()).unwrap(),
+        );
         let issued = one.issue(&server(), now()).unwrap();
         let result = leaf(
             &issued.certificate,
@@ -218,8 +249,14 @@ mod tests {
         let check = |certificate: &str, key: &str| {
             leaf(certificate, key, authority.certificate(), &server(), now())
         };
-        assert_eq!(check("garbage", one.key.expose_secret()), Err(Flaw::Unreadable));
+        assert_eq!(
+            check("garbage", one.key.expose_secret()),
+            Err(Flaw::Unreadable)
+        );
         assert_eq!(check(&one.certificate, "garbage"), Err(Flaw::Unreadable));
-        assert_eq!(check(&one.certificate, other.key.expose_secret()), Err(Flaw::WrongKey));
+        assert_eq!(
+            check(&one.certificate, other.key.expose_secret()),
+            Err(Flaw::WrongKey)
+        );
     }
 }

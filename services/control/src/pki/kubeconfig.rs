@@ -49,7 +49,10 @@ pub(super) fn check(
     now: jiff::Timestamp,
 ) -> Result<(), Flaw> {
     let config = Kubeconfig::from_yaml(text).map_err(|_error| Flaw::Unreadable)?;
-    let cluster = config.clusters.first().and_then(|named| named.cluster.as_ref());
+    let cluster = config
+        .clusters
+        .first()
+        .and_then(|named| named.cluster.as_ref());
     let cluster = cluster.ok_or(Flaw::Unreadable)?;
     if cluster.server.as_deref() != Some(server) {
         return Err(Flaw::OtherSubject);
@@ -62,10 +65,16 @@ pub(super) fn check(
     if decode(cluster.certificate_authority_data.as_deref())? != authority {
         return Err(Flaw::OtherIssuer);
     }
-    let user = config.auth_infos.first().and_then(|named| named.auth_info.as_ref());
+    let user = config
+        .auth_infos
+        .first()
+        .and_then(|named| named.auth_info.as_ref());
     let user = user.ok_or(Flaw::Missing)?;
     let certificate = decode(user.client_certificate_data.as_deref())?;
-    let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
+    let key = user
+        .client_key_data
+        .as_ref()
+        .map(ExposeSecret::expose_secret);
     let key = SecretString::from(decode(key)?);
     inspect::leaf(&certificate, key.expose_secret(), authority, wanted, now)
 }

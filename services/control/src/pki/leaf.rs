@@ -54,23 +54,34 @@ impl Leaf {
 
     /// A server for those names.
     pub fn server(common_name: impl Into<String>, names: Vec<String>) -> Self {
-        Self { common_name: common_name.into(), organization: None, names, usage: Usage::Server }
+        Self {
+            common_name: common_name.into(),
+            organization: None,
+            names,
+            usage: Usage::Server,
+        }
     }
 
     pub(super) fn params(&self) -> Result<CertificateParams, Error> {
-        let mut params =
-            CertificateParams::new(self.names.clone()).map_err(Error::Generate)?;
+        let mut params = CertificateParams::new(self.names.clone()).map_err(Error::Generate)?;
         params.distinguished_name = DistinguishedName::new();
         if let Some(organization) = self.organization {
-            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
         }
-        params.distinguished_name.push(DnType::CommonName, self.common_name.as_str());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, self.common_name.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = match self.usage {
             Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
             Usage::Both => {
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+                vec![
+                    ExtendedKeyUsagePurpose::ServerAuth,
+                    ExtendedKeyUsagePurpose::ClientAuth,
+                ]
             }
         };
         params.use_authority_key_identifier_extension = true;

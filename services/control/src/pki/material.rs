@@ -16,7 +16,11 @@ impl Material {
     /// Takes the contents of a Secret.
     pub fn of(secret: Secret) -> Self {
         let data = secret.data.unwrap_or_default();
-        Self(data.into_iter().map(|(key, ByteString(value))| (key, value.into())).collect())
+        Self(
+            data.into_iter()
+                .map(|(key, ByteString(value))| (key, value.into()))
+                .collect(),
+        )
     }
 
     /// Adds or replaces a value.
@@ -31,7 +35,8 @@ impl Material {
 
     /// The value of a key as text; `None` also where it is not UTF-8.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(|value| std::str::from_utf8(value).ok())
+        self.get(key)
+            .and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// Whether nothing is in it.

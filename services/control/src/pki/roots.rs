@@ -58,11 +58,14 @@ impl Roots {
             Some(_) => material.text(what).ok_or(Error::Unreadable { what }),
         };
         let private = text(SERVICE_ACCOUNT_PRIVATE)?;
-        let pair = KeyPair::from_pem(private)
-            .map_err(|_error| Error::Unreadable { what: SERVICE_ACCOUNT_PRIVATE })?;
+        let pair = KeyPair::from_pem(private).map_err(|_error| Error::Unreadable {
+            what: SERVICE_ACCOUNT_PRIVATE,
+        })?;
         let public = text(SERVICE_ACCOUNT_PUBLIC)?;
         if pair.public_key_pem() != public {
-            return Err(Error::Mismatch { what: SERVICE_ACCOUNT_PUBLIC });
+            return Err(Error::Mismatch {
+                what: SERVICE_ACCOUNT_PUBLIC,
+            });
         }
         Ok(Self {
             cluster: Authority::from_pem(text(CA_CERT)?, text(CA_KEY)?, CA_KEY)?,
@@ -84,7 +87,10 @@ impl Roots {
         material.insert(FRONT_PROXY_CA_CERT, self.front_proxy.certificate());
         material.insert(FRONT_PROXY_CA_KEY, self.front_proxy.key().expose_secret());
         material.insert(SERVICE_ACCOUNT_PUBLIC, self.service_account_public.as_str());
-        material.insert(SERVICE_ACCOUNT_PRIVATE, self.service_account_private.expose_secret());
+        material.insert(
+            SERVICE_ACCOUNT_PRIVATE,
+            self.service_account_private.expose_secret(),
+        );
         material
     }
 }
@@ -100,7 +106,9 @@ mod tests {
     use super::*;
 
     fn minted() -> Material {
-        Roots::mint(&Subject::sample(), Timestamp::UNIX_EPOCH).unwrap().material()
+        Roots::mint(&Subject::sample(), Timestamp::UNIX_EPOCH)
+            .unwrap()
+            .material()
     }
 
     #[test]
@@ -114,11 +122,16 @@ mod tests {
     fn a_missing_or_damaged_key_is_named() {
         assert!(matches!(
             Roots::read(&Material::default()),
-            Err(Error::Missing { what: SERVICE_ACCOUNT_PRIVATE })
+            Err(Error::Missing {
+                what: SERVICE_ACCOUNT_PRIVATE
+            })
         ));
         let mut damaged = minted();
         damaged.insert(CA_KEY, "garbage");
-        assert!(matches!(Roots::read(&damaged), Err(Error::Unreadable { what: CA_KEY })));
+        assert!(matches!(
+            Roots::read(&damaged),
+            Err(Error::Unreadable { what: CA_KEY })
+        ));
     }
 
     #[test]
@@ -126,6 +139,9 @@ mod tests {
         let mut mixed = minted();
         let other = minted();
         mixed.insert(CA_CERT, other.get(CA_CERT).unwrap());
-        assert!(matches!(Roots::read(&mixed), Err(Error::Mismatch { what: CA_KEY })));
+        assert!(matches!(
+            Roots::read(&mixed),
+            Err(Error::Mismatch { what: CA_KEY })
+        ));
     }
 }

@@ -41,9 +41,7 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
         (Err(fact), _) | (Ok(()), Err(fact)) => Err(fact.clone()),
     };
     let control_plane = match (&address, &certificates) {
-        (Ok(address), Ok(fingerprint)) => {
-            control_plane(input, *address, fingerprint, &mut steps)
-        }
+        (Ok(address), Ok(fingerprint)) => control_plane(input, *address, fingerprint, &mut steps),
         (Err(fact), _) => status::running(input).map_err(|_absent| fact.clone()),
         // What runs goes on running while a certificate is renewed or missing.
         (Ok(_), Err(_)) => status::running(input)
@@ -65,7 +63,12 @@ fn finish(input: Input<'_>, steps: Vec<Step>, facts: Facts) -> Plan {
     let again = facts.again();
     let status = status::of_living(input, &facts);
     let notices = notice::between(input.cluster.status.as_ref(), &status);
-    Plan { steps, status, notices, again }
+    Plan {
+        steps,
+        status,
+        notices,
+        again,
+    }
 }
 
 /// Why nothing may be made here.
@@ -77,7 +80,10 @@ fn obstacle(input: Input<'_>) -> Option<Fact> {
         Seen::Unknown(doubt) => return Some(doubtful("the host namespace", doubt)),
     };
     if namespace.terminating {
-        let text = format!("the host namespace {} is being deleted", subject.namespace());
+        let text = format!(
+            "the host namespace {} is being deleted",
+            subject.namespace()
+        );
         return Some(Fact::failed(Reason::HostNamespaceNotEnabled, text));
     }
     if !namespace.enabled {
@@ -99,7 +105,10 @@ fn occupied(input: Input<'_>) -> Option<Fact> {
         Seen::Present(siblings) => siblings,
         Seen::Absent => return None,
         Seen::Unknown(doubt) => {
-            return Some(doubtful("the other virtual clusters of the host namespace", doubt));
+            return Some(doubtful(
+                "the other virtual clusters of the host namespace",
+                doubt,
+            ));
         }
     };
     let owners: Vec<&str> = input
@@ -111,7 +120,9 @@ fn occupied(input: Input<'_>) -> Option<Fact> {
     if owners.contains(&input.wish.subject.uid()) {
         return None;
     }
-    let occupant = siblings.iter().find(|sibling| owners.contains(&sibling.uid.as_str()));
+    let occupant = siblings
+        .iter()
+        .find(|sibling| owners.contains(&sibling.uid.as_str()));
     let occupant = occupant.or_else(|| siblings.iter().find(|sibling| sibling.older))?;
     let text = format!(
         "the host namespace {} already has the virtual cluster {}: use another namespace, or \
@@ -125,10 +136,12 @@ fn occupied(input: Input<'_>) -> Option<Fact> {
 /// An object of a needed name that is not ours.
 fn conflict(input: Input<'_>) -> Option<Fact> {
     let subject = input.wish.subject;
-    let foreign = Slot::ALL.into_iter().find(|slot| match input.observed.slot(*slot) {
-        Seen::Present(live) => live.owner.as_deref() != Some(subject.uid()),
-        Seen::Absent | Seen::Unknown(_) => false,
-    })?;
+    let foreign = Slot::ALL
+        .into_iter()
+        .find(|slot| match input.observed.slot(*slot) {
+            Seen::Present(live) => live.owner.as_deref() != Some(subject.uid()),
+            Seen::Absent | Seen::Unknown(_) => false,
+        })?;
     let text = format!(
         "{} exists in the host namespace {} and was not made for this virtual cluster (its \
          annotation {} is another): delete or rename it, or use another namespace",
@@ -142,8 +155,9 @@ fn conflict(input: Input<'_>) -> Option<Fact> {
 fn claim_namespace(input: Input<'_>) -> Vec<Step> {
     let claimed = input.observed.namespace.present().and_then(|namespace| {
         let name = input.wish.subject.name().as_str();
-        (namespace.made_for == Some(MadeFor::Name(name.to_owned())))
-            .then(|| Step::ClaimNamespace { uid: namespace.uid.clone() })
+        (namespace.made_for == Some(MadeFor::Name(name.to_owned()))).then(|| Step::ClaimNamespace {
+            uid: namespace.uid.clone(),
+        })
     });
     claimed.into_iter().collect()
 }
@@ -156,10 +170,16 @@ fn plain(input: Input<'_>, slot: Slot) -> Option<Step> {
 /// Makes the object, repairs it, or does nothing.
 fn apply(input: Input<'_>, slot: Slot, body: Value) -> Option<Step> {
     match input.observed.slot(slot) {
-        Seen::Absent => Some(Step::Apply { slot, body, over: None }),
-        Seen::Present(live) if !live.deleting && !settled(&body, &live.body) => {
-            Some(Step::Apply { slot, body, over: Some(live.uid.clone()) })
-        }
+        Seen::Absent => Some(Step::Apply {
+            slot,
+            body,
+            over: None,
+        }),
+        Seen::Present(live) if !live.deleting && !settled(&body, &live.body) => Some(Step::Apply {
+            slot,
+            body,
+            over: Some(live.uid.clone()),
+        }),
         Seen::Present(_) | Seen::Unknown(_) => None,
     }
 }
@@ -186,7 +206,10 @@ fn service(input: Input<'_>, steps: &mut Vec<Step>) -> Result<Address, Fact> {
 }
 
 pub(super) fn address_of(live: &Live) -> Option<Address> {
-    live.body.pointer("/spec/clusterIP").and_then(Value::as_str).and_then(Address::of)
+    live.body
+        .pointer("/spec/clusterIP")
+        .and_then(Value::as_str)
+        .and_then(Address::of)
 }
 
 fn no_range() -> Fact {
@@ -199,7 +222,11 @@ fn no_range() -> Fact {
 }
 
 fn strange_address(input: Input<'_>, live: &Live) -> Fact {
-    let found = live.body.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or("none");
+    let found = live
+        .body
+        .pointer("/spec/clusterIP")
+        .and_then(Value::as_str)
+        .unwrap_or("none");
     let text = format!(
         "Service {} has the cluster IP {found}, which does not begin a block of 16 addresses: \
          delete the Service, and it is made again",
@@ -229,7 +256,10 @@ fn roots(input: Input<'_>, steps: &mut Vec<Step>) -> Result<(), Fact> {
                 }
             }
             steps.push(Step::MintRoots);
-            Err(Fact::waits(Reason::Progressing, "waits for its certificate authority"))
+            Err(Fact::waits(
+                Reason::Progressing,
+                "waits for its certificate authority",
+            ))
         }
     }
 }
@@ -258,20 +288,22 @@ fn secrets(input: Input<'_>, steps: &mut Vec<Step>) -> Result<String, Fact> {
     match (wanting, fingerprint) {
         (None, Some(fingerprint)) => Ok(fingerprint),
         (Some(fact), _) => Err(fact),
-        (None, None) => Err(Fact::waits(Reason::Progressing, "waits for its certificates")),
+        (None, None) => Err(Fact::waits(
+            Reason::Progressing,
+            "waits for its certificates",
+        )),
     }
 }
 
-fn secret(
-    input: Input<'_>,
-    credential: Credential,
-    steps: &mut Vec<Step>,
-) -> Result<String, Fact> {
+fn secret(input: Input<'_>, credential: Credential, steps: &mut Vec<Step>) -> Result<String, Fact> {
     let slot = Slot::Secret(credential);
     let over = match input.observed.slot(slot) {
         Seen::Absent => None,
         Seen::Present(live) if live.deleting => {
-            return Err(Fact::waits(Reason::Progressing, "waits for a Secret to be gone"));
+            return Err(Fact::waits(
+                Reason::Progressing,
+                "waits for a Secret to be gone",
+            ));
         }
         Seen::Present(live) => Some(live.uid.clone()),
         Seen::Unknown(doubt) => {
@@ -302,8 +334,14 @@ fn secret(
         // Contents that were not judged are not replaced.
         (None, Some(_)) => Err(Fact::unknown("a Secret could not be judged", DOUBT)),
         (_, None) => {
-            steps.push(Step::Mint { credential, over: None });
-            Err(Fact::waits(Reason::Progressing, "waits for its certificates"))
+            steps.push(Step::Mint {
+                credential,
+                over: None,
+            });
+            Err(Fact::waits(
+                Reason::Progressing,
+                "waits for its certificates",
+            ))
         }
     }
 }

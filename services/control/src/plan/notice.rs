@@ -31,26 +31,29 @@ pub(super) fn between(
 ) -> Vec<Notice> {
     let empty = VirtualClusterStatus::default();
     let stored = stored.unwrap_or(&empty);
-    let mut notices: Vec<Notice> =
-        [Type::CertificatesReady, Type::ControlPlaneReady, Type::Ready]
-            .into_iter()
-            .filter(|type_| became_true(stored, status, *type_))
-            .filter_map(|type_| {
-                let note = condition::find(&status.conditions, type_)?.message.clone();
-                Some(Notice { kind: Kind::Normal, reason: type_.as_str(), note })
-            })
-            .collect();
+    let mut notices: Vec<Notice> = [
+        Type::CertificatesReady,
+        Type::ControlPlaneReady,
+        Type::Ready,
+    ]
+    .into_iter()
+    .filter(|type_| became_true(stored, status, *type_))
+    .filter_map(|type_| {
+        let note = condition::find(&status.conditions, type_)?.message.clone();
+        Some(Notice {
+            kind: Kind::Normal,
+            reason: type_.as_str(),
+            note,
+        })
+    })
+    .collect();
     if stored.phase != status.phase {
         notices.extend(entered(status));
     }
     notices
 }
 
-fn became_true(
-    stored: &VirtualClusterStatus,
-    status: &VirtualClusterStatus,
-    type_: Type,
-) -> bool {
+fn became_true(stored: &VirtualClusterStatus, status: &VirtualClusterStatus, type_: Type) -> bool {
     condition::is_true(&status.conditions, type_) && !condition::is_true(&stored.conditions, type_)
 }
 
@@ -58,11 +61,21 @@ fn became_true(
 fn entered(status: &VirtualClusterStatus) -> Option<Notice> {
     let note = status.message.clone().unwrap_or_default();
     match status.phase {
-        Some(Phase::Failed) => Some(Notice { kind: Kind::Warning, reason: why(status), note }),
-        Some(Phase::Degraded) => {
-            Some(Notice { kind: Kind::Warning, reason: "Degraded", note })
-        }
-        Some(Phase::Deleting) => Some(Notice { kind: Kind::Normal, reason: "Deleting", note }),
+        Some(Phase::Failed) => Some(Notice {
+            kind: Kind::Warning,
+            reason: why(status),
+            note,
+        }),
+        Some(Phase::Degraded) => Some(Notice {
+            kind: Kind::Warning,
+            reason: "Degraded",
+            note,
+        }),
+        Some(Phase::Deleting) => Some(Notice {
+            kind: Kind::Normal,
+            reason: "Deleting",
+            note,
+        }),
         Some(Phase::Pending | Phase::Ready) | None => None,
     }
 }

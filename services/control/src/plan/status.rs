@@ -18,7 +18,11 @@ const STARTING: Duration = Duration::from_secs(3);
 const FAILED: Duration = Duration::from_secs(30);
 
 /// Conditions that control writes; sync writes the other one.
-pub(super) const OURS: [Type; 3] = [Type::CertificatesReady, Type::ControlPlaneReady, Type::Ready];
+pub(super) const OURS: [Type; 3] = [
+    Type::CertificatesReady,
+    Type::ControlPlaneReady,
+    Type::Ready,
+];
 
 /// Why something is not (yet) as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +38,36 @@ pub(super) struct Fact {
 impl Fact {
     /// It comes by itself.
     pub(super) fn waits(reason: Reason, text: impl Into<String>) -> Self {
-        Self { status: Status::False, reason, text: text.into(), failed: false, again: STARTING }
+        Self {
+            status: Status::False,
+            reason,
+            text: text.into(),
+            failed: false,
+            again: STARTING,
+        }
     }
 
     /// People must do something.
     pub(super) fn failed(reason: Reason, text: String) -> Self {
-        Self { status: Status::False, reason, text, failed: true, again: FAILED }
+        Self {
+            status: Status::False,
+            reason,
+            text,
+            failed: true,
+            again: FAILED,
+        }
     }
 
     /// It could not be found out.
     pub(super) fn unknown(text: impl Into<String>, again: Duration) -> Self {
         let (status, reason) = (Status::Unknown, Reason::Unreachable);
-        Self { status, reason, text: text.into(), failed: false, again }
+        Self {
+            status,
+            reason,
+            text: text.into(),
+            failed: false,
+            again,
+        }
     }
 }
 
@@ -61,7 +83,11 @@ pub(super) struct Facts {
 impl Facts {
     /// Nothing can go on because of this.
     pub(super) fn blocked(fact: Fact) -> Self {
-        Self { certificates: Err(fact.clone()), control_plane: Err(fact), endpoint: None }
+        Self {
+            certificates: Err(fact.clone()),
+            control_plane: Err(fact),
+            endpoint: None,
+        }
     }
 
     /// The same, but what is only waited for is held up by this.
@@ -73,12 +99,23 @@ impl Facts {
     }
 
     fn first(&self) -> Option<&Fact> {
-        self.certificates.as_ref().err().or(self.control_plane.as_ref().err())
+        self.certificates
+            .as_ref()
+            .err()
+            .or_else(|| self.control_plane.as_ref().err())
     }
 
     pub(super) fn again(&self) -> Duration {
-        let facts = [self.certificates.as_ref().err(), self.control_plane.as_ref().err()];
-        facts.into_iter().flatten().map(|fact| fact.again).min().unwrap_or(RESYNC)
+        let facts = [
+            self.certificates.as_ref().err(),
+            self.control_plane.as_ref().err(),
+        ];
+        facts
+            .into_iter()
+            .flatten()
+            .map(|fact| fact.again)
+            .min()
+            .unwrap_or(RESYNC)
     }
 }
 
@@ -95,12 +132,19 @@ pub(super) fn running(input: Input<'_>) -> Result<bool, Fact> {
         return Err(Fact::waits(Reason::Progressing, starting(input)));
     }
     let text = |path: &str| live.body.pointer(path).and_then(Value::as_str);
-    Ok(number("/status/observedGeneration") >= number("/metadata/generation")
-        && text("/status/currentRevision") == text("/status/updateRevision"))
+    Ok(
+        number("/status/observedGeneration") >= number("/metadata/generation")
+            && text("/status/currentRevision") == text("/status/updateRevision"),
+    )
 }
 
 fn starting(input: Input<'_>) -> String {
-    let pods = input.observed.pods.present().map(Vec::as_slice).unwrap_or_default();
+    let pods = input
+        .observed
+        .pods
+        .present()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     match pods.iter().find_map(|pod| pod.waits.as_deref()) {
         Some(waits) => format!("waits for the control plane: {waits}"),
         None => "waits for the control plane to start".to_owned(),
@@ -111,8 +155,16 @@ fn starting(input: Input<'_>) -> String {
 pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus {
     let previous = input.cluster.status.clone().unwrap_or_default();
     let observations = [
-        observe(Type::CertificatesReady, &facts.certificates, "every certificate and key exists"),
-        observe(Type::ControlPlaneReady, &facts.control_plane, "the virtual API server answers"),
+        observe(
+            Type::CertificatesReady,
+            &facts.certificates,
+            "every certificate and key exists",
+        ),
+        observe(
+            Type::ControlPlaneReady,
+            &facts.control_plane,
+            "the virtual API server answers",
+        ),
         ready(facts, &previous.conditions),
     ];
     let version = match facts.control_plane {
@@ -157,7 +209,10 @@ fn conditions(
     let now = jiff::Timestamp::from_second(input.now.as_second()).unwrap_or(input.now);
     let now = Time(now);
     let generation = input.cluster.metadata.generation;
-    observations.iter().map(|o| condition::state(o, previous, generation, &now)).collect()
+    observations
+        .iter()
+        .map(|o| condition::state(o, previous, generation, &now))
+        .collect()
 }
 
 fn observe<T>(type_: Type, found: &Result<T, Fact>, good: &str) -> Observation {
@@ -186,10 +241,19 @@ fn ready(facts: &Facts, previous: &[Condition]) -> Observation {
         Some(sync) if sync.status == Status::True.as_str() => {
             (Status::True, Reason::Available, "ready".to_owned())
         }
-        Some(sync) => (Status::False, Reason::Waiting, format!("waits for sync: {}", sync.message)),
+        Some(sync) => (
+            Status::False,
+            Reason::Waiting,
+            format!("waits for sync: {}", sync.message),
+        ),
         None => (Status::False, Reason::Waiting, "waits for sync".to_owned()),
     };
-    Observation { type_: Type::Ready, status, reason, message }
+    Observation {
+        type_: Type::Ready,
+        status,
+        reason,
+        message,
+    }
 }
 
 fn phase(summary: &Observation, facts: &Facts, previous: Option<Phase>) -> Phase {
@@ -209,7 +273,9 @@ fn phase(summary: &Observation, facts: &Facts, previous: Option<Phase>) -> Phase
 
 /// Whether the stored status says something else than this one, sync's condition left out.
 pub fn differs(cluster: &VirtualCluster, status: &VirtualClusterStatus) -> bool {
-    let Some(stored) = &cluster.status else { return true };
+    let Some(stored) = &cluster.status else {
+        return true;
+    };
     let ours = |status: &VirtualClusterStatus| VirtualClusterStatus {
         conditions: OURS
             .iter()

@@ -1,8 +1,8 @@
 //! The plan of a virtual cluster that is being deleted.
 //!
 //! Sync goes first, while the virtual API still answers; then the control plane and its pods; then
-//! keys, address and data; then the role by which control could look at them; then the roots of
-//! trust, the namespace if it was made for this cluster and holds nothing else, and the finalizer.
+//! keys, address and data; then the roots of trust, the namespace if it was made for this cluster
+//! and holds nothing else, and at last the finalizer and the role by which control could look.
 //! A namespace that somebody deletes takes its objects with it: then only the roots are left to us.
 
 use std::time::Duration;
@@ -49,12 +49,15 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
         match next(input) {
             Next::Do(steps, message) => (steps, message, DOUBT, None),
             Next::Wait(message, again) => (Vec::new(), message, again, None),
-            Next::Done(notice) => {
-                (vec![Step::RemoveFinalizer], "removed".to_owned(), DOUBT, notice)
-            }
+            Next::Done(notice) => (done(input), "removed".to_owned(), DOUBT, notice),
         }
     } else {
-        (Vec::new(), "removed by control".to_owned(), super::RESYNC, None)
+        (
+            Vec::new(),
+            "removed by control".to_owned(),
+            super::RESYNC,
+            None,
+        )
     };
     let message = match &input.observed.refused {
         Some(text) => text.clone(),
@@ -63,7 +66,12 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
     let status = status::of_leaving(input, &message);
     let mut notices = notice::between(input.cluster.status.as_ref(), &status);
     notices.extend(extra);
-    Plan { steps, status, notices, again }
+    Plan {
+        steps,
+        status,
+        notices,
+        again,
+    }
 }
 
 fn next(input: Input<'_>) -> Next {
@@ -87,19 +95,39 @@ fn next(input: Input<'_>) -> Next {
     if let Some(next) = roots(input) {
         return next;
     }
-    if namespace_is_ours(input) { remove_namespace(input, &namespace.uid) } else { Next::Done(None) }
+    if namespace_is_ours(input) {
+        remove_namespace(input, &namespace.uid)
+    } else {
+        Next::Done(None)
+    }
 }
 
-/// Removes what is in the host namespace; `None` once nothing of it is left.
+/// The last steps. Only now goes the role by which control sees what is left: without it, it would
+/// have to be bound again to look. If control dies between the two, garbage collection takes the
+/// binding with the cluster that owns it, or the next look binds it once more.
+fn done(input: Input<'_>) -> Vec<Step> {
+    let mut steps = vec![Step::RemoveFinalizer];
+    let stays = input.observed.namespace.present().is_some_and(|namespace| !namespace.terminating);
+    if stays && let Some(Next::Do(unbind, _)) = remove(input, &[Slot::TenantBinding], "") {
+        steps.extend(unbind);
+    }
+    steps
+}
+
+/// Removes what is in the host namespace but for the role by which control sees it; `None` once
+/// nothing of it is left.
 fn objects(input: Input<'_>) -> Option<Next> {
     control_plane(input)
         .or_else(|| pods(input))
         .or_else(|| rest(input))
-        .or_else(|| remove(input, &[Slot::TenantBinding], "removes its role binding"))
 }
 
 fn control_plane(input: Input<'_>) -> Option<Next> {
-    remove(input, &[Slot::ControlPlane], "waits for the control plane to stop")
+    remove(
+        input,
+        &[Slot::ControlPlane],
+        "waits for the control plane to stop",
+    )
 }
 
 fn pods(input: Input<'_>) -> Option<Next> {
@@ -113,7 +141,10 @@ fn pods(input: Input<'_>) -> Option<Next> {
     let steps: Vec<Step> = pods
         .iter()
         .filter(|pod| !pod.deleting)
-        .map(|pod| Step::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() })
+        .map(|pod| Step::DeletePod {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+        })
         .collect();
     match (pods.is_empty(), steps.is_empty()) {
         (true, _) => None,
@@ -127,14 +158,22 @@ fn rest(input: Input<'_>) -> Option<Next> {
         ReclaimPolicy::Delete => false,
         ReclaimPolicy::Retain => true,
     };
-    let slots: Vec<Slot> =
-        REST.into_iter().filter(|slot| !(retain && *slot == Slot::Claim)).collect();
-    let hidden = slots.iter().find_map(|slot| match input.observed.slot(*slot) {
-        Seen::Unknown(doubt) if slot.needs_binding() => Some((*slot, doubt)),
-        Seen::Unknown(_) | Seen::Absent | Seen::Present(_) => None,
-    });
+    let slots: Vec<Slot> = REST
+        .into_iter()
+        .filter(|slot| !(retain && *slot == Slot::Claim))
+        .collect();
+    let hidden = slots
+        .iter()
+        .find_map(|slot| match input.observed.slot(*slot) {
+            Seen::Unknown(doubt) if slot.needs_binding() => Some((*slot, doubt)),
+            Seen::Unknown(_) | Seen::Absent | Seen::Present(_) => None,
+        });
     if let Some((slot, doubt)) = hidden {
-        return Some(gain_sight(input, &slot.describe(input.wish.subject), &doubt));
+        return Some(gain_sight(
+            input,
+            &slot.describe(input.wish.subject),
+            &doubt,
+        ));
     }
     remove(input, &slots, "removes its keys, address and data")
 }
@@ -152,7 +191,10 @@ fn remove(input: Input<'_>, slots: &[Slot], message: &str) -> Option<Next> {
             Seen::Present(live) if !ours(&live) => {}
             Seen::Present(live) if live.deleting => leaving = true,
             Seen::Present(live) => {
-                steps.push(Step::Delete { slot: *slot, uid: live.uid.clone() });
+                steps.push(Step::Delete {
+                    slot: *slot,
+                    uid: live.uid.clone(),
+                });
             }
             Seen::Unknown(why) => drop(doubt.get_or_insert((*slot, why))),
         }
@@ -169,9 +211,17 @@ fn remove(input: Input<'_>, slots: &[Slot], message: &str) -> Option<Next> {
 /// Binds the role without which what must be removed cannot be seen, if it is gone.
 fn gain_sight(input: Input<'_>, what: &str, doubt: &Doubt) -> Next {
     let binding = Slot::TenantBinding;
-    match (doubt, input.observed.slot(binding), input.wish.plain(binding)) {
+    match (
+        doubt,
+        input.observed.slot(binding),
+        input.wish.plain(binding),
+    ) {
         (Doubt::Forbidden, Seen::Absent, Some(body)) if input.observed.refused.is_none() => {
-            let step = Step::Apply { slot: binding, body, over: None };
+            let step = Step::Apply {
+                slot: binding,
+                body,
+                over: None,
+            };
             Next::Do(vec![step], "binds its role to see what is left".to_owned())
         }
         _ => wait_for_sight(what, doubt),
@@ -190,12 +240,15 @@ fn roots(input: Input<'_>) -> Option<Next> {
     match &input.observed.roots {
         Seen::Absent => None,
         Seen::Present(secret) => Some(Next::Do(
-            vec![Step::DeleteRoots { uid: secret.uid.clone() }],
+            vec![Step::DeleteRoots {
+                uid: secret.uid.clone(),
+            }],
             "removes its certificate authority".to_owned(),
         )),
-        Seen::Unknown(doubt) => {
-            Some(wait_for_sight("the Secret of its certificate authority", doubt))
-        }
+        Seen::Unknown(doubt) => Some(wait_for_sight(
+            "the Secret of its certificate authority",
+            doubt,
+        )),
     }
 }
 
@@ -203,7 +256,11 @@ fn roots(input: Input<'_>) -> Option<Next> {
 /// and that was never claimed counts.
 fn namespace_is_ours(input: Input<'_>) -> bool {
     let subject = input.wish.subject;
-    let made_for = input.observed.namespace.present().and_then(|n| n.made_for.as_ref());
+    let made_for = input
+        .observed
+        .namespace
+        .present()
+        .and_then(|n| n.made_for.as_ref());
     match made_for {
         Some(MadeFor::Uid(uid)) => uid == subject.uid(),
         Some(MadeFor::Name(name)) => name == subject.name().as_str(),
@@ -215,18 +272,26 @@ fn remove_namespace(input: Input<'_>, uid: &str) -> Next {
     let doing = "removes the host namespace that was made for it".to_owned();
     match &input.observed.contents {
         None => Next::Do(vec![Step::Survey], doing),
-        Some(Contents::Empty) => {
-            Next::Do(vec![Step::DeleteNamespace { uid: uid.to_owned() }], doing)
-        }
-        Some(Contents::Leaving(what)) if !patience_is_over(input) => {
-            Next::Wait(format!("waits for {what} to be gone from the host namespace"), LEAVING)
-        }
+        Some(Contents::Empty) => Next::Do(
+            vec![Step::DeleteNamespace {
+                uid: uid.to_owned(),
+            }],
+            doing,
+        ),
+        Some(Contents::Leaving(what)) if !patience_is_over(input) => Next::Wait(
+            format!("waits for {what} to be gone from the host namespace"),
+            LEAVING,
+        ),
         Some(Contents::Leaving(what) | Contents::Occupied(what) | Contents::Unsure(what)) => {
             let note = format!(
                 "the host namespace {} was made for this virtual cluster and stays: {what}",
                 input.wish.subject.namespace(),
             );
-            Next::Done(Some(Notice { kind: Kind::Warning, reason: "HostNamespaceKept", note }))
+            Next::Done(Some(Notice {
+                kind: Kind::Warning,
+                reason: "HostNamespaceKept",
+                note,
+            }))
         }
     }
 }

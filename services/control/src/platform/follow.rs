@@ -9,7 +9,7 @@ use vcluster_chassis::tls::{Identity, Live, Publisher, Roots};
 use super::{Error, Keys, Platform};
 
 /// How often the keys are looked at. Certificates live a year; this is for people who replace one.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 /// How soon it is tried again while the service has none.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -30,10 +30,20 @@ pub struct Following {
 pub async fn begin(platform: &Platform, mut told: impl FnMut(&Error)) -> Following {
     loop {
         match platform.ensure(false).await {
-            Ok(Keys { identity, roots, fingerprint }) => {
+            Ok(Keys {
+                identity,
+                roots,
+                fingerprint,
+            }) => {
                 let (identities, identity) = Live::channel(identity);
                 let (trusted, roots) = Live::channel(roots);
-                return Following { identity, roots, identities, trusted, fingerprint };
+                return Following {
+                    identity,
+                    roots,
+                    identities,
+                    trusted,
+                    fingerprint,
+                };
             }
             Err(error) => told(&error),
         }

@@ -18,7 +18,10 @@ impl Store {
         ApiServer::new(move |call| {
             let mut objects = store.0.lock().unwrap();
             let status = |code: u16, reason: &str| {
-                answer(code, json!({ "kind": "Status", "code": code, "reason": reason, "message": "" }))
+                answer(
+                    code,
+                    json!({ "kind": "Status", "code": code, "reason": reason, "message": "" }),
+                )
             };
             match call.method {
                 Method::GET => match objects.get(&call.path) {
@@ -59,7 +62,12 @@ fn platform(store: &Store, at: Timestamp) -> Platform {
         names: vec!["gw.example.com".to_owned()],
     };
     let clock = Arc::new(ManualClock::at(at));
-    Platform::new(store.server().client(), "vcluster-system".to_owned(), gateway, clock)
+    Platform::new(
+        store.server().client(),
+        "vcluster-system".to_owned(),
+        gateway,
+        clock,
+    )
 }
 
 #[tokio::test]
@@ -67,7 +75,13 @@ async fn the_first_replica_makes_everything_and_the_second_changes_nothing() {
     let store = Store::default();
     let first = platform(&store, now()).ensure(false).await.unwrap();
     let made = store.0.lock().unwrap().clone();
-    for name in [PLATFORM_CA_SECRET, CONTROL_TLS_SECRET, SYNC_TLS_SECRET, CONNECT_TLS_SECRET, SIGNING_SECRET] {
+    for name in [
+        PLATFORM_CA_SECRET,
+        CONTROL_TLS_SECRET,
+        SYNC_TLS_SECRET,
+        CONNECT_TLS_SECRET,
+        SIGNING_SECRET,
+    ] {
         assert!(store.secret(name).is_some(), "{name}");
     }
     let second = platform(&store, now()).ensure(true).await.unwrap();
@@ -86,8 +100,16 @@ async fn the_leader_renews_and_followers_do_not() {
     let signing = store.secret(SIGNING_SECRET);
     let leader = platform(&store, later).ensure(true).await.unwrap();
     assert_ne!(leader.fingerprint, first.fingerprint);
-    assert_eq!(store.secret(PLATFORM_CA_SECRET), ca, "the authority is never replaced");
-    assert_eq!(store.secret(SIGNING_SECRET), signing, "nor is the signing key");
+    assert_eq!(
+        store.secret(PLATFORM_CA_SECRET),
+        ca,
+        "the authority is never replaced"
+    );
+    assert_eq!(
+        store.secret(SIGNING_SECRET),
+        signing,
+        "nor is the signing key"
+    );
 }
 
 #[tokio::test]

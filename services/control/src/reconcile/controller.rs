@@ -18,8 +18,8 @@ use kube::{Api, Client, ResourceExt as _};
 use rand::Rng as _;
 use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
-use vcluster_resources::label::{self, Part};
 use vcluster_resources::VirtualCluster;
+use vcluster_resources::label::{self, Part};
 
 use super::{Error, Reconciler};
 use crate::metrics::Population;
@@ -30,7 +30,7 @@ const CONCURRENCY: u16 = 16;
 const BACKOFF: Policy = Policy {
     base: Duration::from_millis(250),
     factor: 2.0,
-    cap: Duration::from_secs(120),
+    cap: Duration::from_mins(2),
 };
 
 /// What the loop shares between virtual clusters.
@@ -69,11 +69,17 @@ async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Populati
     let ours = format!("{}={}", label::PART, Part::ControlPlane.as_str());
     let parts = watcher::Config::default().labels(&ours);
     let enabled = format!("{}={}", label::HOST, label::HOST_VALUE);
-    let controller = Controller::new(Api::<VirtualCluster>::all(client.clone()), watcher::Config::default())
-        .with_config(Config::default().concurrency(CONCURRENCY));
+    let controller = Controller::new(
+        Api::<VirtualCluster>::all(client.clone()),
+        watcher::Config::default(),
+    )
+    .with_config(Config::default().concurrency(CONCURRENCY));
     let store = controller.store();
     population.follow(store.clone());
-    let context = Context { reconciler, failures: Mutex::default() };
+    let context = Context {
+        reconciler,
+        failures: Mutex::default(),
+    };
     controller
         .owns(Api::<StatefulSet>::all(client.clone()), parts.clone())
         .owns(Api::<Service>::all(client.clone()), parts)
@@ -109,11 +115,15 @@ async fn reconcile(cluster: Arc<VirtualCluster>, context: Arc<Context>) -> Resul
     let key = ObjectRef::from_obj(cluster.as_ref());
     let attempt = context.failures().get(&key).copied().unwrap_or(0);
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
-    let again = context.reconciler.reconcile(&namespace, &name, &cluster, attempt).await?;
+    let again = context
+        .reconciler
+        .reconcile(&namespace, &name, &cluster, attempt)
+        .await?;
     context.failures().remove(&key);
     Ok(Action::requeue(jitter(again)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn on_error(cluster: Arc<VirtualCluster>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(cluster.as_ref());
     let mut failures = context.failures();

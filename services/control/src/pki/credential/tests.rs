@@ -22,9 +22,14 @@ fn inspect(credential: Credential, material: &Material, roots: &Roots) -> Health
 fn what_is_minted_is_good() {
     let roots = roots();
     for credential in Credential::ALL {
-        let material = credential.mint(&roots, &Subject::sample(), address(), now()).unwrap();
+        let material = credential
+            .mint(&roots, &Subject::sample(), address(), now())
+            .unwrap();
         let fingerprint = material.fingerprint();
-        assert_eq!(inspect(credential, &material, &roots), Health::Good { fingerprint });
+        assert_eq!(
+            inspect(credential, &material, &roots),
+            Health::Good { fingerprint }
+        );
     }
 }
 
@@ -32,7 +37,9 @@ fn what_is_minted_is_good() {
 fn every_missing_key_is_noticed() {
     let roots = roots();
     for credential in Credential::ALL {
-        let whole = credential.mint(&roots, &Subject::sample(), address(), now()).unwrap();
+        let whole = credential
+            .mint(&roots, &Subject::sample(), address(), now())
+            .unwrap();
         for lost in whole.expose().keys() {
             let mut partial = Material::default();
             for (key, value) in whole.expose().into_iter().filter(|(key, _)| key != lost) {
@@ -40,7 +47,13 @@ fn every_missing_key_is_noticed() {
             }
             let health = inspect(credential, &partial, &roots);
             assert!(
-                matches!(health, Health::Flawed { flaw: Flaw::Missing, .. }),
+                matches!(
+                    health,
+                    Health::Flawed {
+                        flaw: Flaw::Missing,
+                        ..
+                    }
+                ),
                 "{credential:?} without {lost}: {health:?}"
             );
         }
@@ -51,7 +64,9 @@ fn every_missing_key_is_noticed() {
 fn every_damaged_key_is_noticed() {
     let roots = roots();
     for credential in Credential::ALL {
-        let whole = credential.mint(&roots, &Subject::sample(), address(), now()).unwrap();
+        let whole = credential
+            .mint(&roots, &Subject::sample(), address(), now())
+            .unwrap();
         for damaged in whole.expose().keys() {
             let mut broken = whole.clone();
             broken.insert(damaged, "garbage");
@@ -67,22 +82,39 @@ fn every_damaged_key_is_noticed() {
 #[test]
 fn another_authority_is_never_taken_for_damage() {
     let (ours, theirs) = (roots(), roots());
-    for credential in [Credential::ControlPlane, Credential::Gateway, Credential::Sync] {
-        let material = credential.mint(&theirs, &Subject::sample(), address(), now()).unwrap();
+    for credential in [
+        Credential::ControlPlane,
+        Credential::Gateway,
+        Credential::Sync,
+    ] {
+        let material = credential
+            .mint(&theirs, &Subject::sample(), address(), now())
+            .unwrap();
         let health = inspect(credential, &material, &ours);
-        assert_eq!(health, Health::OtherAuthority { key: CA_CERT }, "{credential:?}");
+        assert_eq!(
+            health,
+            Health::OtherAuthority { key: CA_CERT },
+            "{credential:?}"
+        );
     }
 }
 
 #[test]
 fn another_address_means_another_certificate() {
     let roots = roots();
-    let material =
-        Credential::ControlPlane.mint(&roots, &Subject::sample(), address(), now()).unwrap();
+    let material = Credential::ControlPlane
+        .mint(&roots, &Subject::sample(), address(), now())
+        .unwrap();
     let moved = Address::of("10.96.9.1").unwrap();
     let health =
         Credential::ControlPlane.inspect(&material, &roots, &Subject::sample(), moved, now());
-    assert_eq!(health, Health::Flawed { key: API_SERVER_CERT, flaw: Flaw::OtherSubject });
+    assert_eq!(
+        health,
+        Health::Flawed {
+            key: API_SERVER_CERT,
+            flaw: Flaw::OtherSubject
+        }
+    );
 }
 
 #[test]
@@ -90,10 +122,18 @@ fn credentials_are_renewed_before_they_expire() {
     let roots = roots();
     let later = now() + (300 * 24).hours();
     for credential in Credential::ALL {
-        let material = credential.mint(&roots, &Subject::sample(), address(), now()).unwrap();
+        let material = credential
+            .mint(&roots, &Subject::sample(), address(), now())
+            .unwrap();
         let health = credential.inspect(&material, &roots, &Subject::sample(), address(), later);
         assert!(
-            matches!(health, Health::Flawed { flaw: Flaw::Expiring, .. }),
+            matches!(
+                health,
+                Health::Flawed {
+                    flaw: Flaw::Expiring,
+                    ..
+                }
+            ),
             "{credential:?}: {health:?}"
         );
     }

@@ -1,0 +1,105 @@
+use super::*;
+
+fn violations(cluster: wire::VirtualCluster) -> Vec<String> {
+    let mut findings = Findings::default();
+    let wanted = wanted(&mut findings, cluster);
+    match findings.fail(wanted) {
+        Ok(wanted) => panic!("{wanted:?}"),
+        Err(Failure::Invalid(found)) => found.into_iter().map(|v| v.field).collect(),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn good() -> wire::VirtualCluster {
+    wire::VirtualCluster {
+        name: "demo".to_owned(),
+        host_namespace: "team-a".to_owned(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_name_and_a_namespace_are_enough() {
+    let mut findings = Findings::default();
+    let read = wanted(&mut findings, good());
+    let read = findings.fail(read).unwrap();
+    assert_eq!(read.spec, VirtualClusterSpec::default());
+}
+
+#[test]
+fn every_violation_is_told_at_once_by_its_field() {
+    let resources = wire::Resources {
+        requests: [
+            ("cpu".to_owned(), "2".to_owned()),
+            ("gpu".to_owned(), "1".to_owned()),
+        ]
+        .into(),
+        limits: [
+            ("cpu".to_owned(), "1".to_owned()),
+            ("memory".to_owned(), "-1".to_owned()),
+        ]
+        .into(),
+    };
+    let bad = wire::VirtualCluster {
+        name: "a-x-b".to_owned(),
+        host_namespace: "Team".to_owned(),
+        labels: [("/".to_owned(), String::new())].into(),
+        spec: Some(wire::VirtualClusterSpec {
+            distro: 7,
+            version: "1.36.0".to_owned(),
+            store: Some(wire::Store {
+                kind: Some(wire::store::Kind::Sqlite(wire::SqliteStore {
+                    size: "big".to_owned(),
+                    storage_class_name: "A".to_owned(),
+                    reclaim_policy: 9,
+                })),
+            }),
+            control_plane: Some(wire::ControlPlane {
+                api_server: Some(resources),
+                ..Default::default()
+            }),
+        }),
+        ..Default::default()
+    };
+    assert_eq!(
+        violations(bad),
+        [
+            "virtual_cluster.host_namespace",
+            "virtual_cluster.name",
+            "virtual_cluster.labels[/]",
+            "virtual_cluster.spec.distro",
+            "virtual_cluster.spec.version",
+            "virtual_cluster.spec.store.sqlite.size",
+            "virtual_cluster.spec.store.sqlite.storage_class_name",
+            "virtual_cluster.spec.store.sqlite.reclaim_policy",
+            "virtual_cluster.spec.control_plane.api_server.requests[gpu]",
+            "virtual_cluster.spec.control_plane.api_server.limits[memory]",
+            "virtual_cluster.spec.control_plane.api_server.requests[cpu]",
+        ]
+    );
+}
+
+#[test]
+fn versions_are_written_in_one_way_only() {
+    for bad in [
+        "1.37",
+        "1.37.02",
+        "v1.37.2",
+        "1.37.2-rc.1",
+        "1.38.0",
+        "1.37.",
+    ] {
+        let mut findings = Findings::default();
+        assert_eq!(version(&mut findings, bad.to_owned()), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_request_id_is_a_uuid_in_any_spelling() {
+    let mut findings = Findings::default();
+    let upper = "0D3B6F5E-7C1A-4D58-9F0E-1A2B3C4D5E6F";
+    let read = request_id(&mut findings, upper);
+    assert_eq!(read.as_deref(), Some(upper.to_lowercase().as_str()));
+    assert_eq!(request_id(&mut findings, "x"), None);
+    assert!(findings.fail(Some(())).is_err());
+}

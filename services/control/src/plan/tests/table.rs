@@ -1,0 +1,275 @@
+//! Single states and what is said and done about them.
+
+use vcluster_resources::cluster::Phase;
+use vcluster_resources::condition::{self, Type};
+use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
+
+use super::world::World;
+use super::*;
+use crate::observed::{Doubt, Live, RootsState, Sibling};
+
+/// A cluster that runs.
+fn running() -> World {
+    let mut world = World::new();
+    settle(&mut world);
+    world
+}
+
+fn reason(plan: &Plan, type_: Type) -> &str {
+    &condition::find(&plan.status.conditions, type_)
+        .expect("it is said")
+        .reason
+}
+
+#[test]
+fn a_new_cluster_is_guarded_before_anything_is_made_for_it() {
+    assert_eq!(World::new().plan().steps, [Step::AddFinalizer]);
+}
+
+#[test]
+fn everything_that_waits_for_nothing_is_made_at_once() {
+    let mut world = World::new();
+    world.finalizer(CONTROL_FINALIZER);
+    let names: Vec<_> = world.plan().steps.iter().map(Step::name).collect();
+    assert_eq!(
+        names,
+        [
+            "apply",
+            "apply",
+            "apply",
+            "apply",
+            "apply",
+            "allocate_address",
+            "mint_roots"
+        ]
+    );
+}
+
+#[test]
+fn a_cluster_that_runs_is_ready_once_sync_says_so() {
+    let mut world = running();
+    let waiting = world.plan();
+    assert_eq!(waiting.status.phase, Some(Phase::Pending));
+    assert_eq!(waiting.status.message.as_deref(), Some("waits for sync"));
+    world.store(waiting.status);
+    world.sync_ready();
+    let ready = world.plan();
+    assert_eq!(ready.status.phase, Some(Phase::Ready));
+    assert_eq!(ready.status.endpoint.as_deref(), Some("https://10.96.7.17"));
+    assert_eq!(ready.status.version.as_deref(), Some("1.37.2"));
+    assert_eq!(ready.notices.len(), 1);
+    world.store(ready.status);
+    assert_eq!(world.plan().notices, [], "it is told once");
+}
+
+#[test]
+fn a_cluster_that_was_ready_and_fails_is_degraded() {
+    let mut world = running();
+    world.sync_ready();
+    let ready = world.plan();
+    world.store(ready.status);
+    let Some(Seen::Present(Live { body, .. })) =
+        world.observed.objects.get_mut(&Slot::ControlPlane)
+    else {
+        panic!("it runs");
+    };
+    body["status"]["readyReplicas"] = 0.into();
+    let plan = world.plan();
+    assert_eq!(plan.status.phase, Some(Phase::Degraded));
+    assert_eq!(plan.notices[0].reason, "Degraded");
+}
+
+#[test]
+fn a_namespace_without_the_label_is_named_and_nothing_is_done() {
+    let mut world = World::new();
+    world.namespace().enabled = false;
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(reason(&plan, Type::Ready), "HostNamespaceNotEnabled");
+    assert_eq!(plan.status.phase, Some(Phase::Failed));
+    assert_eq!(plan.notices[0].reason, "HostNamespaceNotEnabled");
+}
+
+#[test]
+fn the_older_cluster_of_a_namespace_stays_and_the_younger_is_told() {
+    let mut world = World::new();
+    let sibling = |older| Sibling {
+        name: "first".to_owned(),
+        uid: "sibling".to_owned(),
+        older,
+    };
+    world.observed.siblings = Seen::Present(vec![sibling(true)]);
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(reason(&plan, Type::Ready), "HostNamespaceOccupied");
+    world.observed.siblings = Seen::Present(vec![sibling(false)]);
+    assert_eq!(world.plan().steps, [Step::AddFinalizer]);
+    // Whoever has begun stays, whatever the clocks say.
+    let mut world = running();
+    world.observed.siblings = Seen::Present(vec![sibling(true)]);
+    assert_eq!(reason(&world.plan(), Type::ControlPlaneReady), "Available");
+}
+
+#[test]
+fn somebody_elses_object_is_named() {
+    let mut world = World::new();
+    world.put(Slot::Secret(Credential::Sync), None, false, Value::Null);
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(reason(&plan, Type::Ready), "ObjectConflict");
+    assert!(
+        plan.status
+            .message
+            .unwrap()
+            .contains("Secret vcluster-sync")
+    );
+}
+
+#[test]
+fn lost_roots_are_told_and_never_made_again() {
+    let mut world = running();
+    world.observed.roots = Seen::Absent;
+    let plan = world.plan();
+    assert!(!plan.steps.contains(&Step::MintRoots));
+    assert_eq!(reason(&plan, Type::CertificatesReady), "AuthorityLost");
+    assert_eq!(
+        reason(&plan, Type::ControlPlaneReady),
+        "Available",
+        "what runs goes on running"
+    );
+    world.roots(RootsState::Damaged("ca.key is missing".to_owned()));
+    assert!(
+        world
+            .plan()
+            .status
+            .message
+            .unwrap()
+            .contains("ca.key is missing")
+    );
+}
+
+#[test]
+fn roots_are_not_made_while_it_is_unknown_whether_there_were_some() {
+    let mut world = World::new();
+    world.finalizer(CONTROL_FINALIZER);
+    world
+        .observed
+        .objects
+        .insert(Slot::Claim, Seen::Unknown(Doubt::Forbidden));
+    assert!(!world.plan().steps.contains(&Step::MintRoots));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_words_of_the_host() {
+    let mut world = World::new();
+    world.finalizer(CONTROL_FINALIZER);
+    world.observed.refused = Some("exceeded quota: pods".to_owned());
+    let plan = world.plan();
+    assert_eq!(reason(&plan, Type::Ready), "Refused");
+    assert_eq!(plan.status.message.as_deref(), Some("exceeded quota: pods"));
+}
+
+#[test]
+fn sync_goes_before_the_control_plane_does() {
+    let mut world = running();
+    world.finalizer(SYNC_FINALIZER);
+    world.delete();
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.status.phase, Some(Phase::Deleting));
+}
+
+#[test]
+fn the_control_plane_stops_before_its_keys_and_data_go() {
+    let mut world = running();
+    world.delete();
+    let plan = world.plan();
+    assert!(
+        matches!(
+            plan.steps.as_slice(),
+            [Step::Delete {
+                slot: Slot::ControlPlane,
+                ..
+            }]
+        ),
+        "{:?}",
+        plan.steps
+    );
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted_takes_everything_along() {
+    let mut world = running();
+    world.finalizer(SYNC_FINALIZER);
+    world.delete();
+    world.namespace().terminating = true;
+    let plan = world.plan();
+    assert!(
+        matches!(plan.steps.as_slice(), [Step::DeleteRoots { .. }]),
+        "{:?}",
+        plan.steps
+    );
+    world.observed.roots = Seen::Absent;
+    assert_eq!(world.plan().steps, [Step::RemoveFinalizer]);
+}
+
+#[test]
+fn a_namespace_that_was_made_for_the_cluster_goes_if_it_is_empty_and_else_stays() {
+    for crowded in [false, true] {
+        let mut world = running();
+        world.crowded = crowded;
+        world.namespace().made_for = Some(MadeFor::Name("demo".to_owned()));
+        world.delete();
+        let last = (0..ENOUGH).find_map(|_| {
+            let plan = world.plan();
+            plan.steps.iter().for_each(|step| world.apply(step));
+            world.is_gone().then_some(plan)
+        });
+        let kept = last.expect("it goes").notices;
+        assert_eq!(world.namespace().terminating, !crowded);
+        assert_eq!(
+            kept.iter().any(|n| n.reason == "HostNamespaceKept"),
+            crowded
+        );
+    }
+}
+
+#[test]
+fn a_lost_binding_is_made_again_to_see_what_must_be_removed() {
+    let mut world = running();
+    world.delete();
+    for slot in [Slot::ControlPlane, Slot::TenantBinding] {
+        world.observed.objects.insert(slot, Seen::Absent);
+    }
+    let hidden = Slot::Secret(Credential::Sync);
+    world
+        .observed
+        .objects
+        .insert(hidden, Seen::Unknown(Doubt::Forbidden));
+    let plan = world.plan();
+    assert!(
+        matches!(
+            plan.steps.as_slice(),
+            [Step::Apply {
+                slot: Slot::TenantBinding,
+                over: None,
+                ..
+            }]
+        ),
+        "{:?}",
+        plan.steps
+    );
+}
+
+#[test]
+fn a_namespace_that_lost_its_label_does_not_hold_a_deletion_up() {
+    let mut world = running();
+    world.delete();
+    world.namespace().enabled = false;
+    assert!(!world.plan().steps.is_empty(), "it is tried");
+    world.observed.refused = Some("not in this namespace".to_owned());
+    assert!(matches!(
+        world.plan().steps.as_slice(),
+        [Step::DeleteRoots { .. }]
+    ));
+}

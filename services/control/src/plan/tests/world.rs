@@ -1,0 +1,543 @@
+//! A model of the host cluster around one virtual cluster.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use vcluster_resources::cluster::{ReclaimPolicy, VirtualClusterSpec};
+use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
+use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
+
+use super::*;
+use crate::address::Address;
+use crate::distro::Images;
+use crate::manifest::Installation;
+use crate::observed::{Doubt, Live, Namespace, Pod, RootsSecret, RootsState, Sibling};
+use crate::pki::inspect::Flaw;
+use crate::subject::Subject;
+
+static INSTALLATION: LazyLock<Installation> = LazyLock::new(|| Installation {
+    namespace: "vcluster-system".to_owned(),
+    control_account: "vcluster-control".to_owned(),
+    sync_account: "vcluster-sync".to_owned(),
+    images: Images {
+        kube_apiserver: "apiserver".to_owned(),
+        kube_controller_manager: "kcm".to_owned(),
+        kine: "kine".to_owned(),
+        pull_policy: None,
+    },
+});
+
+/// The virtual cluster and everything around it.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) subject: Subject,
+    pub(super) cluster: VirtualCluster,
+    pub(super) observed: Observed,
+    /// Whether somebody else's things are in the namespace.
+    pub(super) crowded: bool,
+    /// Whether control sees some of it only by its RoleBinding, as it is on a real host.
+    pub(super) role_bound: bool,
+    made: u32,
+}
+
+pub(super) fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+pub(super) fn address() -> Address {
+    Address::of("10.96.7.17").unwrap()
+}
+
+impl World {
+    /// A new cluster in an empty, enabled namespace.
+    pub(super) fn new() -> Self {
+        let subject = Subject::sample();
+        let mut cluster =
+            VirtualCluster::new(subject.name().as_str(), VirtualClusterSpec::default());
+        cluster.metadata.namespace = Some(subject.namespace().to_string());
+        cluster.metadata.uid = Some(subject.uid().to_owned());
+        cluster.metadata.generation = Some(1);
+        let namespace = Namespace {
+            uid: "ns".to_owned(),
+            enabled: true,
+            terminating: false,
+            made_for: None,
+        };
+        let observed = Observed {
+            namespace: Seen::Present(namespace),
+            siblings: Seen::Present(Vec::new()),
+            objects: Slot::ALL.map(|slot| (slot, Seen::Absent)).into(),
+            health: BTreeMap::new(),
+            roots: Seen::Absent,
+            pods: Seen::Present(Vec::new()),
+            ranges: Seen::Present(vec!["10.96.0.0/16".parse().unwrap()]),
+            contents: None,
+            refused: None,
+        };
+        Self {
+            subject,
+            cluster,
+            observed,
+            crowded: false,
+            role_bound: false,
+            made: 0,
+        }
+    }
+
+    pub(super) fn wish(&self) -> Wish<'_> {
+        Wish {
+            subject: &self.subject,
+            spec: &self.cluster.spec,
+            installation: &INSTALLATION,
+        }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        plan(Input {
+            cluster: &self.cluster,
+            wish: self.wish(),
+            observed: &self.seen(),
+            now: now(),
+        })
+    }
+
+    /// What control can see of it: without its binding, nothing that only the role lets it see.
+    fn seen(&self) -> Observed {
+        let mut seen = self.observed.clone();
+        if self.role_bound && self.observed.slot(Slot::TenantBinding).is_absent() {
+            for slot in Slot::ALL.into_iter().filter(|slot| slot.needs_binding()) {
+                seen.objects.insert(slot, Seen::Unknown(Doubt::Forbidden));
+            }
+            seen.pods = Seen::Unknown(Doubt::Forbidden);
+        }
+        seen
+    }
+
+    /// The object of ours that is wanted in a slot.
+    pub(super) fn body(&self, slot: Slot) -> Value {
+        match slot {
+            Slot::Service => self.wish().service(address()),
+            Slot::ControlPlane => self.wish().control_plane(address(), "good"),
+            Slot::Secret(_) | Slot::Claim => Value::Null,
+            Slot::TenantAccount
+            | Slot::WorkloadAccount
+            | Slot::TenantBinding
+            | Slot::TenantTokenBinding
+            | Slot::Admission => self.wish().plain(slot).expect("it is plain"),
+        }
+    }
+
+    /// Puts an object there.
+    pub(super) fn put(&mut self, slot: Slot, owner: Option<String>, deleting: bool, body: Value) {
+        self.made += 1;
+        let live = Live {
+            uid: format!("uid-{}", self.made),
+            owner,
+            deleting,
+            body,
+        };
+        self.observed.objects.insert(slot, Seen::Present(live));
+    }
+
+    /// What the API server would make of a body, and the controllers of it.
+    fn defaulted(slot: Slot, mut body: Value) -> Value {
+        if let Some(object) = body.as_object_mut() {
+            object.insert("kubernetes".to_owned(), json!({ "added": "this" }));
+        }
+        if slot == Slot::ControlPlane {
+            body["status"] = json!({ "readyReplicas": 1 });
+        }
+        body
+    }
+
+    pub(super) fn apply(&mut self, step: &Step) {
+        let ours = Some(self.subject.uid().to_owned());
+        match step {
+            Step::AddFinalizer => self.finalizer(CONTROL_FINALIZER),
+            Step::RemoveFinalizer => {
+                let finalizers = self.cluster.metadata.finalizers.as_mut();
+                finalizers
+                    .expect("it has some")
+                    .retain(|f| f != CONTROL_FINALIZER);
+            }
+            Step::ClaimNamespace { .. } => {
+                let uid = MadeFor::Uid(self.subject.uid().to_owned());
+                self.namespace().made_for = Some(uid);
+            }
+            Step::MintRoots => self.roots(RootsState::Good),
+            Step::DeleteRoots { .. } => self.observed.roots = Seen::Absent,
+            Step::AllocateAddress => {
+                let body = self.body(Slot::Service);
+                self.put(
+                    Slot::Service,
+                    ours,
+                    false,
+                    Self::defaulted(Slot::Service, body),
+                );
+            }
+            Step::Apply { slot, body, .. } => {
+                self.put(*slot, ours, false, Self::defaulted(*slot, body.clone()));
+            }
+            Step::Mint { credential, .. } => {
+                self.put(Slot::Secret(*credential), ours, false, Value::Null);
+                let good = Health::Good {
+                    fingerprint: "good".to_owned(),
+                };
+                self.observed.health.insert(*credential, good);
+            }
+            Step::Delete { slot, .. } => {
+                self.observed.objects.insert(*slot, Seen::Absent);
+            }
+            Step::DeletePod { uid, .. } => {
+                let Seen::Present(pods) = &mut self.observed.pods else {
+                    return;
+                };
+                pods.retain(|pod| pod.uid != *uid);
+            }
+            Step::Survey => self.observed.contents = Some(self.survey()),
+            Step::DeleteNamespace { .. } => self.namespace().terminating = true,
+        }
+    }
+
+    fn survey(&self) -> Contents {
+        let claim = !self.observed.slot(Slot::Claim).is_absent();
+        if self.role_bound && self.observed.slot(Slot::TenantBinding).is_absent() {
+            Contents::Unsure("secrets cannot be listed: control may not".to_owned())
+        } else if self.crowded || claim {
+            Contents::Occupied("it holds Pod web".to_owned())
+        } else {
+            Contents::Empty
+        }
+    }
+
+    pub(super) fn namespace(&mut self) -> &mut Namespace {
+        match &mut self.observed.namespace {
+            Seen::Present(namespace) => namespace,
+            Seen::Absent | Seen::Unknown(_) => panic!("there is no namespace"),
+        }
+    }
+
+    pub(super) fn roots(&mut self, state: RootsState) {
+        self.observed.roots = Seen::Present(RootsSecret {
+            uid: "roots".to_owned(),
+            state,
+        });
+    }
+
+    pub(super) fn finalizer(&mut self, finalizer: &str) {
+        self.cluster
+            .metadata
+            .finalizers
+            .get_or_insert_default()
+            .push(finalizer.to_owned());
+    }
+
+    pub(super) fn delete(&mut self) {
+        self.cluster.metadata.deletion_timestamp = Some(Time(now()));
+    }
+
+    /// Sync says that it is ready.
+    pub(super) fn sync_ready(&mut self) {
+        let said = Observation {
+            type_: Type::SyncReady,
+            status: Status::True,
+            reason: Reason::Available,
+            message: "follows".to_owned(),
+        };
+        let condition = condition::state(&said, &[], Some(1), &Time(now()));
+        self.cluster
+            .status
+            .get_or_insert_default()
+            .conditions
+            .push(condition);
+    }
+
+    /// Stores a status as the API server would: sync's condition stays.
+    pub(super) fn store(&mut self, mut status: VirtualClusterStatus) {
+        let stored = self.cluster.status.take().unwrap_or_default();
+        let sync = stored
+            .conditions
+            .into_iter()
+            .filter(|c| c.type_ == Type::SyncReady.as_str());
+        status.conditions.extend(sync);
+        self.cluster.status = Some(status);
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        self.cluster.metadata.deletion_timestamp.is_some()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_deleting() && !has_finalizer(&self.cluster, CONTROL_FINALIZER)
+    }
+
+    pub(super) fn retains(&self) -> bool {
+        self.cluster.spec.store.sqlite.reclaim_policy == ReclaimPolicy::Retain
+    }
+
+    /// Whether everything that a living cluster needs is there.
+    pub(super) fn is_whole(&self) -> bool {
+        let there = |slot: Slot| self.observed.slot(slot).present().is_some();
+        Slot::ALL
+            .into_iter()
+            .filter(|slot| *slot != Slot::Claim)
+            .all(there)
+    }
+
+    /// Whether nothing shows that there ever were roots.
+    pub(super) fn has_no_past(&self) -> bool {
+        let later = Credential::ALL.map(Slot::Secret);
+        let mut later = later.into_iter().chain([Slot::ControlPlane, Slot::Claim]);
+        self.observed.roots.is_absent() && later.all(|slot| self.observed.slot(slot).is_absent())
+    }
+}
+
+/// What may be in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Ours,
+    Drifted,
+    Leaving,
+    Foreign,
+    Siblings,
+    Forbidden,
+    Failed,
+}
+
+fn found(doubtful: bool) -> BoxedStrategy<Found> {
+    use Found::*;
+    if doubtful {
+        prop_oneof![
+            4 => Just(Nothing), 6 => Just(Ours), 2 => Just(Drifted), 1 => Just(Leaving),
+            1 => Just(Foreign), 1 => Just(Siblings), 1 => Just(Forbidden), 1 => Just(Failed),
+        ]
+        .boxed()
+    } else {
+        prop_oneof![3 => Just(Nothing), 5 => Just(Ours), 2 => Just(Drifted)].boxed()
+    }
+}
+
+fn place(world: &mut World, slot: Slot, what: Found) {
+    let ours = Some(world.subject.uid().to_owned());
+    let whole = World::defaulted(slot, world.body(slot));
+    let mut drifted = whole.clone();
+    // A cluster IP cannot drift; everything else that we apply can.
+    drifted["metadata"]["labels"] = json!({});
+    let seen = match what {
+        Found::Nothing => Seen::Absent,
+        Found::Ours => return world.put(slot, ours, false, whole),
+        Found::Drifted => return world.put(slot, ours, false, drifted),
+        Found::Leaving => return world.put(slot, ours, true, whole),
+        Found::Foreign => return world.put(slot, None, false, whole),
+        Found::Siblings => return world.put(slot, Some("sibling".to_owned()), false, whole),
+        Found::Forbidden => Seen::Unknown(Doubt::Forbidden),
+        Found::Failed => Seen::Unknown(Doubt::Failed("timeout".to_owned())),
+    };
+    world.observed.objects.insert(slot, seen);
+}
+
+prop_compose! {
+    fn health()(choice in 0..4) -> Option<Health> {
+        match choice {
+            0 => None,
+            1 => Some(Health::Flawed { key: "tls.crt", flaw: Flaw::Expiring }),
+            2 => Some(Health::OtherAuthority { key: "ca.crt" }),
+            _ => Some(Health::Good { fingerprint: "good".to_owned() }),
+        }
+    }
+}
+
+fn doubt<T: Clone + std::fmt::Debug + 'static>(good: BoxedStrategy<T>) -> BoxedStrategy<Seen<T>> {
+    prop_oneof![
+        8 => good.prop_map(Seen::Present),
+        1 => Just(Seen::Absent),
+        1 => Just(Seen::Unknown(Doubt::Forbidden)),
+        1 => Just(Seen::Unknown(Doubt::Failed("timeout".to_owned()))),
+    ]
+    .boxed()
+}
+
+fn any_namespace() -> BoxedStrategy<Namespace> {
+    let made_for = prop_oneof![
+        Just(None),
+        Just(Some(MadeFor::Name("demo".to_owned()))),
+        Just(Some(MadeFor::Name("other".to_owned()))),
+        Just(Some(MadeFor::Uid(Subject::sample().uid().to_owned()))),
+        Just(Some(MadeFor::Uid("other".to_owned()))),
+    ];
+    (
+        prop::bool::weighted(0.9),
+        prop::bool::weighted(0.1),
+        made_for,
+    )
+        .prop_map(|(enabled, terminating, made_for)| Namespace {
+            uid: "ns".to_owned(),
+            enabled,
+            terminating,
+            made_for,
+        })
+        .boxed()
+}
+
+fn any_pods() -> BoxedStrategy<Vec<Pod>> {
+    let pod = (any::<bool>(), 0..3).prop_map(|(deleting, n)| Pod {
+        name: format!("demo-{n}"),
+        uid: format!("pod-{n}"),
+        deleting,
+        waits: None,
+    });
+    prop::collection::vec(pod, 0..2).boxed()
+}
+
+fn any_roots() -> BoxedStrategy<RootsSecret> {
+    let state = prop_oneof![
+        4 => Just(RootsState::Good),
+        1 => Just(RootsState::Damaged("ca.key is missing".to_owned())),
+    ];
+    state
+        .prop_map(|state| RootsSecret {
+            uid: "roots".to_owned(),
+            state,
+        })
+        .boxed()
+}
+
+fn any_siblings() -> BoxedStrategy<Vec<Sibling>> {
+    let sibling = any::<bool>().prop_map(|older| Sibling {
+        name: "other".to_owned(),
+        uid: "sibling".to_owned(),
+        older,
+    });
+    prop::collection::vec(sibling, 0..2).boxed()
+}
+
+fn any_contents() -> BoxedStrategy<Option<Contents>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Contents::Empty)),
+        Just(Some(Contents::Leaving("EndpointSlice demo".to_owned()))),
+        Just(Some(Contents::Occupied("it holds Pod web".to_owned()))),
+        Just(Some(Contents::Unsure(
+            "widgets cannot be listed".to_owned()
+        ))),
+    ]
+    .boxed()
+}
+
+prop_compose! {
+    /// The virtual cluster itself: young or old, wanted or not.
+    fn any_cluster()(
+        deleting in any::<bool>(),
+        control in prop::bool::weighted(0.9),
+        sync in prop::bool::weighted(0.3),
+        retain in any::<bool>(),
+    ) -> World {
+        let mut world = World::new();
+        if deleting {
+            world.delete();
+        }
+        if control {
+            world.finalizer(CONTROL_FINALIZER);
+        }
+        if sync {
+            world.finalizer(SYNC_FINALIZER);
+        }
+        if retain {
+            world.cluster.spec.store.sqlite.reclaim_policy = ReclaimPolicy::Retain;
+        }
+        world
+    }
+}
+
+/// Anything that could be seen, sense or nonsense.
+pub(super) fn any_world() -> impl Strategy<Value = World> {
+    let around = (
+        doubt(any_namespace()),
+        doubt(any_siblings()),
+        doubt(any_roots()),
+        doubt(any_pods()),
+        any_contents(),
+        prop::option::weighted(0.1, Just("quota".to_owned())),
+    );
+    let slots = prop::collection::vec(found(true), Slot::ALL.len());
+    let health = prop::collection::vec(health(), Credential::ALL.len());
+    (any_cluster(), slots, health, around).prop_map(|(mut world, slots, health, around)| {
+        for (slot, what) in Slot::ALL.into_iter().zip(slots) {
+            place(&mut world, slot, what);
+        }
+        let health = Credential::ALL.into_iter().zip(health);
+        world.observed.health = health.filter_map(|(c, h)| Some((c, h?))).collect();
+        let observed = &mut world.observed;
+        (
+            observed.namespace,
+            observed.siblings,
+            observed.roots,
+            observed.pods,
+            observed.contents,
+            observed.refused,
+        ) = around;
+        world
+    })
+}
+
+/// Any state that control itself, its crashes and everyday damage can leave, clearly seen.
+pub(super) fn calm_world(deleting: bool) -> impl Strategy<Value = World> {
+    let slots = prop::collection::vec(found(false), Slot::ALL.len());
+    let made_for = prop_oneof![
+        Just(None),
+        Just(Some(MadeFor::Name("demo".to_owned()))),
+        Just(Some(MadeFor::Uid(Subject::sample().uid().to_owned()))),
+    ];
+    (slots, any::<[bool; 6]>(), made_for).prop_map(move |(slots, flags, made_for)| {
+        let [finalizer, roots, flawed, crowded, retain, pod] = flags;
+        let mut world = World::new();
+        world.role_bound = true;
+        world.crowded = crowded;
+        world.namespace().made_for = made_for;
+        if retain {
+            world.cluster.spec.store.sqlite.reclaim_policy = ReclaimPolicy::Retain;
+        }
+        if finalizer || deleting {
+            world.finalizer(CONTROL_FINALIZER);
+        }
+        // Without roots nothing has been made that they sign.
+        for (slot, what) in Slot::ALL.into_iter().zip(slots) {
+            let signed = slot.needs_binding() || slot == Slot::ControlPlane;
+            if roots || deleting || !signed {
+                place(&mut world, slot, what);
+            }
+        }
+        if roots {
+            world.roots(RootsState::Good);
+        }
+        for credential in Credential::ALL {
+            let health = match (flawed, credential) {
+                (true, Credential::Gateway) => Health::Flawed {
+                    key: "tls.crt",
+                    flaw: Flaw::Unreadable,
+                },
+                _ => Health::Good {
+                    fingerprint: "good".to_owned(),
+                },
+            };
+            world.observed.health.insert(credential, health);
+        }
+        if deleting {
+            world.delete();
+            if pod {
+                let pod = Pod {
+                    name: "demo-0".to_owned(),
+                    uid: "pod".to_owned(),
+                    deleting: false,
+                    waits: None,
+                };
+                world.observed.pods = Seen::Present(vec![pod]);
+            }
+        }
+        world
+    })
+}
