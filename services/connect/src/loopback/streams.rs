@@ -169,8 +169,14 @@ async fn a_reader_that_stalls_holds_back_nobody_else() {
     }
     // On the same connection of the client, and on another that shares the one to the API server.
     for client in [&mut jane, &mut joe] {
-        let response = client.get("/clusters/team-a/demo/api").await;
-        let body = response.into_body().collect().await.unwrap().to_bytes();
+        // Held back it would never end; the limit only makes that a failure.
+        let read = async {
+            let response = client.get("/clusters/team-a/demo/api").await;
+            response.into_body().collect().await.unwrap().to_bytes()
+        };
+        let body = tokio::time::timeout(Duration::from_mins(1), read)
+            .await
+            .unwrap();
         assert_eq!(body.len(), 8 << 20);
     }
     let connections: BTreeSet<_> = world
