@@ -53,7 +53,10 @@ impl Service {
             verb: verb.to_owned(),
             ..Attributes::default()
         };
-        Ok(self.authorizer.check(caller::of(request)?, &attributes).await?)
+        Ok(self
+            .authorizer
+            .check(caller::of(request)?, &attributes)
+            .await?)
     }
 
     fn tenant(&self, one: &One) -> Result<Arc<Tenant>, Status> {
@@ -115,14 +118,23 @@ impl SyncService for Service {
         request: Request<wire::ListTenantsRequest>,
     ) -> Result<Response<wire::ListTenantsResponse>, Status> {
         let list = List::try_from(request.get_ref())?;
-        self.authorize(&request, "list", &list.namespace, "").await?;
+        self.authorize(&request, "list", &list.namespace, "")
+            .await?;
         let all = self.engine.all();
         let wanted = all.iter().filter(|tenant| list.holds(&tenant.id));
         let page: Vec<_> = wanted.take(list.size + 1).collect();
-        let next = page.get(list.size).and(page.get(list.size - 1));
+        let next = page
+            .get(list.size)
+            .and_then(|_more| page.get(list.size - 1));
         Ok(Response::new(wire::ListTenantsResponse {
-            next_page_token: next.map(|last| request::token(&last.id)).unwrap_or_default(),
-            tenants: page.iter().take(list.size).map(|tenant| self.show(tenant)).collect(),
+            next_page_token: next
+                .map(|last| request::token(&last.id))
+                .unwrap_or_default(),
+            tenants: page
+                .iter()
+                .take(list.size)
+                .map(|tenant| self.show(tenant))
+                .collect(),
         }))
     }
 
@@ -131,7 +143,8 @@ impl SyncService for Service {
         request: Request<wire::GetTenantRequest>,
     ) -> Result<Response<wire::GetTenantResponse>, Status> {
         let one = One::try_from(request.get_ref())?;
-        self.authorize(&request, "get", &one.namespace, &one.name).await?;
+        self.authorize(&request, "get", &one.namespace, &one.name)
+            .await?;
         let tenant = self.tenant(&one)?;
         let now = self.engine.clock.now();
         Ok(Response::new(wire::GetTenantResponse {
@@ -149,7 +162,8 @@ impl SyncService for Service {
     ) -> Result<Response<wire::TranslateNameResponse>, Status> {
         let wanted = Translate::try_from(request.get_ref())?;
         let one = &wanted.tenant;
-        self.authorize(&request, "get", &one.namespace, &one.name).await?;
+        self.authorize(&request, "get", &one.namespace, &one.name)
+            .await?;
         let tenant = self.tenant(one)?;
         let (name, host) = match wanted.object {
             Object::Virtual(name) => {

@@ -11,10 +11,10 @@ use vcluster_chassis::clock::{Clock, SystemClock};
 use vcluster_chassis::drain::Shutdown;
 use vcluster_chassis::grpc::{self, CallerLayer};
 use vcluster_chassis::health::Health;
+use vcluster_chassis::kube_client;
 use vcluster_chassis::lease::{Candidate, Leadership, Timing};
 use vcluster_chassis::metrics::Registry;
 use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Reloader};
-use vcluster_chassis::kube_client;
 use vcluster_proto::FILE_DESCRIPTOR_SET;
 use vcluster_proto::sync::v1::sync_service_server::SyncServiceServer;
 use vcluster_resources::layout::CONNECT_COMMON_NAME;
@@ -48,11 +48,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
-    let engine = Arc::new(Engine::new(config.engine, host, Arc::clone(&clock), metrics));
+    let engine = Arc::new(Engine::new(
+        config.engine,
+        host,
+        Arc::clone(&clock),
+        metrics,
+    ));
     serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
     admin.serve(Arc::new(registry), health.clone(), &shutdown);
     let leadership = leadership(&config, &engine, clock, &shutdown);
-    shutdown.spawn("gauges", gauges::show(Arc::clone(&engine), shutdown.token()));
+    shutdown.spawn(
+        "gauges",
+        gauges::show(Arc::clone(&engine), shutdown.token()),
+    );
     tracing::info!(address = %config.listen, "serving");
     lead(&engine, leadership, &health, &shutdown).await;
     // What did not end in time was logged, and is cut off by the end of the process.
@@ -72,23 +80,34 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let tls_metrics = tls::Metrics::register(registry);
     let reloader = Reloader::new(shutdown, &tls_metrics);
-    let identity = reloader.identity(&args.tls.tls_cert_file, &args.tls.tls_key_file).await?;
+    let identity = reloader
+        .identity(&args.tls.tls_cert_file, &args.tls.tls_key_file)
+        .await?;
     let roots = reloader.roots(&args.tls.tls_client_ca_file).await?;
     let server = tls::server_config(identity, ClientAuth::Optional(roots), &[tls::ALPN_H2]);
-    let incoming =
-        tls::accept(listener, server, AcceptOptions::default(), &tls_metrics, shutdown);
+    let incoming = tls::accept(
+        listener,
+        server,
+        AcceptOptions::default(),
+        &tls_metrics,
+        shutdown,
+    );
     let client = engine.host.own.request.clone();
     let reviewer = TokenReviewer::new(client.clone(), Vec::new(), CacheConfig::TOKENS);
     let service = Service::new(Arc::clone(engine), Authorizer::new(client));
-    grpc::Server::new(grpc::Options::default(), &grpc::Metrics::register(registry), health)
-        .callers(CallerLayer::new([CONNECT_COMMON_NAME], reviewer))
-        .add(
-            SyncServiceServer::new(service)
-                .max_decoding_message_size(grpc::MAX_MESSAGE)
-                .max_encoding_message_size(grpc::MAX_MESSAGE),
-            FILE_DESCRIPTOR_SET,
-        )
-        .serve(incoming, shutdown)?;
+    grpc::Server::new(
+        grpc::Options::default(),
+        &grpc::Metrics::register(registry),
+        health,
+    )
+    .callers(CallerLayer::new([CONNECT_COMMON_NAME], reviewer))
+    .add(
+        SyncServiceServer::new(service)
+            .max_decoding_message_size(grpc::MAX_MESSAGE)
+            .max_encoding_message_size(grpc::MAX_MESSAGE),
+        FILE_DESCRIPTOR_SET,
+    )
+    .serve(incoming, shutdown)?;
     Ok(())
 }
 
@@ -122,7 +141,11 @@ async fn lead(
     let gate = health.gate("leadership");
     // A follower serves its API and is ready to take over.
     gate.open();
-    while end.run_until_cancelled(leadership.elected()).await.is_some() {
+    while end
+        .run_until_cancelled(leadership.elected())
+        .await
+        .is_some()
+    {
         tracing::info!("leads: tenants are taken up");
         let term = end.child_token();
         begin(engine, health, shutdown, &term);
@@ -146,8 +169,17 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
     }
     let pods = host_watch::pods(Arc::clone(engine), health.gate("host-pods"), term.clone());
     shutdown.spawn("host pods", pods);
-    shutdown.spawn("host nodes", host_watch::nodes(Arc::clone(engine), term.clone()));
-    shutdown.spawn("host events", host_watch::events(Arc::clone(engine), term.clone()));
+    shutdown.spawn(
+        "host nodes",
+        host_watch::nodes(Arc::clone(engine), term.clone()),
+    );
+    shutdown.spawn(
+        "host events",
+        host_watch::events(Arc::clone(engine), term.clone()),
+    );
     let tenants = Tenants::new(Arc::clone(engine), shutdown.clone(), term.clone());
-    shutdown.spawn("virtual clusters", tenants.run(health.gate("virtual-clusters")));
+    shutdown.spawn(
+        "virtual clusters",
+        tenants.run(health.gate("virtual-clusters")),
+    );
 }

@@ -14,14 +14,12 @@ use serde_json::{Value, json};
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_resources::ownership;
 use vcluster_translate::Patch;
+use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
-
-#[cfg(test)]
-mod tests;
 
 /// How long one request may take, its answer read.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -60,8 +58,13 @@ pub enum Failure {
 
 impl Tenant {
     /// Reads an object; nothing if it is not there.
-    pub async fn read(&self, side: Side, kind: Kind, name: &Name) -> Result<Option<Object>, Failure> {
-        let request = self.request(side, Method::GET, &path(kind, name, None), None, None);
+    pub async fn read(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+    ) -> Result<Option<Object>, Failure> {
+        let request = request(side, Method::GET, &path(kind, name, None), None, None);
         match self.send(side, request).await {
             Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
             Err(Failure::Gone) => Ok(None),
@@ -71,9 +74,11 @@ impl Tenant {
 
     /// Creates an object, which names itself.
     pub async fn create(&self, side: Side, kind: Kind, object: &Value) -> Result<Object, Failure> {
-        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let namespace = object
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str);
         let collection = collection(kind, namespace.unwrap_or_default());
-        let request = self.request(side, Method::POST, &collection, None, Some(object));
+        let request = request(side, Method::POST, &collection, None, Some(object));
         Ok(Object::new(self.write(side, request).await?).of_kind(kind))
     }
 
@@ -85,10 +90,10 @@ impl Tenant {
         name: &Name,
         patch: &Patch,
     ) -> Result<Object, Failure> {
-        let subresource = patch.subresource.map(|subresource| subresource.as_str());
+        let subresource = patch.subresource.map(Subresource::as_str);
         let path = path(kind, name, subresource);
         let media = Some(patch.format.content_type());
-        let request = self.request(side, Method::PATCH, &path, media, Some(&patch.body));
+        let request = request(side, Method::PATCH, &path, media, Some(&patch.body));
         Ok(Object::new(self.write(side, request).await?).of_kind(kind))
     }
 
@@ -110,16 +115,24 @@ impl Tenant {
             options["gracePeriodSeconds"] = seconds.into();
         }
         let path = path(kind, name, None);
-        let request = self.request(side, Method::DELETE, &path, None, Some(&options));
+        let request = request(side, Method::DELETE, &path, None, Some(&options));
         // The answer is a Status, or the object as it ends.
         let left = Object::new(self.write(side, request).await?);
-        Ok(Some(left).filter(Object::is_deleting).map(|left| left.of_kind(kind)))
+        Ok(Some(left)
+            .filter(Object::is_deleting)
+            .map(|left| left.of_kind(kind)))
     }
 
     /// Binds a virtual pod to its node.
     pub async fn bind(&self, name: &Name, binding: &Binding) -> Result<(), Failure> {
         let path = path(Kind::Pod, name, Some("binding"));
-        let request = self.request(Side::Virtual, Method::POST, &path, None, Some(&binding.body));
+        let request = request(
+            Side::Virtual,
+            Method::POST,
+            &path,
+            None,
+            Some(&binding.body),
+        );
         self.write(Side::Virtual, request).await.map(drop)
     }
 
@@ -129,7 +142,7 @@ impl Tenant {
             "/api/v1/namespaces/{}/serviceaccounts/{}/token",
             account.namespace, account.name
         );
-        let request = self.request(Side::Virtual, Method::POST, &path, None, Some(body));
+        let request = request(Side::Virtual, Method::POST, &path, None, Some(body));
         self.write(Side::Virtual, request).await
     }
 
@@ -149,7 +162,7 @@ impl Tenant {
             path.push_str("&continue=");
             path.push_str(token);
         }
-        let request = self.request(Side::Host, Method::GET, &path, None, None);
+        let request = request(Side::Host, Method::GET, &path, None, None);
         let mut list = self.send(Side::Host, request).await?;
         let items = list.get_mut("items").map(Value::take);
         let items = match items {
@@ -157,30 +170,16 @@ impl Tenant {
             _ => Vec::new(),
         };
         let next = list.pointer("/metadata/continue").and_then(Value::as_str);
-        let next = next.filter(|token| !token.is_empty()).map(ToOwned::to_owned);
-        Ok((items.into_iter().map(|item| Object::new(item).of_kind(kind)).collect(), next))
-    }
-
-    fn request(
-        &self,
-        side: Side,
-        method: Method,
-        path: &str,
-        media: Option<&str>,
-        body: Option<&Value>,
-    ) -> http::Result<Request<Vec<u8>>> {
-        let manager = match side {
-            Side::Virtual => ownership::SYNC_FROM_HOST,
-            Side::Host => ownership::SYNC_TO_HOST,
-        };
-        let managed = matches!(method, Method::POST | Method::PATCH);
-        let uri = if managed { format!("{path}?fieldManager={manager}") } else { path.to_owned() };
-        let body = body.map(Value::to_string).unwrap_or_default();
-        Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(CONTENT_TYPE, media.unwrap_or("application/json"))
-            .body(body.into_bytes())
+        let next = next
+            .filter(|token| !token.is_empty())
+            .map(ToOwned::to_owned);
+        Ok((
+            items
+                .into_iter()
+                .map(|item| Object::new(item).of_kind(kind))
+                .collect(),
+            next,
+        ))
     }
 
     async fn write(
@@ -228,6 +227,31 @@ impl Tenant {
     }
 }
 
+fn request(
+    side: Side,
+    method: Method,
+    path: &str,
+    media: Option<&str>,
+    body: Option<&Value>,
+) -> http::Result<Request<Vec<u8>>> {
+    let manager = match side {
+        Side::Virtual => ownership::SYNC_FROM_HOST,
+        Side::Host => ownership::SYNC_TO_HOST,
+    };
+    let managed = matches!(method, Method::POST | Method::PATCH);
+    let uri = if managed {
+        format!("{path}?fieldManager={manager}")
+    } else {
+        path.to_owned()
+    };
+    let body = body.map(Value::to_string).unwrap_or_default();
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(CONTENT_TYPE, media.unwrap_or("application/json"))
+        .body(body.into_bytes())
+}
+
 /// Finds the translated objects of a namespace.
 const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
 
@@ -266,19 +290,25 @@ fn judge(error: &kube::Error) -> Failure {
     match retry::verdict(error) {
         Verdict::Retry => later(None),
         Verdict::RetryAfter(after) => later(Some(after)),
-        Verdict::Never => match error {
-            // Our credential is being replaced.
-            kube::Error::Api(status) if status.code == 401 => later(None),
-            kube::Error::Api(status) => Failure::Refused {
-                code: status.code,
-                message: status.message.clone(),
-            },
-            _ => Failure::Refused {
-                code: 0,
-                message: root_cause(error),
-            },
-        },
+        Verdict::Never => never(error),
     }
+}
+
+fn never(error: &kube::Error) -> Failure {
+    let (code, message) = if let kube::Error::Api(status) = error {
+        (status.code, status.message.clone())
+    } else {
+        (0, root_cause(error))
+    };
+    if code == 401 {
+        // Our credential is being replaced.
+        return Failure::Later {
+            message,
+            after: None,
+            reached: true,
+        };
+    }
+    Failure::Refused { code, message }
 }
 
 /// The error and its causes in one line.

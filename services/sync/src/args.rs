@@ -12,7 +12,12 @@ use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
 #[command(name = "vcluster-sync", version)]
 pub struct Args {
     /// Address of the gRPC API, TLS.
-    #[arg(long, env = "VCLUSTER_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "VCLUSTER_LISTEN",
+        default_value = "0.0.0.0:8443",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
 
     /// Identity of the gRPC API.
@@ -20,11 +25,21 @@ pub struct Args {
     pub tls: ServerTls,
 
     /// Namespace of this release, where the Lease is.
-    #[arg(long, env = "VCLUSTER_NAMESPACE", default_value = "vcluster-system", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "VCLUSTER_NAMESPACE",
+        default_value = "vcluster-system",
+        value_name = "NAME"
+    )]
     pub namespace: String,
 
     /// Name of this pod, which tells it from other replicas.
-    #[arg(long, env = "VCLUSTER_POD_NAME", default_value = "vcluster-sync", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "VCLUSTER_POD_NAME",
+        default_value = "vcluster-sync",
+        value_name = "NAME"
+    )]
     pub pod_name: String,
 
     /// Serve without asking for the Lease. Only for one process that runs alone.
@@ -55,17 +70,33 @@ pub struct Args {
 /// Certificates of the gRPC API. Changed files are picked up within seconds.
 #[derive(Debug, Clone, Group)]
 #[command(next_help_heading = "TLS")]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub struct ServerTls {
     /// PEM file with the authority that signed the gateway's client certificate.
-    #[arg(long, env = "VCLUSTER_TLS_CLIENT_CA_FILE", default_value = "/etc/vcluster/tls/ca.crt", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TLS_CLIENT_CA_FILE",
+        default_value = "/etc/vcluster/tls/ca.crt",
+        value_name = "FILE"
+    )]
     pub tls_client_ca_file: PathBuf,
 
     /// PEM file with the serving certificate and its intermediates, leaf first.
-    #[arg(long, env = "VCLUSTER_TLS_CERT_FILE", default_value = "/etc/vcluster/tls/tls.crt", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TLS_CERT_FILE",
+        default_value = "/etc/vcluster/tls/tls.crt",
+        value_name = "FILE"
+    )]
     pub tls_cert_file: PathBuf,
 
     /// PEM file with the private key of the serving certificate.
-    #[arg(long, env = "VCLUSTER_TLS_KEY_FILE", default_value = "/etc/vcluster/tls/tls.key", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TLS_KEY_FILE",
+        default_value = "/etc/vcluster/tls/tls.key",
+        value_name = "FILE"
+    )]
     pub tls_key_file: PathBuf,
 }
 
@@ -78,7 +109,12 @@ pub struct EngineArgs {
     pub workers: usize,
 
     /// Virtual clusters whose objects are listed for the first time at once.
-    #[arg(long, env = "VCLUSTER_MAX_CONCURRENT_LISTS", default_value_t = 8, value_name = "N")]
+    #[arg(
+        long,
+        env = "VCLUSTER_MAX_CONCURRENT_LISTS",
+        default_value_t = 8,
+        value_name = "N"
+    )]
     pub max_concurrent_lists: usize,
 
     /// How often each virtual cluster is compared with its host namespace as a whole.
@@ -86,19 +122,39 @@ pub struct EngineArgs {
     pub scan_interval: Duration,
 
     /// Objects of one virtual cluster that are worked on at once.
-    #[arg(long, env = "VCLUSTER_TENANT_IN_FLIGHT", default_value_t = 16, value_name = "N")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_IN_FLIGHT",
+        default_value_t = 16,
+        value_name = "N"
+    )]
     pub tenant_in_flight: usize,
 
     /// Writes per second for one virtual cluster, on each side; twice as many may come at once.
-    #[arg(long, env = "VCLUSTER_TENANT_WRITES_PER_SECOND", default_value_t = 100, value_name = "N")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_WRITES_PER_SECOND",
+        default_value_t = 100,
+        value_name = "N"
+    )]
     pub tenant_writes_per_second: u32,
 
     /// Events per second that are shown in one virtual cluster.
-    #[arg(long, env = "VCLUSTER_TENANT_EVENTS_PER_SECOND", default_value_t = 10, value_name = "N")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_EVENTS_PER_SECOND",
+        default_value_t = 10,
+        value_name = "N"
+    )]
     pub tenant_events_per_second: u32,
 
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
-    #[arg(long, env = "VCLUSTER_TENANT_OBJECT_KIB", default_value_t = 2048, value_name = "KIB")]
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_OBJECT_KIB",
+        default_value_t = 2048,
+        value_name = "KIB"
+    )]
     pub tenant_object_kib: usize,
 }
 
@@ -113,7 +169,10 @@ mod tests {
         let command = Args::command();
         command.clone().debug_assert();
         let own = |id: &str| id != "help" && id != "version";
-        for argument in command.get_arguments().filter(|argument| own(argument.get_id().as_str())) {
+        for argument in command
+            .get_arguments()
+            .filter(|argument| own(argument.get_id().as_str()))
+        {
             let flag = argument.get_long().unwrap();
             let twin = format!("VCLUSTER_{}", flag.to_uppercase().replace('-', "_"));
             assert_eq!(argument.get_env().unwrap().to_str(), Some(twin.as_str()));

@@ -70,7 +70,8 @@ impl Bodies {
         if self.order.len() > 2 * self.kept.len() + 16 {
             let kept = &self.kept;
             self.order.retain(|(number, side, key)| {
-                kept.get(&(*side, key.clone())).is_some_and(|kept| kept.number == *number)
+                kept.get(&(*side, key.clone()))
+                    .is_some_and(|kept| kept.number == *number)
             });
         }
     }
@@ -81,10 +82,12 @@ impl Bodies {
                 return;
             };
             let place = (side, key);
-            if self.kept.get(&place).is_some_and(|kept| kept.number == number) {
-                if let Some(kept) = self.kept.remove(&place) {
-                    self.size -= kept.text.len();
-                }
+            let current = self
+                .kept
+                .get(&place)
+                .is_some_and(|kept| kept.number == number);
+            if current && let Some(kept) = self.kept.remove(&place) {
+                self.size -= kept.text.len();
             }
         }
     }
@@ -102,7 +105,11 @@ mod tests {
         let mut bodies = Bodies::new(200);
         let key = |n: u32| Key::new(Kind::Pod, "shop", &n.to_string());
         for n in 0..1000 {
-            bodies.put(Side::Virtual, &key(n), &json!({"n": n, "text": "0123456789"}));
+            bodies.put(
+                Side::Virtual,
+                &key(n),
+                &json!({"n": n, "text": "0123456789"}),
+            );
             bodies.put(Side::Virtual, &key(7), &json!({"n": n}));
         }
         assert_eq!(bodies.get(Side::Virtual, &key(7)), Some(json!({"n": 999})));

@@ -77,22 +77,34 @@ impl TryFrom<&EngineArgs> for Engine {
 
     fn try_from(args: &EngineArgs) -> Result<Self, Error> {
         let positive = |flag, value: usize| match value {
-            0 => Err(Error { flag, allowed: "at least 1" }),
+            0 => Err(Error {
+                flag,
+                allowed: "at least 1",
+            }),
             1.. => Ok(value),
         };
         if args.scan_interval < Duration::from_secs(10) {
-            return Err(Error { flag: "scan-interval", allowed: "at least 10s" });
+            return Err(Error {
+                flag: "scan-interval",
+                allowed: "at least 10s",
+            });
         }
         let in_flight = positive("tenant-in-flight", args.tenant_in_flight)?;
         let writes = args.tenant_writes_per_second;
         positive("tenant-writes-per-second", writes as usize)?;
-        positive("tenant-events-per-second", args.tenant_events_per_second as usize)?;
+        positive(
+            "tenant-events-per-second",
+            args.tenant_events_per_second as usize,
+        )?;
         Ok(Self {
             workers: positive("workers", args.workers)?,
             max_concurrent_lists: positive("max-concurrent-lists", args.max_concurrent_lists)?,
             scan_interval: args.scan_interval,
             tenant: Limits {
-                queue: queue::Limits { weight: 1, in_flight },
+                queue: queue::Limits {
+                    weight: 1,
+                    in_flight,
+                },
                 writes_per_second: writes,
                 events_per_second: args.tenant_events_per_second,
                 object_bytes: args.tenant_object_kib.saturating_mul(1024),

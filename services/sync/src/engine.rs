@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
 use vcluster_chassis::retry::Policy;
+use vcluster_chassis::telemetry::propagation;
 
 use crate::config::Engine as Config;
 use crate::metrics::{Metrics, Outcome};
@@ -27,7 +30,7 @@ use crate::work::Work;
 const RETRY: Policy = Policy {
     base: Duration::from_millis(250),
     factor: 2.0,
-    cap: Duration::from_secs(60),
+    cap: Duration::from_mins(1),
 };
 
 /// What all tenants share.
@@ -92,7 +95,10 @@ impl Engine {
     pub fn enter(&self, tenant: &Arc<Tenant>) {
         let mut tenants = self.tenants();
         tenants.by_ticket.insert(tenant.ticket, Arc::clone(tenant));
-        let namespace = tenants.by_namespace.entry(tenant.id.namespace.clone()).or_default();
+        let namespace = tenants
+            .by_namespace
+            .entry(tenant.id.namespace.clone())
+            .or_default();
         namespace.push(tenant.ticket);
     }
 
@@ -121,17 +127,23 @@ impl Engine {
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Tenant>> {
         let tenants = self.tenants();
         let tickets = tenants.by_namespace.get(namespace).into_iter().flatten();
-        tickets.filter_map(|ticket| tenants.by_ticket.get(ticket).cloned()).collect()
+        tickets
+            .filter_map(|ticket| tenants.by_ticket.get(ticket).cloned())
+            .collect()
     }
 
     /// A tenant that is served.
     pub fn tenant(&self, namespace: &str, name: &str) -> Option<Arc<Tenant>> {
-        self.in_namespace(namespace).into_iter().find(|tenant| tenant.id.name == name)
+        self.in_namespace(namespace)
+            .into_iter()
+            .find(|tenant| tenant.id.name == name)
     }
 
     /// A tenant by its identity.
     pub fn by_id(&self, id: &Id) -> Option<Arc<Tenant>> {
-        self.in_namespace(&id.namespace).into_iter().find(|tenant| tenant.id == *id)
+        self.in_namespace(&id.namespace)
+            .into_iter()
+            .find(|tenant| tenant.id == *id)
     }
 
     /// A host node.
@@ -216,13 +228,15 @@ impl Engine {
         };
         if !tenant.is_active() {
             // Frozen, or going: what is known now is looked at again when it thaws.
-            return After::Until(Instant::now() + Duration::from_secs(60));
+            return After::Until(Instant::now() + Duration::from_mins(1));
         }
         let _working = tenant.working();
         self.in_work.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         // One object of one tenant must not take the process down.
-        let next = AssertUnwindSafe(sync::key(self, &tenant, &taken.key)).catch_unwind().await;
+        let span = span(&tenant, &taken.key);
+        let work = sync::key(self, &tenant, &taken.key).instrument(span);
+        let next = AssertUnwindSafe(work).catch_unwind().await;
         self.in_work.fetch_sub(1, Ordering::Relaxed);
         let (after, outcome) = match next {
             Ok(Next::Settled) => (After::Settled, Outcome::Settled),
@@ -238,7 +252,8 @@ impl Engine {
                 (After::Failed(Instant::now() + RETRY.cap), Outcome::Panicked)
             }
         };
-        self.metrics.worked(taken.key.kind, outcome, taken.since, begun);
+        self.metrics
+            .worked(taken.key.kind, outcome, taken.since, begun);
         after
     }
 
@@ -249,4 +264,17 @@ impl Engine {
     fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Value>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The span of work on a key, in the trace of whoever made the object, or else the virtual cluster.
+fn span(tenant: &Tenant, key: &Key) -> tracing::Span {
+    let span = tracing::info_span!("sync", otel.name = %format_args!("sync {}", key.kind), tenant = %tenant.id, %key);
+    let left = tenant.state().entry(key).traceparent;
+    let parent = left.as_deref().or(tenant.traceparent.as_deref());
+    if let Some(parent) = parent.and_then(|parent| HeaderValue::from_str(parent).ok()) {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert("traceparent", parent);
+        propagation::set_parent(&span, &headers);
+    }
+    span
 }

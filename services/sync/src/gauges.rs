@@ -17,11 +17,22 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     while token.run_until_cancelled(ticks.tick()).await.is_some() {
         engine.metrics.queue(engine.work.total());
-        let states: Vec<_> =
-            engine.all().iter().map(|tenant| status::state(tenant).0).collect();
-        for state in [State::Starting, State::Synced, State::Frozen, State::Draining] {
+        let states: Vec<_> = engine
+            .all()
+            .iter()
+            .map(|tenant| status::state(tenant).0)
+            .collect();
+        for state in [
+            State::Starting,
+            State::Synced,
+            State::Frozen,
+            State::Draining,
+        ] {
             let count = states.iter().filter(|found| **found == state).count();
-            engine.metrics.tenants(state, count + usize::from(state == State::Draining) * engine.draining());
+            engine.metrics.tenants(
+                state,
+                count + usize::from(state == State::Draining) * engine.draining(),
+            );
         }
     }
 }

@@ -41,11 +41,14 @@ pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
     let sink = move |change| match change {
         Change::Begin => {
             let begin = |tenant: &crate::tenant::Tenant| {
-                (tenant.ticket, tenant.state().begin_list(Side::Host, Kind::Pod))
+                (
+                    tenant.ticket,
+                    tenant.state().begin_list(Side::Host, Kind::Pod),
+                )
             };
             lists = engine.all().iter().map(|tenant| begin(tenant)).collect();
         }
-        Change::Listed(object) => see_pod(&engine, &object, Lane::List),
+        Change::Listed(object) => see_pod(&engine, object, Lane::List),
         Change::End => {
             for tenant in engine.all() {
                 if let Some(list) = lists.remove(&tenant.ticket) {
@@ -55,7 +58,7 @@ pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
             gate.open();
             engine.set_pods_listed();
         }
-        Change::Applied(object) => see_pod(&engine, &object, Lane::Live),
+        Change::Applied(object) => see_pod(&engine, object, Lane::Live),
         Change::Deleted(object) => {
             for tenant in tenants_of(&engine, &object) {
                 tenant.miss_host(Kind::Pod, &object);
@@ -69,9 +72,10 @@ pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
     follow(api, WORKLOAD, token, sink).await;
 }
 
-fn see_pod(engine: &Engine, object: &Object, lane: Lane) {
-    for tenant in tenants_of(engine, object) {
-        tenant.see_host(Kind::Pod, object.clone().of_kind(Kind::Pod), lane);
+fn see_pod(engine: &Engine, object: Object, lane: Lane) {
+    let object = object.of_kind(Kind::Pod);
+    for tenant in tenants_of(engine, &object) {
+        tenant.see_host(Kind::Pod, &object, lane);
     }
 }
 
@@ -89,7 +93,10 @@ pub async fn nodes(engine: Arc<Engine>, token: CancellationToken) {
             set_node(&engine, object, Lane::List);
         }
         Change::End => {
-            let gone = engine.node_names().into_iter().filter(|name| !listed.contains(name));
+            let gone = engine
+                .node_names()
+                .into_iter()
+                .filter(|name| !listed.contains(name));
             for name in gone {
                 engine.set_node(&name, None, Lane::List);
             }
@@ -119,7 +126,10 @@ pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
     let sink = move |change| match change {
         Change::Applied(object) => {
             for tenant in engine.in_namespace(object_namespace(&object)) {
-                let about = object.json().pointer("/involvedObject/name").and_then(Value::as_str);
+                let about = object
+                    .json()
+                    .pointer("/involvedObject/name")
+                    .and_then(Value::as_str);
                 let known = about.is_some_and(|pod| tenant.state().pod_by_host_name(pod).is_some());
                 if !known || !tenant.is_ready() {
                     continue;
@@ -128,7 +138,10 @@ pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
                     engine.metrics.event(Told::Dropped);
                     continue;
                 }
-                let key = Key { kind: Kind::Event, name: object.name() };
+                let key = Key {
+                    kind: Kind::Event,
+                    name: object.name(),
+                };
                 tenant.state().bodies.put(Side::Host, &key, object.json());
                 tenant.add(key, Lane::Live);
             }
@@ -144,7 +157,11 @@ fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<crate::tenant::Tenant
 }
 
 fn object_namespace(object: &Object) -> &str {
-    object.json().pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default()
+    object
+        .json()
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn api(client: &kube::Client, kind: Kind) -> Api<Object> {

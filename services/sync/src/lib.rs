@@ -23,5 +23,7 @@ pub mod sync;
 pub mod tenant;
 pub mod tenant_token;
 pub mod tenants;
+#[cfg(test)]
+mod testing;
 pub mod watch;
 pub mod work;

@@ -70,12 +70,19 @@ impl Link {
     /// Asks whenever there is a reason to, until the token is cancelled. `thawed` is called each time the
     /// server answers again.
     pub async fn watch(&self, client: Client, token: CancellationToken, thawed: impl Fn() + Send) {
-        while token.run_until_cancelled(self.reason_to_ask()).await.is_some() {
+        while token
+            .run_until_cancelled(self.reason_to_ask())
+            .await
+            .is_some()
+        {
             let reach = ask(&client).await;
             let was_up = self.is_up();
-            self.reach.send_if_modified(|now| std::mem::replace(now, reach.clone()) != reach);
+            self.reach
+                .send_if_modified(|now| std::mem::replace(now, reach.clone()) != reach);
             match (was_up, self.is_up()) {
-                (true, false) => tracing::warn!(?reach, "virtual API server cannot be reached: frozen"),
+                (true, false) => {
+                    tracing::warn!(?reach, "virtual API server cannot be reached: frozen");
+                }
                 (false, true) => {
                     tracing::info!("virtual API server answers again");
                     thawed();
@@ -129,9 +136,11 @@ mod tests {
         let well = Arc::new(AtomicBool::new(false));
         let server = ApiServer::new({
             let well = Arc::clone(&well);
-            move |_call| match well.load(Ordering::Acquire) {
-                true => answer(200, "ok"),
-                false => answer(503, json!({"kind": "Status", "code": 503, "message": "no"})),
+            move |_call| {
+                if well.load(Ordering::Acquire) {
+                    return answer(200, "ok");
+                }
+                answer(503, json!({"kind": "Status", "code": 503, "message": "no"}))
             }
         });
         let (link, thaws) = (Arc::new(Link::default()), Arc::new(AtomicUsize::new(0)));

@@ -138,7 +138,11 @@ impl Metrics {
         registry.register("work_seconds", "Work on one key", this.work_seconds.clone());
         registry.register("queued", "Keys that wait", this.queued.clone());
         registry.register("in_flight", "Keys in work", this.in_flight.clone());
-        registry.register("retrying", "Keys that failed and wait", this.retrying.clone());
+        registry.register(
+            "retrying",
+            "Keys that failed and wait",
+            this.retrying.clone(),
+        );
         registry.register("tenants", "Tenants by state", this.tenants.clone());
         registry.register("writes", "Requests that wrote", this.writes.clone());
         registry.register("events", "Host events", this.events.clone());

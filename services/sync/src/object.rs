@@ -219,7 +219,10 @@ impl Object {
 
     /// An annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.json.pointer("/metadata/annotations")?.get(key)?.as_str()
+        self.json
+            .pointer("/metadata/annotations")?
+            .get(key)?
+            .as_str()
     }
 
     /// A label.
@@ -276,7 +279,10 @@ mod tests {
             "spec": {"newer": true},
         }));
         assert_eq!(object.name(), Name::new("", "a"));
-        assert_eq!((object.uid(), object.version(), object.is_deleting()), ("", None, false));
+        assert_eq!(
+            (object.uid(), object.version(), object.is_deleting()),
+            ("", None, false)
+        );
         assert_eq!(object.label("x"), None);
         assert_eq!(object.json()["spec"]["newer"], true);
     }

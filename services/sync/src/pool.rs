@@ -155,7 +155,10 @@ impl Service<Request<Body>> for Pool {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        debug_assert!(request.body().size_hint().upper().is_some(), "bodies are whole");
+        debug_assert!(
+            request.body().size_hint().upper().is_some(),
+            "bodies are whole"
+        );
         Box::pin(self.clone().send(request))
     }
 }

@@ -399,9 +399,8 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
     }
 
     fn forget_if_idle(&mut self, key: &K) {
-        let idle = |entry: &Entry| {
-            entry.waiting.is_none() && !entry.working && entry.timer.is_none()
-        };
+        let idle =
+            |entry: &Entry| entry.waiting.is_none() && !entry.working && entry.timer.is_none();
         if self.entries.get(key).is_some_and(idle) {
             self.entries.remove(key);
         }

@@ -22,7 +22,10 @@ impl References {
             self.unlink(gone, pod);
         }
         for new in uses.difference(&before) {
-            self.by_object.entry(new.clone()).or_default().insert(pod.clone());
+            self.by_object
+                .entry(new.clone())
+                .or_default()
+                .insert(pod.clone());
         }
         let changed = before.symmetric_difference(&uses).cloned().collect();
         if !uses.is_empty() {
@@ -62,7 +65,10 @@ mod tests {
     use crate::object::Kind;
 
     fn keys(names: &[&str]) -> BTreeSet<Key> {
-        names.iter().map(|name| Key::new(Kind::Secret, "shop", name)).collect()
+        names
+            .iter()
+            .map(|name| Key::new(Kind::Secret, "shop", name))
+            .collect()
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub async fn list_host(
                 continue;
             }
             compare(engine, tenant, kind, &object, purpose);
-            tenant.see_host(kind, object, Lane::List);
+            tenant.see_host(kind, &object, Lane::List);
         }
         next = following;
         if next.is_none() {

@@ -104,7 +104,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,7 +179,8 @@ impl Tls {
         let host = address.host().ok_or_else(wrong)?;
         // An IPv6 address stands in brackets in a URL only.
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(name.unwrap_or(host).to_owned()).map_err(|_error| wrong())?;
+        let name =
+            ServerName::try_from(name.unwrap_or(host).to_owned()).map_err(|_error| wrong())?;
         Ok(Self {
             host: Arc::from(host),
             port: address.port_u16().unwrap_or(443),
@@ -189,7 +192,11 @@ impl Tls {
     fn of(config: &Config) -> Result<Self, Error> {
         let mut tls = config.rustls_client_config().map_err(Box::new)?;
         tls.alpn_protocols = vec![tls::ALPN_H2.to_vec()];
-        Self::new(&config.cluster_url, config.tls_server_name.as_deref(), Arc::new(tls))
+        Self::new(
+            &config.cluster_url,
+            config.tls_server_name.as_deref(),
+            Arc::new(tls),
+        )
     }
 }
 
@@ -199,7 +206,9 @@ impl Connect for Tls {
         Box::pin(async move {
             let stream = TcpStream::connect((&*this.host, this.port)).await?;
             stream.set_nodelay(true)?;
-            let stream = TlsConnector::from(this.config).connect(this.name, stream).await?;
+            let stream = TlsConnector::from(this.config)
+                .connect(this.name, stream)
+                .await?;
             if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_H2) {
                 return Err(io::Error::other("the server does not speak HTTP/2"));
             }

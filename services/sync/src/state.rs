@@ -18,6 +18,9 @@ use crate::references::References;
 #[cfg(test)]
 mod tests;
 
+/// Annotation that hands a trace on: W3C traceparent.
+pub const TRACEPARENT: &str = "vcluster.dev/traceparent";
+
 /// The objects of one tenant.
 #[derive(Debug)]
 pub struct State {
@@ -41,6 +44,8 @@ pub struct Entry {
     pub host: Slot,
     /// Why it is not as it should be, if so.
     pub problem: Option<Problem>,
+    /// W3C traceparent that its maker left on it.
+    pub traceparent: Option<Box<str>>,
     host_name: Option<Arc<str>>,
 }
 
@@ -133,7 +138,11 @@ impl State {
 
     /// Every key of a kind that is there on some side.
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
-        self.entries.keys().filter(|key| key.kind == kind).cloned().collect()
+        self.entries
+            .keys()
+            .filter(|key| key.kind == kind)
+            .cloned()
+            .collect()
     }
 
     /// How many objects of a kind are known.
@@ -162,6 +171,9 @@ impl State {
             let host_name = object.name().name;
             entry.host_name = Some(Arc::clone(&host_name));
             self.pods_by_host_name.insert(host_name, key.name.clone());
+        }
+        if side == Side::Virtual {
+            entry.traceparent = object.annotation(TRACEPARENT).map(Into::into);
         }
         let slot = entry.slot_mut(side);
         slot.seen = Some(Seen {
@@ -213,6 +225,15 @@ impl State {
         if entry.is_gone() {
             self.entries.remove(key);
         }
+    }
+
+    /// Whether this is the very version that is known.
+    pub fn is_current(&self, side: Side, key: &Key, object: &Object) -> bool {
+        let seen = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.slot(side).seen.as_ref());
+        seen.is_some_and(|seen| *seen.uid == *object.uid() && seen.version == object.version())
     }
 
     /// Has the object read before anything is concluded from it.
@@ -287,7 +308,9 @@ impl State {
 
     /// Whether everything of that kind on that side is known.
     pub fn is_listed(&self, side: Side, kind: Kind) -> bool {
-        self.lists.get(&(side, kind)).is_some_and(|list| list.complete)
+        self.lists
+            .get(&(side, kind))
+            .is_some_and(|list| list.complete)
     }
 
     /// Says what a pod uses; returns the objects whose users have changed.
@@ -299,7 +322,11 @@ impl State {
         if self.gone.uids.contains(object.uid()) {
             return true;
         }
-        let Some(seen) = self.entries.get(key).and_then(|entry| entry.slot(side).seen.as_ref()) else {
+        let Some(seen) = self
+            .entries
+            .get(key)
+            .and_then(|entry| entry.slot(side).seen.as_ref())
+        else {
             return false;
         };
         match (seen.version, object.version()) {

@@ -20,6 +20,8 @@ mod events;
 mod nodes;
 pub(crate) mod pods;
 mod report;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use report::Refusals;
@@ -74,7 +76,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> Next {
             Err(failure @ Failure::Refused { .. }) => {
                 let message = failure.to_string();
                 tracing::warn!(tenant = %tenant.id, %key, message, "refused");
-                return Next::Retry { after: Some(OTHERS), message };
+                return Next::Retry {
+                    after: Some(OTHERS),
+                    message,
+                };
             }
         }
     }
@@ -98,7 +103,11 @@ impl Tenant {
         let (seen, doubted, body) = {
             let state = self.state();
             let slot = state.entry(key).slot(side).clone();
-            (slot.seen.is_some(), slot.doubted, state.bodies.get(side, key))
+            (
+                slot.seen.is_some(),
+                slot.doubted,
+                state.bodies.get(side, key),
+            )
         };
         match (seen, doubted, body) {
             (false, false, _) => Ok(None),
@@ -129,9 +138,7 @@ impl Tenant {
         }
         let mut state = self.state();
         state.undoubt(side, key);
-        if state.observe(side, key, object) {
-            state.bodies.put(side, key, object.json());
-        } else if state.bodies.get(side, key).is_none() {
+        if state.observe(side, key, object) || state.is_current(side, key, object) {
             state.bodies.put(side, key, object.json());
         }
         true
@@ -187,14 +194,11 @@ impl Tenant {
         let cause = delete.cause.as_str();
         tracing::info!(tenant = %self.id, %key, ?side, uid = delete.uid, cause, "deletes");
         let name = self.name_on(side, key);
-        match self.delete(side, key.kind, &name, delete).await? {
-            Some(left) => {
-                self.take_note(side, key, &left);
-            }
-            None => {
-                self.state().clear(side, key);
-                self.release_if_gone(key);
-            }
+        if let Some(left) = self.delete(side, key.kind, &name, delete).await? {
+            self.take_note(side, key, &left);
+        } else {
+            self.state().clear(side, key);
+            self.release_if_gone(key);
         }
         Ok(Step::Again)
     }

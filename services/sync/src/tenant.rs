@@ -233,7 +233,10 @@ impl Tenant {
         let mut keys: Vec<_> = keys.filter(|key| needs_looks(&state, key)).collect();
         drop(state);
         // A token Secret may be all that is left of a pod.
-        keys.extend(self.tokens.pods().into_iter().map(|name| Key { kind: Kind::Pod, name }));
+        keys.extend(self.tokens.pods().into_iter().map(|name| Key {
+            kind: Kind::Pod,
+            name,
+        }));
         for key in keys {
             self.add(key, lane);
         }
@@ -252,7 +255,10 @@ impl Tenant {
     /// Lists that are not complete.
     pub fn unlisted(&self) -> Vec<(Side, Kind)> {
         let state = self.state();
-        LISTS.into_iter().filter(|(side, kind)| !state.is_listed(*side, *kind)).collect()
+        LISTS
+            .into_iter()
+            .filter(|(side, kind)| !state.is_listed(*side, *kind))
+            .collect()
     }
 
     /// Begins to work if every list is complete.

@@ -55,6 +55,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The error of this kind that a client's error holds, if it holds one.
+    pub fn of(error: &kube::Error) -> Option<&Self> {
+        if let kube::Error::Service(cause) = error {
+            cause.downcast_ref()
+        } else {
+            None
+        }
+    }
+}
+
 /// The token of one tenant.
 pub struct TenantToken {
     namespace: String,
@@ -71,7 +82,9 @@ struct Minted {
 
 impl fmt::Debug for TenantToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantToken").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("TenantToken")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +122,10 @@ impl TenantToken {
     /// Throws `refused` away, unless it has been replaced already.
     async fn discard(&self, refused: &HeaderValue) {
         let mut current = self.current.lock().await;
-        if current.as_ref().is_some_and(|minted| minted.header == *refused) {
+        if current
+            .as_ref()
+            .is_some_and(|minted| minted.header == *refused)
+        {
             *current = None;
         }
     }
@@ -121,26 +137,43 @@ impl TenantToken {
         let answer = match minted {
             Ok(Ok(answer)) => answer,
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                return Err(Error::Gone { namespace: namespace() });
+                return Err(Error::Gone {
+                    namespace: namespace(),
+                });
             }
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 let source = Box::new(kube::Error::Api(status));
-                return Err(Error::Refused { namespace: namespace(), source });
+                return Err(Error::Refused {
+                    namespace: namespace(),
+                    source,
+                });
             }
             Ok(Err(error)) => {
                 let source = Some(Box::new(error));
-                return Err(Error::Unavailable { namespace: namespace(), source });
+                return Err(Error::Unavailable {
+                    namespace: namespace(),
+                    source,
+                });
             }
             Err(_elapsed) => {
-                return Err(Error::Unavailable { namespace: namespace(), source: None });
+                return Err(Error::Unavailable {
+                    namespace: namespace(),
+                    source: None,
+                });
             }
         };
-        let unusable = || Error::Unavailable { namespace: namespace(), source: None };
+        let unusable = || Error::Unavailable {
+            namespace: namespace(),
+            source: None,
+        };
         let status = answer.status.ok_or_else(unusable)?;
         let mut header = HeaderValue::try_from(format!("Bearer {}", status.token))
             .map_err(|_error| unusable())?;
         header.set_sensitive(true);
-        let life = status.expiration_timestamp.0.duration_since(self.clock.now());
+        let life = status
+            .expiration_timestamp
+            .0
+            .duration_since(self.clock.now());
         let life = Duration::try_from(life).unwrap_or_default();
         Ok(Minted {
             header,
@@ -226,9 +259,12 @@ mod tests {
         let clock = clock.clone();
         ApiServer::new(move |_call| {
             if code != 201 {
-                return answer(code, json!({"kind": "Status", "code": code, "message": "no"}));
+                return answer(
+                    code,
+                    json!({"kind": "Status", "code": code, "message": "no"}),
+                );
             }
-            let expires: Timestamp = clock.now() + Duration::from_secs(3600);
+            let expires: Timestamp = clock.now() + Duration::from_hours(1);
             answer(
                 201,
                 json!({

@@ -127,7 +127,8 @@ impl Tenants {
             cluster: seen,
         };
         // Contained: one tenant's trouble is not the others'.
-        self.shutdown.spawn_contained(format!("tenant {id}"), supervisor.run());
+        self.shutdown
+            .spawn_contained(format!("tenant {id}"), supervisor.run());
         self.known.insert(id, newest);
     }
 }

@@ -77,7 +77,11 @@ pub async fn follow(
         if failed {
             let delay = RETRY.delay(failures);
             failures += 1;
-            if token.run_until_cancelled(tokio::time::sleep(delay)).await.is_none() {
+            if token
+                .run_until_cancelled(tokio::time::sleep(delay))
+                .await
+                .is_none()
+            {
                 return;
             }
         } else if !begins {

@@ -16,7 +16,8 @@ pub(super) fn unavailable(why: &str) -> Status {
 
 /// The request is wrong, in these fields.
 pub(super) fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let text = |violation: &FieldViolation| format!("{}: {}", violation.field, violation.description);
+    let text =
+        |violation: &FieldViolation| format!("{}: {}", violation.field, violation.description);
     let message: Vec<_> = violations.iter().map(text).collect();
     let mut details = ErrorDetails::with_bad_request(violations);
     details.set_error_info("INVALID_ARGUMENT", ERROR_DOMAIN, []);

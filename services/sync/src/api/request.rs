@@ -70,7 +70,10 @@ impl TryFrom<&wire::ListTenantsRequest> for List {
             Ok(0) => PAGE,
             Ok(size @ 1..=MAX_PAGE) => size,
             Ok(_) | Err(_) => {
-                wrong.push(violation("page_size", "must be 0 (for 100) or from 1 to 500"));
+                wrong.push(violation(
+                    "page_size",
+                    "must be 0 (for 100) or from 1 to 500",
+                ));
                 PAGE
             }
         };
@@ -78,12 +81,19 @@ impl TryFrom<&wire::ListTenantsRequest> for List {
             Some((namespace, name)) => Some((namespace.to_owned(), name.to_owned())),
             None if request.page_token.is_empty() => None,
             None => {
-                wrong.push(violation("page_token", "must be next_page_token of an earlier answer"));
+                wrong.push(violation(
+                    "page_token",
+                    "must be next_page_token of an earlier answer",
+                ));
                 None
             }
         };
         checked(wrong)?;
-        Ok(Self { namespace: request.host_namespace.clone(), size, after })
+        Ok(Self {
+            namespace: request.host_namespace.clone(),
+            size,
+            after,
+        })
     }
 }
 
@@ -125,12 +135,19 @@ impl TryFrom<&wire::TranslateNameRequest> for Translate {
                 Some(Object::Host(name.clone()))
             }
             None => {
-                wrong.push(violation("object", "one of virtual and host_object_name is required"));
+                wrong.push(violation(
+                    "object",
+                    "one of virtual and host_object_name is required",
+                ));
                 None
             }
         };
         match (kind, object) {
-            (Some(kind), Some(object)) if wrong.is_empty() => Ok(Self { tenant, kind, object }),
+            (Some(kind), Some(object)) if wrong.is_empty() => Ok(Self {
+                tenant,
+                kind,
+                object,
+            }),
             (Some(_) | None, Some(_) | None) => Err(invalid(wrong)),
         }
     }
@@ -139,7 +156,10 @@ impl TryFrom<&wire::TranslateNameRequest> for Translate {
 fn one(namespace: &str, name: &str, wrong: &mut Vec<FieldViolation>) -> One {
     present("host_namespace", namespace, wrong);
     present("name", name, wrong);
-    One { namespace: namespace.to_owned(), name: name.to_owned() }
+    One {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 /// Names become parts of paths, so only what Kubernetes allows in a name may pass.
@@ -160,7 +180,11 @@ fn violation(field: &str, description: &str) -> FieldViolation {
 }
 
 fn checked(wrong: Vec<FieldViolation>) -> Result<(), Status> {
-    if wrong.is_empty() { Ok(()) } else { Err(invalid(wrong)) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid(wrong))
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +198,9 @@ mod tests {
         let request = wire::TranslateNameRequest {
             host_namespace: "team-a".to_owned(),
             kind: "Job".to_owned(),
-            object: Some(wire::translate_name_request::Object::HostObjectName("../x".to_owned())),
+            object: Some(wire::translate_name_request::Object::HostObjectName(
+                "../x".to_owned(),
+            )),
             ..wire::TranslateNameRequest::default()
         };
         let status = Translate::try_from(&request).unwrap_err();

@@ -86,12 +86,15 @@ pub(super) async fn open(connect: &dyn Connect, slots: &Arc<Slots>) -> io::Resul
         let ended = poll_fn(|context| {
             stepped.register(context.waker());
             let step = connection.as_mut().poll(context);
-            let allowed = Pin::as_ref(&connection).get_ref().current_max_send_streams();
+            let allowed = Pin::as_ref(&connection)
+                .get_ref()
+                .current_max_send_streams();
             let known = step.is_pending() && allowed != UNKNOWN;
-            if known && shown.allowed.swap(allowed, Ordering::AcqRel) != allowed {
-                if let Some(slots) = slots.upgrade() {
-                    slots.notify();
-                }
+            if known
+                && shown.allowed.swap(allowed, Ordering::AcqRel) != allowed
+                && let Some(slots) = slots.upgrade()
+            {
+                slots.notify();
             }
             step
         })

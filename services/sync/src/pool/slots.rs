@@ -80,7 +80,10 @@ impl Slots {
             return Choice::Use(connection.sender.clone(), lease);
         }
         // One that has not heard what it may use comes first: a burst must not open one for each.
-        let unheard = state.connections.iter().any(|connection| connection.streams.is_unheard());
+        let unheard = state
+            .connections
+            .iter()
+            .any(|connection| connection.streams.is_unheard());
         if unheard || state.opening || state.connections.len() >= self.limit {
             return Choice::Wait;
         }
@@ -98,7 +101,8 @@ impl Slots {
 impl State {
     /// Drops connections that are closed, and idle ones but for the first and one to spare.
     fn tidy(&mut self) {
-        self.connections.retain(|connection| !connection.sender.is_closed());
+        self.connections
+            .retain(|connection| !connection.sender.is_closed());
         let mut idle = 0;
         self.connections.retain(|connection| {
             let is_idle = connection.streams.taken.load(Ordering::Acquire) == 0;

@@ -64,7 +64,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallib
 }
 
 async fn get(pool: &Pool, path: &str) -> Result<Response<Leased<Incoming>>, Error> {
-    let request = Request::get(format!("http://server{path}")).body(Body::empty()).unwrap();
+    let request = Request::get(format!("http://server{path}"))
+        .body(Body::empty())
+        .unwrap();
     pool.clone().oneshot(request).await
 }
 
@@ -76,7 +78,11 @@ async fn watches_beyond_the_streams_of_a_connection_open_further_ones() {
     for _ in 0..10 {
         watches.push(get(&pool, "/watch").await.unwrap());
     }
-    assert_eq!(accepted.load(Ordering::Acquire), 4, "ten streams, three each");
+    assert_eq!(
+        accepted.load(Ordering::Acquire),
+        4,
+        "ten streams, three each"
+    );
     assert!(get(&pool, "/").await.unwrap().status().is_success());
     drop(watches);
 }
@@ -94,7 +100,13 @@ async fn a_burst_opens_no_more_connections_than_it_has_streams_to_place() {
 #[tokio::test]
 async fn a_stream_that_is_given_back_serves_the_one_who_waits() {
     let (address, accepted) = server(1).await;
-    let pool = Pool::new(Plain(address), Limits { connections: 1, ..LIMITS });
+    let pool = Pool::new(
+        Plain(address),
+        Limits {
+            connections: 1,
+            ..LIMITS
+        },
+    );
     let first = get(&pool, "/watch").await.unwrap();
     let waits = tokio::spawn({
         let pool = pool.clone();
@@ -109,7 +121,11 @@ async fn a_stream_that_is_given_back_serves_the_one_who_waits() {
 #[tokio::test]
 async fn waiting_for_a_stream_has_a_deadline() {
     let (address, _accepted) = server(1).await;
-    let limits = Limits { connections: 1, connect: Duration::from_millis(300), ..LIMITS };
+    let limits = Limits {
+        connections: 1,
+        connect: Duration::from_millis(300),
+        ..LIMITS
+    };
     let pool = Pool::new(Plain(address), limits);
     let _watch = get(&pool, "/watch").await.unwrap();
     assert!(matches!(get(&pool, "/").await, Err(Error::Full)));

@@ -42,14 +42,23 @@ fn a_tenant_with_one_key_waits_for_one_turn_of_the_ring_only() {
 fn weights_give_shares() {
     let now = Instant::now();
     let mut queue = Queue::default();
-    let heavy = queue.admit(Limits { weight: 3, ..LIMITS });
-    let light = queue.admit(Limits { weight: 1, ..LIMITS });
+    let heavy = queue.admit(Limits {
+        weight: 3,
+        ..LIMITS
+    });
+    let light = queue.admit(Limits {
+        weight: 1,
+        ..LIMITS
+    });
     for key in 0..100 {
         queue.add(heavy, key, Lane::Live, now);
         queue.add(light, key, Lane::Live, now);
     }
     let order = drain(&mut queue);
-    let heavies = order[..40].iter().filter(|(tenant, _)| *tenant == heavy).count();
+    let heavies = order[..40]
+        .iter()
+        .filter(|(tenant, _)| *tenant == heavy)
+        .count();
     // Giving a key back puts a tenant that had left the ring at its end, so the share is not exact.
     assert!((25..=35).contains(&heavies), "{heavies}");
 }
@@ -70,8 +79,14 @@ fn live_events_overtake_lists_and_lists_still_move() {
     }
     queue.add(tenant, 255, Lane::Scan, now);
     let order = drain(&mut queue);
-    assert!(order[..16].iter().any(|(_, key)| *key < 100), "lists starve: {order:?}");
-    assert!(order[..16].contains(&(tenant, 255)), "the scan starves: {order:?}");
+    assert!(
+        order[..16].iter().any(|(_, key)| *key < 100),
+        "lists starve: {order:?}"
+    );
+    assert!(
+        order[..16].contains(&(tenant, 255)),
+        "the scan starves: {order:?}"
+    );
 }
 
 #[test]

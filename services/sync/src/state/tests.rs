@@ -21,7 +21,10 @@ fn uid(state: &State) -> Option<String> {
 fn older_versions_do_not_come_back() {
     let mut state = State::new(0);
     assert!(state.observe(Side::Host, &pod(), &object("new", 7)));
-    assert!(!state.observe(Side::Host, &pod(), &object("new", 7)), "an echo is no news");
+    assert!(
+        !state.observe(Side::Host, &pod(), &object("new", 7)),
+        "an echo is no news"
+    );
     assert!(!state.observe(Side::Host, &pod(), &object("old", 6)));
     assert!(!state.vanish(Side::Host, &pod(), "old"));
     assert_eq!(uid(&state).as_deref(), Some("new"));
@@ -90,9 +93,17 @@ fn an_unlisted_side_is_never_called_listed() {
 #[test]
 fn a_check_leaves_what_is_known_good_and_waits_for_a_list_that_runs() {
     let mut state = State::new(0);
-    assert_eq!(state.begin_check(Side::Host, Kind::Pod), None, "nothing is known yet");
+    assert_eq!(
+        state.begin_check(Side::Host, Kind::Pod),
+        None,
+        "nothing is known yet"
+    );
     let list = state.begin_list(Side::Host, Kind::Pod);
-    assert_eq!(state.begin_check(Side::Host, Kind::Pod), None, "a list runs");
+    assert_eq!(
+        state.begin_check(Side::Host, Kind::Pod),
+        None,
+        "a list runs"
+    );
     state.end_list(Side::Host, Kind::Pod, list);
     let check = state.begin_check(Side::Host, Kind::Pod).unwrap();
     assert!(state.is_listed(Side::Host, Kind::Pod));

@@ -24,7 +24,14 @@ pub(super) async fn step(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
     let host = tenant.see(Side::Host, key).await?;
     let knowledge = tenant.knows(&[key.kind, Kind::Pod]);
     let context = &tenant.context;
-    match plan::object(kind, object.as_ref(), host.as_ref(), in_use, knowledge, context) {
+    match plan::object(
+        kind,
+        object.as_ref(),
+        host.as_ref(),
+        in_use,
+        knowledge,
+        context,
+    ) {
         Action::Nothing => {
             if tenant.state().set_problem(key, None) {
                 wake_users(tenant, key);
@@ -36,9 +43,12 @@ pub(super) async fn step(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
             tenant.state().doubt(Side::Host, key);
             Ok(Step::Done(until(&waiting)))
         }
-        Action::Refuse(refusal) => {
-            Ok(refused(tenant, key, refusal.reason.as_str(), &refusal.to_string()))
-        }
+        Action::Refuse(refusal) => Ok(refused(
+            tenant,
+            key,
+            refusal.reason.as_str(),
+            &refusal.to_string(),
+        )),
         Action::Create(wanted) => match tenant.create(Side::Host, key.kind, &wanted).await {
             Ok(made) => {
                 tenant.take_note(Side::Host, key, &made);
@@ -90,6 +100,12 @@ fn refused(tenant: &Tenant, key: &Key, reason: &str, message: &str) -> Step {
 fn wake_users(tenant: &Tenant, key: &Key) {
     let users: Vec<_> = tenant.state().references.users(key).cloned().collect();
     for name in users {
-        tenant.add(Key { kind: Kind::Pod, name }, Lane::Live);
+        tenant.add(
+            Key {
+                kind: Kind::Pod,
+                name,
+            },
+            Lane::Live,
+        );
     }
 }

@@ -42,7 +42,10 @@ async fn tell(tenant: &Tenant, found: &serde_json::Value) -> Result<(), Failure>
         let Some(name) = state.pod_by_host_name(&about.name).cloned() else {
             return Ok(());
         };
-        let key = Key { kind: Kind::Pod, name };
+        let key = Key {
+            kind: Kind::Pod,
+            name,
+        };
         let Some(host) = state.entry(&key).host.seen else {
             return Ok(());
         };
@@ -65,10 +68,19 @@ async fn tell(tenant: &Tenant, found: &serde_json::Value) -> Result<(), Failure>
     match tenant.create(Side::Virtual, Kind::Event, &wanted).await {
         Ok(_) => Ok(()),
         Err(Failure::Exists) => {
-            let name = wanted.pointer("/metadata/name").and_then(serde_json::Value::as_str);
+            let name = wanted
+                .pointer("/metadata/name")
+                .and_then(serde_json::Value::as_str);
             let name = Name::new(&owner.namespace, name.unwrap_or_default());
-            let patch = Patch { subresource: None, format: Format::Merge, body: wanted };
-            tenant.patch(Side::Virtual, Kind::Event, &name, &patch).await.map(drop)
+            let patch = Patch {
+                subresource: None,
+                format: Format::Merge,
+                body: wanted,
+            };
+            tenant
+                .patch(Side::Virtual, Kind::Event, &name, &patch)
+                .await
+                .map(drop)
         }
         Err(failure) => Err(failure),
     }

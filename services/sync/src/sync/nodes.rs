@@ -13,7 +13,11 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let host = engine.node(&key.name.name);
     let found = tenant.see(Side::Virtual, key).await?;
     let listed = tenant.state().is_listed(Side::Virtual, Kind::Node) && engine.nodes_listed();
-    let knowledge = if listed { Knowledge::Complete } else { Knowledge::Partial };
+    let knowledge = if listed {
+        Knowledge::Complete
+    } else {
+        Knowledge::Partial
+    };
     match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {
         Action::Nothing => Ok(Step::Done(Next::Settled)),
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
@@ -27,7 +31,9 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             Ok(Step::Again)
         }
         Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, Kind::Node, &key.name, &patch).await?;
+            let patched = tenant
+                .patch(Side::Virtual, Kind::Node, &key.name, &patch)
+                .await?;
             tenant.take_note(Side::Virtual, key, &patched);
             Ok(Step::Again)
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
-use vcluster_translate::pod::{HostPod, Reference, ReferenceKind};
+use vcluster_translate::pod::{self, HostPod, Reference, ReferenceKind};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
@@ -48,14 +48,20 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                     Ok(Step::Again)
                 }
                 Err(Failure::Refused { message, .. }) => {
-                    let trouble = Trouble::hosts(&message);
-                    Ok(tenant.report(engine, key, pod.as_ref(), trouble).await)
+                    let step = tenant
+                        .report(engine, key, pod.as_ref(), Trouble::hosts(&message))
+                        .await;
+                    // A change that the host will not take does not hold the status up.
+                    follow(tenant, key).await?;
+                    Ok(step)
                 }
                 Err(failure) => Err(failure),
             }
         }
         Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, Kind::Pod, &key.name, &patch).await?;
+            let patched = tenant
+                .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
+                .await?;
             tenant.take_note(Side::Virtual, key, &patched);
             Ok(Step::Again)
         }
@@ -78,6 +84,23 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             tenant.remove(Side::Virtual, key, &delete).await
         }
     }
+}
+
+/// Brings the status up, whatever else is left to do.
+async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
+    let pod = tenant.see(Side::Virtual, key).await?;
+    let host = tenant.see(Side::Host, key).await?;
+    let (Some(pod), Some(host)) = (pod, host) else {
+        return Ok(());
+    };
+    let names = pod::names(&pod, Some(&host), &tenant.context);
+    if let Some(patch) = pod::status_to_virtual(&host, &pod, &names, false) {
+        let patched = tenant
+            .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
+            .await?;
+        tenant.take_note(Side::Virtual, key, &patched);
+    }
+    Ok(())
 }
 
 /// Both sides are as they should be: what stands beside the pod is seen to.
@@ -187,10 +210,14 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
 /// A pod that the host took away vanishes from under its owner: an event says who did it.
 async fn tell_why(engine: &Engine, tenant: &Tenant, pod: &Value, delete: &Delete) {
     let message = match delete.cause {
-        Cause::HostDeletes => "The host cluster is deleting this pod (drained, evicted or preempted)",
+        Cause::HostDeletes => {
+            "The host cluster is deleting this pod (drained, evicted or preempted)"
+        }
         Cause::HostGone => "The pod is gone from the host cluster",
         Cause::NodeDiffers => "The pod runs on another node than it was bound to",
         Cause::Deleting | Cause::Orphan | Cause::Replace | Cause::Unused => return,
     };
-    tenant.tell(engine, pod, delete.cause.as_str(), message).await;
+    tenant
+        .tell(engine, pod, delete.cause.as_str(), message)
+        .await;
 }

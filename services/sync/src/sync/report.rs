@@ -22,7 +22,7 @@ use crate::state::Problem;
 use crate::tenant::Tenant;
 
 /// When a pod that the host refused is tried again without any other reason.
-const PARKED: Duration = Duration::from_secs(60);
+const PARKED: Duration = Duration::from_mins(1);
 
 /// Pods that the host refused, for a cause that may pass.
 #[derive(Debug, Default)]
@@ -94,13 +94,21 @@ impl Tenant {
 
     /// Says it by condition and Event, unless the condition says it already: a restart says nothing anew.
     async fn say(&self, engine: &Engine, key: &Key, pod: &Value, refusal: &Refusal) {
-        let now = engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = engine
+            .clock
+            .now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
         let Some(patch) = pod::refused(pod, refusal, &now) else {
             return;
         };
         tracing::info!(tenant = %self.id, %key, %refusal, "pod is refused");
-        self.tell(engine, pod, refusal.reason.as_str(), &refusal.to_string()).await;
-        match self.patch(Side::Virtual, Kind::Pod, &key.name, &patch).await {
+        self.tell(engine, pod, refusal.reason.as_str(), &refusal.to_string())
+            .await;
+        match self
+            .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
+            .await
+        {
             Ok(patched) => {
                 self.take_note(Side::Virtual, key, &patched);
             }
@@ -140,7 +148,10 @@ impl Tenant {
 
 /// An Event whose name is the same for the same thing said of the same pod.
 fn event(pod: &Value, reason: &str, message: &str, now: &str) -> Value {
-    let field = |name: &str| pod.pointer("/metadata").and_then(|metadata| metadata.get(name));
+    let field = |name: &str| {
+        pod.pointer("/metadata")
+            .and_then(|metadata| metadata.get(name))
+    };
     let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
     let said = [text("uid"), reason, message].join("\0");
     let hash = format!("{:x}", Sha256::digest(said));

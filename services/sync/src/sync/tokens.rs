@@ -22,7 +22,7 @@ use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
 /// The least time between two renewals, whatever a token says.
-const LEAST: Duration = Duration::from_secs(60);
+const LEAST: Duration = Duration::from_mins(1);
 
 /// The token Secrets of a tenant, by pod.
 #[derive(Debug, Default)]
@@ -86,15 +86,17 @@ impl Tenant {
         pod: &Value,
         tokens: &[Token],
     ) -> Result<(), Failure> {
-        let uid = pod.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let uid = pod
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let held = self.tokens.locked().get(&key.name).cloned();
         if held.is_some_and(|held| *held.pod == *uid && Instant::now() < held.renew) {
             return Ok(());
         }
         let issued = self.issue(engine, key, uid, tokens).await?;
         let renew_at = engine.clock.now() + issued.renew.duration_since(Instant::now());
-        let wanted =
-            secret::of_tokens(pod, &issued.values, &renew_at.to_string(), &self.context);
+        let wanted = secret::of_tokens(pod, &issued.values, &renew_at.to_string(), &self.context);
         let wanted = wanted.map_err(|refusal| Failure::Refused {
             code: 0,
             message: refusal.to_string(),
@@ -104,7 +106,10 @@ impl Tenant {
             Err(Failure::Exists) => self.replace_tokens(key, pod, &wanted).await?,
             Err(failure) => return Err(failure),
         }
-        let held = Held { pod: uid.into(), renew: issued.renew };
+        let held = Held {
+            pod: uid.into(),
+            renew: issued.renew,
+        };
         self.tokens.locked().insert(key.name.clone(), held);
         Ok(())
     }
@@ -147,7 +152,8 @@ impl Tenant {
         if let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? {
             let delete = plan::token_secret(None, found.json(), knowledge, &self.context);
             if let Some(delete) = delete {
-                self.delete(Side::Host, Kind::Secret, &name, &delete).await?;
+                self.delete(Side::Host, Kind::Secret, &name, &delete)
+                    .await?;
             }
         }
         self.tokens.locked().remove(&key.name);
@@ -161,12 +167,15 @@ impl Tenant {
             return Err(Failure::Changed);
         };
         let same = |owner: &Owner| {
-            Owner::of_virtual(pod, Kind::Pod.as_str(), &self.context).is_ok_and(|wanted| wanted == *owner)
+            Owner::of_virtual(pod, Kind::Pod.as_str(), &self.context)
+                .is_ok_and(|wanted| wanted == *owner)
         };
         let Some(owner) = owner::of_ours(found.json(), &self.context) else {
             return Err(Failure::Refused {
                 code: 409,
-                message: format!("the Secret {name} exists on the host and was not made for this pod"),
+                message: format!(
+                    "the Secret {name} exists on the host and was not made for this pod"
+                ),
             });
         };
         if same(&owner) {
@@ -181,13 +190,20 @@ impl Tenant {
                     "stringData": wanted.get("stringData"),
                 }),
             };
-            return self.patch(Side::Host, Kind::Secret, &name, &patch).await.map(drop);
+            return self
+                .patch(Side::Host, Kind::Secret, &name, &patch)
+                .await
+                .map(drop);
         }
-        let delete = plan::token_secret(Some(pod), found.json(), Knowledge::Complete, &self.context);
+        let delete =
+            plan::token_secret(Some(pod), found.json(), Knowledge::Complete, &self.context);
         if let Some(delete) = delete {
-            self.delete(Side::Host, Kind::Secret, &name, &delete).await?;
+            self.delete(Side::Host, Kind::Secret, &name, &delete)
+                .await?;
         }
-        self.create(Side::Host, Kind::Secret, wanted).await.map(drop)
+        self.create(Side::Host, Kind::Secret, wanted)
+            .await
+            .map(drop)
     }
 
     fn token_name(&self, key: &Key) -> Name {
@@ -204,27 +220,42 @@ impl Tenant {
     ) -> Result<Issued, Failure> {
         let mut issued = Issued {
             values: BTreeMap::new(),
-            renew: Instant::now() + Duration::from_secs(24 * 3600),
+            renew: Instant::now() + Duration::from_hours(24),
         };
         for token in tokens {
             let account = Name::new(&key.name.namespace, &token.service_account);
             let asked = Instant::now();
             let body = request(token, &key.name.name, uid);
-            let answer = self.request_token(&account, &body).await.map_err(|failure| match failure {
-                // Of the account, not of the pod.
-                Failure::Gone => Failure::Later {
-                    message: format!("the ServiceAccount {account} does not exist"),
-                    after: None,
-                    reached: true,
-                },
-                failure => failure,
-            })?;
-            let text = |path| answer.pointer(path).and_then(Value::as_str).unwrap_or_default();
-            let expires: Timestamp = text("/status/expirationTimestamp").parse().unwrap_or_default();
+            let answer =
+                self.request_token(&account, &body)
+                    .await
+                    .map_err(|failure| match failure {
+                        // Of the account, not of the pod.
+                        Failure::Gone => Failure::Later {
+                            message: format!("the ServiceAccount {account} does not exist"),
+                            after: None,
+                            reached: true,
+                        },
+                        failure @ (Failure::Exists
+                        | Failure::Changed
+                        | Failure::Refused { .. }
+                        | Failure::Later { .. }) => failure,
+                    })?;
+            let text = |path| {
+                answer
+                    .pointer(path)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let expires: Timestamp = text("/status/expirationTimestamp")
+                .parse()
+                .unwrap_or_default();
             let life = expires.duration_since(engine.clock.now());
             let life = Duration::try_from(life).unwrap_or_default();
             issued.renew = issued.renew.min(asked + life.mul_f64(0.8).max(LEAST));
-            issued.values.insert(token.key.clone(), text("/status/token").to_owned());
+            issued
+                .values
+                .insert(token.key.clone(), text("/status/token").to_owned());
         }
         Ok(issued)
     }
@@ -250,7 +281,9 @@ fn request(token: &Token, pod: &str, uid: &str) -> Value {
 
 /// How long from `now` until that time; nothing if it has passed or is none.
 fn until(at: Option<&str>, now: Timestamp) -> Duration {
-    let at = at.and_then(|at| at.parse::<Timestamp>().ok()).unwrap_or(now);
+    let at = at
+        .and_then(|at| at.parse::<Timestamp>().ok())
+        .unwrap_or(now);
     Duration::try_from(at.duration_since(now)).unwrap_or_default()
 }
 
@@ -261,7 +294,10 @@ mod tests {
     #[test]
     fn a_renewal_that_is_past_or_unreadable_is_due_at_once() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(until(Some("2026-01-01T00:01:00Z"), now), Duration::from_secs(60));
+        assert_eq!(
+            until(Some("2026-01-01T00:01:00Z"), now),
+            Duration::from_mins(1)
+        );
         for due in [Some("2025-01-01T00:00:00Z"), Some("x"), None] {
             assert_eq!(until(due, now), Duration::ZERO, "{due:?}");
         }

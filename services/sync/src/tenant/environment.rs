@@ -1,10 +1,10 @@
 //! The ConfigMap that leads a tenant's containers to its own API server, made before its first pod.
 
 use serde_json::Value;
+use vcluster_resources::label;
+use vcluster_translate::Patch;
 use vcluster_translate::environment::{CONFIG_MAP, config_map};
 use vcluster_translate::patch::Format;
-use vcluster_translate::Patch;
-use vcluster_resources::label;
 
 use super::Tenant;
 use crate::apply::Failure;
@@ -33,8 +33,13 @@ impl Tenant {
             Some(found) => {
                 let mut body = serde_json::json!({"metadata": {"uid": found.uid()}});
                 body["data"] = wanted.get("data").cloned().unwrap_or_default();
-                let patch = Patch { subresource: None, format: Format::Merge, body };
-                self.patch(Side::Host, Kind::ConfigMap, &name, &patch).await?;
+                let patch = Patch {
+                    subresource: None,
+                    format: Format::Merge,
+                    body,
+                };
+                self.patch(Side::Host, Kind::ConfigMap, &name, &patch)
+                    .await?;
             }
         }
         *ensured = true;

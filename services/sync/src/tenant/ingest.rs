@@ -38,7 +38,7 @@ impl VirtualSink {
         match change {
             Change::Begin => self.list = Some(tenant.state().begin_list(Side::Virtual, kind)),
             Change::Listed(object) => {
-                tenant.see_virtual(kind, object.of_kind(kind), Lane::List);
+                tenant.see_virtual(kind, &object.of_kind(kind), Lane::List);
             }
             Change::End => {
                 if let Some(list) = self.list.take() {
@@ -46,7 +46,7 @@ impl VirtualSink {
                 }
             }
             Change::Applied(object) => {
-                tenant.see_virtual(kind, object.of_kind(kind), Lane::Live);
+                tenant.see_virtual(kind, &object.of_kind(kind), Lane::Live);
             }
             Change::Deleted(object) => tenant.miss_virtual(kind, &object),
             Change::Failed(error) => {
@@ -59,18 +59,18 @@ impl VirtualSink {
 
 impl Tenant {
     /// Takes note of a virtual object.
-    pub fn see_virtual(&self, kind: Kind, object: Object, lane: Lane) {
+    pub fn see_virtual(&self, kind: Kind, object: &Object, lane: Lane) {
         let key = Key {
             kind,
             name: object.name(),
         };
         if kind == Kind::Namespace {
-            self.see_namespace(&key.name, &object);
+            self.see_namespace(&key.name, object);
         }
         let mut state = self.state();
         let news = match lane {
-            Lane::List => state.observe_listed(Side::Virtual, &key, &object),
-            Lane::Live | Lane::Scan => state.observe(Side::Virtual, &key, &object),
+            Lane::List => state.observe_listed(Side::Virtual, &key, object),
+            Lane::Live | Lane::Scan => state.observe(Side::Virtual, &key, object),
         };
         if !news {
             return;
@@ -108,7 +108,7 @@ impl Tenant {
     }
 
     /// Takes note of a host object; false if it is not a translation of this tenant's.
-    pub fn see_host(&self, kind: Kind, object: Object, lane: Lane) -> bool {
+    pub fn see_host(&self, kind: Kind, object: &Object, lane: Lane) -> bool {
         let Some(owner) = owner::of_ours(object.json(), &self.context) else {
             return false;
         };
@@ -119,8 +119,8 @@ impl Tenant {
         let key = key_of(kind, &owner);
         let mut state = self.state();
         let news = match lane {
-            Lane::List => state.observe_listed(Side::Host, &key, &object),
-            Lane::Live | Lane::Scan => state.observe(Side::Host, &key, &object),
+            Lane::List => state.observe_listed(Side::Host, &key, object),
+            Lane::Live | Lane::Scan => state.observe(Side::Host, &key, object),
         };
         if news {
             state.bodies.put(Side::Host, &key, object.json());
@@ -183,14 +183,20 @@ impl Tenant {
 
     /// Labels of a namespace stand on the host pods of its pods.
     fn see_namespace(&self, name: &Name, object: &Object) {
-        let labels = object.json().pointer("/metadata/labels").and_then(Value::as_object);
+        let labels = object
+            .json()
+            .pointer("/metadata/labels")
+            .and_then(Value::as_object);
         let labels: Map<String, Value> = labels.cloned().unwrap_or_default();
         let before = self.labels().insert(Arc::clone(&name.name), labels.clone());
         if before.unwrap_or_default() == labels || !self.is_ready() {
             return;
         }
         let pods = self.state().keys(Kind::Pod);
-        for pod in pods.into_iter().filter(|pod| pod.name.namespace == name.name) {
+        for pod in pods
+            .into_iter()
+            .filter(|pod| pod.name.namespace == name.name)
+        {
             self.add(pod, Lane::Live);
         }
     }

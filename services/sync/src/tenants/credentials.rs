@@ -32,7 +32,9 @@ pub(super) struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,11 @@ async fn read(
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get(SYNC_SECRET).await.map_err(Box::new)?;
     let data = secret.data.unwrap_or_default();
-    let key = |key| data.get(key).map(|value| value.0.as_slice()).ok_or(Error::Missing(key));
+    let key = |key| {
+        data.get(key)
+            .map(|value| value.0.as_slice())
+            .ok_or(Error::Missing(key))
+    };
     let identity = Identity::from_pem(key(TLS_CERT)?, key(TLS_KEY)?)?;
     let roots = Roots::from_pem(key(CA_CERT)?)?;
     Ok((secret.metadata.resource_version, identity, roots))

@@ -15,7 +15,10 @@ pub(super) async fn add(client: &Client, id: &Id) -> Result<bool, kube::Error> {
             return Edit::Impossible;
         }
         let mut finalizers = cluster.finalizers().to_vec();
-        if finalizers.iter().any(|finalizer| finalizer == SYNC_FINALIZER) {
+        if finalizers
+            .iter()
+            .any(|finalizer| finalizer == SYNC_FINALIZER)
+        {
             return Edit::Done;
         }
         finalizers.push(SYNC_FINALIZER.to_owned());
@@ -30,7 +33,11 @@ pub(super) async fn remove(client: &Client, id: &Id) -> Result<bool, kube::Error
         let mut finalizers = cluster.finalizers().to_vec();
         let before = finalizers.len();
         finalizers.retain(|finalizer| finalizer != SYNC_FINALIZER);
-        if finalizers.len() == before { Edit::Done } else { Edit::To(finalizers) }
+        if finalizers.len() == before {
+            Edit::Done
+        } else {
+            Edit::To(finalizers)
+        }
     })
     .await
 }
@@ -65,7 +72,10 @@ async fn edit(
             "resourceVersion": cluster.metadata.resource_version,
             "finalizers": finalizers,
         }});
-        match api.patch(&id.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch(&id.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => return Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),

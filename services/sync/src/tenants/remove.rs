@@ -19,13 +19,13 @@ use super::finalizer;
 use crate::engine::Engine;
 use crate::object::{Kind, Object};
 use crate::tenant::Id;
-use crate::tenant_token::TenantToken;
+use crate::tenant_token::{self, TenantToken};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a missing right is waited for. Afterwards the garbage collector removes what is left, because
 /// everything is owned by the VirtualCluster.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long one request may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Objects of ours.
@@ -100,7 +100,10 @@ async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error
         Ok(list) => list,
         Err(error) => return no_right(error),
     };
-    let more = list.metadata.continue_.is_some_and(|token| !token.is_empty());
+    let more = list
+        .metadata
+        .continue_
+        .is_some_and(|token| !token.is_empty());
     let mut left = usize::from(more);
     for object in list.items.iter().filter(|object| is_of(object, id)) {
         left += 1;
@@ -113,7 +116,11 @@ async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error
             Err(error) => return no_right(error),
         }
     }
-    Ok(if left == 0 { Left::Nothing } else { Left::Some(left) })
+    Ok(if left == 0 {
+        Left::Nothing
+    } else {
+        Left::Some(left)
+    })
 }
 
 async fn remove_environment(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
@@ -144,20 +151,16 @@ fn is_of(object: &Object, id: &Id) -> bool {
 
 /// Our token is refused, or cannot be had: somebody has taken the tenant's rights away.
 fn no_right(error: kube::Error) -> Result<Left, kube::Error> {
-    match error {
-        kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404) => {
-            Ok(Left::NoRight(status.message.clone()))
+    if let kube::Error::Api(status) = &error
+        && matches!(status.code, 401 | 403 | 404)
+    {
+        return Ok(Left::NoRight(status.message.clone()));
+    }
+    match tenant_token::Error::of(&error) {
+        Some(gone @ (tenant_token::Error::Gone { .. } | tenant_token::Error::Refused { .. })) => {
+            Ok(Left::NoRight(gone.to_string()))
         }
-        kube::Error::Service(cause) => match cause.downcast_ref::<crate::tenant_token::Error>() {
-            Some(gone @ crate::tenant_token::Error::Gone { .. })
-            | Some(gone @ crate::tenant_token::Error::Refused { .. }) => {
-                Ok(Left::NoRight(gone.to_string()))
-            }
-            Some(crate::tenant_token::Error::Unavailable { .. }) | None => {
-                Err(kube::Error::Service(cause))
-            }
-        },
-        error => Err(error),
+        Some(tenant_token::Error::Unavailable { .. }) | None => Err(error),
     }
 }
 
@@ -182,7 +185,7 @@ fn api(client: &Client, id: &Id, kind: Kind) -> Api<Object> {
 }
 
 async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    tokio::time::timeout(DEADLINE, request).await.unwrap_or_else(|elapsed| {
-        Err(kube::Error::Service(Box::new(elapsed)))
-    })
+    tokio::time::timeout(DEADLINE, request)
+        .await
+        .unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

@@ -22,6 +22,7 @@ use crate::engine::Engine;
 use crate::object::Kind;
 use crate::scan;
 use crate::server::Server;
+use crate::state::TRACEPARENT;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
 use crate::tenant_token::TenantToken;
@@ -29,8 +30,6 @@ use crate::watch::{Selection, follow};
 
 /// DNS domain inside virtual clusters.
 const CLUSTER_DOMAIN: &str = "cluster.local";
-/// Annotation that hands a trace on: W3C traceparent.
-const TRACEPARENT: &str = "vcluster.dev/traceparent";
 /// Delays after a start that failed.
 const RETRY: Policy = Policy {
     base: Duration::from_millis(500),
@@ -41,7 +40,7 @@ const RETRY: Policy = Policy {
 const JITTER: Duration = Duration::from_millis(500);
 /// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
 /// keep them out.
-const LISTING: Duration = Duration::from_secs(60);
+const LISTING: Duration = Duration::from_mins(1);
 /// How often the condition is looked at without a reason.
 const STATUS: Duration = Duration::from_secs(30);
 
@@ -111,12 +110,19 @@ impl Supervisor {
             reason: Reason::Waiting,
             message: error.to_string(),
         };
-        self.reporter(cluster).report(&observation, cluster.metadata.generation).await;
+        self.reporter(cluster)
+            .report(&observation, cluster.metadata.generation)
+            .await;
     }
 
     fn reporter(&self, cluster: &VirtualCluster) -> Reporter {
         let client = self.engine.host.own.request.clone();
-        Reporter::new(client, self.id.clone(), Arc::clone(&self.engine.clock), cluster)
+        Reporter::new(
+            client,
+            self.id.clone(),
+            Arc::clone(&self.engine.clock),
+            cluster,
+        )
     }
 
     /// Serves until the object calls for something else.
@@ -132,7 +138,8 @@ impl Supervisor {
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
         self.list(&stay.tenant, &mut reporter, cluster).await?;
-        self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials).await;
+        self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials)
+            .await;
         stay.end().await;
         Ok(())
     }
@@ -158,7 +165,10 @@ impl Supervisor {
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),
             context,
-            clients: Clients { virtual_, host: HostClient(self.engine.host.tenant(token)) },
+            clients: Clients {
+                virtual_,
+                host: HostClient(self.engine.host.tenant(token)),
+            },
             limits: self.engine.config.tenant,
             traceparent: cluster.annotations().get(TRACEPARENT).cloned(),
             work: Arc::clone(&self.engine.work),
@@ -178,11 +188,19 @@ impl Supervisor {
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
         let _permit = self.engine.lists.acquire().await.ok();
-        reporter.report(&observe(&self.engine, tenant), cluster.metadata.generation).await;
+        reporter
+            .report(&observe(&self.engine, tenant), cluster.metadata.generation)
+            .await;
         for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
         }
-        for kind in [Kind::Namespace, Kind::Node, Kind::ConfigMap, Kind::Secret, Kind::Pod] {
+        for kind in [
+            Kind::Namespace,
+            Kind::Node,
+            Kind::ConfigMap,
+            Kind::Secret,
+            Kind::Pod,
+        ] {
             self.spawn_watch(tenant, kind);
         }
         let link = {
@@ -193,10 +211,14 @@ impl Supervisor {
                     tenant.notify();
                     tenant.add_all(crate::queue::Lane::List);
                 };
-                tenant.link.watch(client, tenant.token.clone(), thawed).await;
+                tenant
+                    .link
+                    .watch(client, tenant.token.clone(), thawed)
+                    .await;
             }
         };
-        self.shutdown.spawn_contained(format!("link {}", self.id), link);
+        self.shutdown
+            .spawn_contained(format!("link {}", self.id), link);
         let listed = async {
             while !tenant.is_ready() {
                 tenant.changed().await;
@@ -214,11 +236,16 @@ impl Supervisor {
             Kind::Node => Some("vcluster.dev/managed=true"),
             Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => None,
         };
-        let selection = Selection { labels, fields: None };
+        let selection = Selection {
+            labels,
+            fields: None,
+        };
         let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
         let token = tenant.token.clone();
-        let task = async move { follow(api, selection, token, move |change| sink.take(change)).await };
-        self.shutdown.spawn_contained(format!("watch {kind} of {}", self.id), task);
+        let task =
+            async move { follow(api, selection, token, move |change| sink.take(change)).await };
+        self.shutdown
+            .spawn_contained(format!("watch {kind} of {}", self.id), task);
     }
 
     /// Keeps the condition, the credential and the scan up to date until the object calls for something else.
@@ -230,7 +257,10 @@ impl Supervisor {
         credentials: &mut Credentials,
     ) {
         for name in self.engine.node_names() {
-            tenant.add(crate::object::Key::new(Kind::Node, "", &name), crate::queue::Lane::List);
+            tenant.add(
+                crate::object::Key::new(Kind::Node, "", &name),
+                crate::queue::Lane::List,
+            );
         }
         let mut reach = tenant.link.subscribe();
         let mut scan = tokio::time::interval_at(
@@ -239,7 +269,9 @@ impl Supervisor {
         );
         loop {
             let generation = self.generation();
-            reporter.report(&observe(&self.engine, tenant), generation).await;
+            reporter
+                .report(&observe(&self.engine, tenant), generation)
+                .await;
             tokio::select! {
                 changed = self.cluster.changed() => {
                     if changed.is_err() || !self.still_serves(endpoint) {
@@ -280,7 +312,10 @@ impl Stay {
     fn begin(engine: &Arc<Engine>, tenant: Arc<Tenant>) -> Self {
         engine.enter(&tenant);
         tracing::info!(tenant = %tenant.id, "tenant is taken up");
-        Self { engine: Arc::clone(engine), tenant }
+        Self {
+            engine: Arc::clone(engine),
+            tenant,
+        }
     }
 
     /// Ends it and waits until no worker has anything of it in hand.

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use http::Uri;
 use kube::ResourceExt;
+use vcluster_resources::VirtualCluster;
 use vcluster_resources::condition::{self, Type};
 use vcluster_resources::ownership::SYNC_FINALIZER;
-use vcluster_resources::VirtualCluster;
 
 /// What is to be done about a VirtualCluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,10 @@ pub struct Endpoint {
 /// waited for, not forgotten.
 pub fn stage(cluster: &VirtualCluster, served: bool) -> Stage {
     if cluster.metadata.deletion_timestamp.is_some() {
-        let ours = cluster.finalizers().iter().any(|finalizer| finalizer == SYNC_FINALIZER);
+        let ours = cluster
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == SYNC_FINALIZER);
         return if ours { Stage::Remove } else { Stage::Gone };
     }
     let Some(status) = &cluster.status else {
@@ -64,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    fn cluster(metadata: Value, ready: &str, endpoint: Option<&str>) -> VirtualCluster {
+    fn cluster(metadata: &Value, ready: &str, endpoint: Option<&str>) -> VirtualCluster {
         serde_json::from_value(json!({
             "apiVersion": "vcluster.dev/v1alpha1", "kind": "VirtualCluster",
             "metadata": metadata, "spec": {},
@@ -83,21 +86,26 @@ mod tests {
     fn a_cluster_is_served_once_it_is_up_and_until_it_is_deleted() {
         let live = || json!({"name": "demo"});
         let address = Some("https://10.96.0.17");
-        let going = |finalizers: Value| {
-            json!({"name": "demo", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers})
-        };
-        assert_eq!(stage(&cluster(live(), "False", address), false), Stage::Wait);
-        assert_eq!(stage(&cluster(live(), "True", None), false), Stage::Wait);
+        let going = |finalizers: &[&str]| json!({"name": "demo", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers});
+        assert_eq!(
+            stage(&cluster(&live(), "False", address), false),
+            Stage::Wait
+        );
+        assert_eq!(stage(&cluster(&live(), "True", None), false), Stage::Wait);
         for bad in ["http://10.96.0.17", "https://api", "x y"] {
-            assert_eq!(stage(&cluster(live(), "True", Some(bad)), false), Stage::Wait, "{bad}");
+            assert_eq!(
+                stage(&cluster(&live(), "True", Some(bad)), false),
+                Stage::Wait,
+                "{bad}"
+            );
         }
         for (ready, served) in [("True", false), ("True", true), ("False", true)] {
-            let stage = stage(&cluster(live(), ready, address), served);
+            let stage = stage(&cluster(&live(), ready, address), served);
             assert!(matches!(stage, Stage::Serve(_)), "{ready} {served}");
         }
-        let ours = going(json!(["vcluster.dev/control", "vcluster.dev/sync"]));
-        assert_eq!(stage(&cluster(ours, "True", address), true), Stage::Remove);
-        let others = going(json!(["vcluster.dev/control"]));
-        assert_eq!(stage(&cluster(others, "True", address), true), Stage::Gone);
+        let ours = going(&["vcluster.dev/control", "vcluster.dev/sync"]);
+        assert_eq!(stage(&cluster(&ours, "True", address), true), Stage::Remove);
+        let others = going(&["vcluster.dev/control"]);
+        assert_eq!(stage(&cluster(&others, "True", address), true), Stage::Gone);
     }
 }

@@ -20,12 +20,17 @@ use crate::tenant::{Id, Tenant};
 /// Whether a tenant is served, and why not.
 pub fn state(tenant: &Tenant) -> (State, String) {
     if let Reach::Down { reason } = tenant.link.reach() {
-        let text = format!("the virtual API server cannot be reached, nothing is changed or deleted: {reason}");
+        let text = format!(
+            "the virtual API server cannot be reached, nothing is changed or deleted: {reason}"
+        );
         return (State::Frozen, text);
     }
     let unlisted = tenant.unlisted();
     if unlisted.is_empty() {
-        return (State::Synced, "every kind is listed on both sides and followed".to_owned());
+        return (
+            State::Synced,
+            "every kind is listed on both sides and followed".to_owned(),
+        );
     }
     let name = |(side, kind): &(Side, crate::object::Kind)| {
         let side = match side {
@@ -35,7 +40,10 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         format!("{side} {}", kind.plural())
     };
     let names: Vec<_> = unlisted.iter().map(name).collect();
-    (State::Starting, format!("waits for the list of {}", names.join(", ")))
+    (
+        State::Starting,
+        format!("waits for the list of {}", names.join(", ")),
+    )
 }
 
 /// What is to be said of a tenant.
@@ -67,7 +75,10 @@ pub struct Reporter {
 impl Reporter {
     /// Makes it with what the object says now.
     pub fn new(client: Client, id: Id, clock: Arc<dyn Clock>, cluster: &VirtualCluster) -> Self {
-        let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice());
+        let conditions = cluster
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice());
         let last = condition::find(conditions.unwrap_or_default(), Type::SyncReady);
         Self {
             api: Api::namespaced(client, &id.namespace),
@@ -93,7 +104,11 @@ impl Reporter {
             "status": {"conditions": [wanted]},
         });
         let params = PatchParams::apply(SYNC_STATUS).force();
-        match self.api.patch_status(&self.id.name, &params, &Patch::Apply(body)).await {
+        match self
+            .api
+            .patch_status(&self.id.name, &params, &Patch::Apply(body))
+            .await
+        {
             Ok(_) => self.last = vec![wanted],
             Err(error) => tracing::warn!(tenant = %self.id, %error, "condition cannot be written"),
         }

@@ -1,0 +1,425 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vcluster_chassis::testing::json as answer;
+
+use super::*;
+use crate::queue::Lane;
+use crate::testing::{World, in_an_hour, pod, pod_with_config, pod_with_token, status};
+
+const HOST_PODS: &str = "host POST /api/v1/namespaces/team-a/pods";
+
+fn running(pod: &mut Value) {
+    pod["spec"]["nodeName"] = "node-1".into();
+    pod["status"] = json!({"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ]});
+}
+
+async fn with_node(world: &World) {
+    let node = json!({"metadata": {"name": "node-1"}, "status": {"capacity": {"cpu": "1"}}});
+    world.engine.set_node("node-1", Some(node), Lane::Live);
+    world.work(&Key::new(Kind::Node, "", "node-1")).await;
+    world.calls();
+}
+
+async fn running_pod(world: &World) -> Key {
+    with_node(world).await;
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", running);
+    world.work(&key).await;
+    world.calls();
+    key
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_without_a_token_costs_one_host_request() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Pod, pod("web"));
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    assert_eq!(world.calls(), [HOST_PODS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_with_a_token_costs_two_host_requests_and_one_for_the_token() {
+    let world = World::new().await;
+    issue_tokens(&world);
+    let key = world.apply(Kind::Pod, pod_with_token("web"));
+    world.work(&key).await;
+    assert_eq!(
+        world.calls(),
+        [
+            "virtual POST /api/v1/namespaces/shop/serviceaccounts/default/token",
+            "host POST /api/v1/namespaces/team-a/secrets",
+            HOST_PODS,
+        ]
+    );
+    let asked = &world.virtual_.bodies()[0]["spec"];
+    assert_eq!(asked["boundObjectRef"]["name"], "web");
+    assert!(asked["boundObjectRef"]["uid"].is_string());
+}
+
+fn issue_tokens(world: &World) {
+    let clock = world.clock.clone();
+    world.virtual_.script(move |call| {
+        call.path.ends_with("/token").then(|| {
+            let status = json!({"token": "a.b.c", "expirationTimestamp": in_an_hour(&clock)});
+            answer(201, json!({"status": status}))
+        })
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_renewed_at_four_fifths_of_their_life_and_go_with_the_pod() {
+    let world = World::new().await;
+    issue_tokens(&world);
+    with_node(&world).await;
+    let key = world.apply(Kind::Pod, pod_with_token("web"));
+    let Next::Until(renewal) = world.work(&key).await else {
+        panic!("a pod with a token is looked at again");
+    };
+    assert_eq!(renewal.duration_since(Instant::now()).as_secs(), 2880);
+    world.pass(Duration::from_secs(2000)).await;
+    world.calls();
+    world.work(&key).await;
+    assert_eq!(world.calls(), [""; 0], "not before its time");
+    world.pass(Duration::from_mins(15)).await;
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/serviceaccounts/default/token",
+            "host POST /api/v1/namespaces/team-a/secrets",
+            "host PATCH /api/v1/namespaces/team-a/secrets/web-x-shop-x-demo.token",
+        ]
+    );
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    world.tenant.miss_virtual(Kind::Pod, &gone);
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /api/v1/namespaces/team-a/secrets/web-x-shop-x-demo.token"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_changes_nothing_causes_no_request() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world.work(&key).await;
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", |_pod| {});
+    world.work(&key).await;
+    let echo = world.virtual_.get(Kind::Pod, "shop", "web").unwrap();
+    world.tenant.see_virtual(Kind::Pod, &echo, Lane::Live);
+    world.work(&key).await;
+    assert_eq!(world.calls(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_is_made_then_the_pod_is_bound_then_its_status_comes_up() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", running);
+    world.calls();
+    assert!(matches!(world.work(&key).await, Next::Until(_)));
+    assert_eq!(world.calls(), [""; 0], "there is no virtual node yet");
+    with_node(&world).await;
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/pods/web/binding",
+            "virtual PATCH /api/v1/namespaces/shop/pods/web/status",
+        ]
+    );
+    let shown = world.virtual_.get(Kind::Pod, "shop", "web").unwrap();
+    assert_eq!(shown.json()["status"]["phase"], "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_pod_ends_on_the_host_first_and_by_its_uid() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    let deleting = world.virtual_.change(Kind::Pod, "shop", "web", |pod| {
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z".into();
+        pod["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+    });
+    world.tenant.see_virtual(Kind::Pod, &deleting, Lane::Live);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /api/v1/namespaces/team-a/pods/web-x-shop-x-demo"]
+    );
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual DELETE /api/v1/namespaces/shop/pods/web"]
+    );
+    assert!(!world.knows(Side::Virtual, &key) && !world.knows(Side::Host, &key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_while_a_list_is_not_complete() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    let list = world.tenant.state().begin_list(Side::Virtual, Kind::Pod);
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    world.tenant.miss_virtual(Kind::Pod, &gone);
+    assert!(matches!(world.work(&key).await, Next::Until(_)));
+    assert_eq!(world.calls(), [""; 0]);
+    world.tenant.end_list(Side::Virtual, Kind::Pod, list);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /api/v1/namespaces/team-a/pods/web-x-shop-x-demo"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_list_lacks_is_read_before_anything_is_concluded() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    for side in [Side::Host, Side::Virtual] {
+        let list = world.tenant.state().begin_list(side, Kind::Pod);
+        world.tenant.end_list(side, Kind::Pod, list);
+    }
+    world.work(&key).await;
+    assert_eq!(
+        world.calls(),
+        [
+            "virtual GET /api/v1/namespaces/shop/pods/web",
+            "host GET /api/v1/namespaces/team-a/pods/web-x-shop-x-demo",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strangers_object_of_our_name_is_left_alone_and_the_tenant_is_told() {
+    let world = World::new().await;
+    let stranger = json!({"metadata": {"namespace": "team-a", "name": "web-x-shop-x-demo"}});
+    world.host.put(Kind::Pod, stranger);
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/events",
+            "virtual PATCH /api/v1/namespaces/shop/pods/web/status",
+            HOST_PODS,
+        ]
+    );
+    world.work(&key).await;
+    assert_eq!(world.writes(), [HOST_PODS], "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_object_of_that_name_is_taken_over() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    // As after a create whose answer was lost.
+    world.tenant.state().clear(Side::Host, &key);
+    let again = World {
+        tenant: std::sync::Arc::clone(&world.tenant),
+        ..world
+    };
+    again.calls();
+    again.work(&key).await;
+    assert_eq!(
+        again.writes(),
+        [HOST_PODS],
+        "the answer is 409, and then nothing is left to do"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_quota_is_told_once_and_tried_again_when_a_pod_goes() {
+    let world = World::new().await;
+    let other = world.apply(Kind::Pod, pod("other"));
+    world.work(&other).await;
+    world.host.script(|call| {
+        (call.method == "POST" && call.path.ends_with("/pods")).then(|| status(403, "Forbidden"))
+    });
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.calls();
+    assert!(matches!(world.work(&key).await, Next::Until(_)));
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/events",
+            "virtual PATCH /api/v1/namespaces/shop/pods/web/status",
+            HOST_PODS,
+        ]
+    );
+    world.work(&key).await;
+    assert_eq!(world.writes(), [HOST_PODS]);
+    while let Some(taken) = futures::FutureExt::now_or_never(world.engine.work.take()) {
+        world
+            .engine
+            .work
+            .done(taken.tenant, &taken.key, crate::queue::After::Settled);
+    }
+    let gone = world.host.lose(Kind::Pod, "team-a", "other-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    let woken = [
+        world.engine.work.take().await.key,
+        world.engine.work.take().await.key,
+    ];
+    assert!(woken.contains(&key), "{woken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_goes_to_the_host_before_its_first_pod_and_away_after_its_last() {
+    let world = World::new().await;
+    let map = json!({"metadata": {"namespace": "shop", "name": "settings"}, "data": {"a": "1"}});
+    let config = world.apply(Kind::ConfigMap, map);
+    world.work(&config).await;
+    assert_eq!(world.writes(), [""; 0], "no pod uses it");
+    let key = world.apply(Kind::Pod, pod_with_config("web", "settings"));
+    assert!(matches!(world.work(&key).await, Next::Until(_)));
+    assert_eq!(world.writes(), [""; 0], "the pod waits for its configmap");
+    world.work(&config).await;
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host POST /api/v1/namespaces/team-a/configmaps", HOST_PODS]
+    );
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    world.tenant.miss_virtual(Kind::Pod, &gone);
+    world.work(&config).await;
+    assert_eq!(world.writes(), [""; 0], "the host pod still uses it");
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    world.work(&config).await;
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /api/v1/namespaces/team-a/configmaps/settings-x-shop-x-demo"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_does_not_wait_for_what_does_not_exist() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Pod, pod_with_config("web", "missing"));
+    world.work(&key).await;
+    assert_eq!(world.writes(), [HOST_PODS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_writes_nothing() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    let after = World::unlisted();
+    // The same objects, seen for the first time.
+    for (from, to, kind, namespace, name) in [
+        (&world.virtual_, &after.virtual_, Kind::Pod, "shop", "web"),
+        (&world.virtual_, &after.virtual_, Kind::Node, "", "node-1"),
+        (
+            &world.host,
+            &after.host,
+            Kind::Pod,
+            "team-a",
+            "web-x-shop-x-demo",
+        ),
+        (
+            &world.host,
+            &after.host,
+            Kind::ConfigMap,
+            "team-a",
+            "vcluster-env",
+        ),
+    ] {
+        to.put(kind, from.get(kind, namespace, name).unwrap().into_json());
+    }
+    for (side, kind) in crate::tenant::LISTS {
+        let list = after.tenant.state().begin_list(side, kind);
+        for (store, namespace, name) in [
+            (&after.virtual_, "shop", "web"),
+            (&after.virtual_, "", "node-1"),
+        ] {
+            if let Some(object) = store
+                .get(kind, namespace, name)
+                .filter(|_| side == Side::Virtual)
+            {
+                after.tenant.see_virtual(kind, &object, Lane::List);
+            }
+        }
+        if let Some(object) = after
+            .host
+            .get(kind, "team-a", "web-x-shop-x-demo")
+            .filter(|_| side == Side::Host)
+        {
+            after.tenant.see_host(kind, &object, Lane::List);
+        }
+        after.tenant.end_list(side, kind, list);
+    }
+    let node = world.engine.node("node-1").unwrap();
+    after.engine.set_nodes_listed(true);
+    after
+        .engine
+        .set_node("node-1", Some(Value::clone(&node)), Lane::List);
+    after.work(&key).await;
+    after.work(&Key::new(Kind::Node, "", "node-1")).await;
+    after.tenant.ensure_environment().await.unwrap();
+    assert_eq!(after.writes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_tenant_is_not_worked_on() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world
+        .virtual_
+        .script(|_call| Some(status(503, "ServiceUnavailable")));
+    let tenant = std::sync::Arc::clone(&world.tenant);
+    let token = tenant.token.clone();
+    let link = tokio::spawn({
+        let tenant = std::sync::Arc::clone(&tenant);
+        async move {
+            let client = tenant.clients.virtual_.request.clone();
+            tenant.link.watch(client, tenant.token.clone(), || {}).await;
+        }
+    });
+    tenant.link.suspect();
+    let mut reach = tenant.link.subscribe();
+    reach
+        .wait_for(|reach| *reach != crate::link::Reach::Up)
+        .await
+        .unwrap();
+    world.calls();
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    tenant.miss_virtual(Kind::Pod, &gone);
+    assert!(!tenant.is_active());
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [""; 0],
+        "even a worker that was just at it deletes nothing"
+    );
+    token.cancel();
+    link.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_pushed_out_of_memory_is_read_again() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world.tenant.state().bodies.drop(Side::Virtual, &key);
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", |pod| {
+        pod["status"]["phase"] = "Succeeded".into();
+    });
+    world.work(&key).await;
+    assert_eq!(
+        world.calls(),
+        [
+            "virtual GET /api/v1/namespaces/shop/pods/web",
+            "virtual PATCH /api/v1/namespaces/shop/pods/web/status",
+        ]
+    );
+}

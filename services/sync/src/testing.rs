@@ -1,0 +1,212 @@
+//! For tests: a host and a virtual API server in memory, and one tenant between them.
+//!
+//! The servers keep objects, count versions, check UIDs and answer as a real one does, as far as the engine can
+//! tell; and they remember every request, so that a test can say exactly which were made.
+
+use std::sync::Arc;
+
+use http::Uri;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use vcluster_chassis::testing::ManualClock;
+use vcluster_translate::Context;
+
+use crate::config;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::object::{Key, Kind, Side};
+use crate::queue;
+use crate::server::{Host, Server};
+use crate::sync;
+use crate::tenant::{Clients, HostClient, Id, LISTS, Parts, Tenant};
+
+mod store;
+
+pub(crate) use store::{Store, status};
+
+/// UID of the VirtualCluster.
+pub(crate) const CLUSTER_UID: &str = "cluster-uid";
+
+/// One tenant between two API servers.
+pub(crate) struct World {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) tenant: Arc<Tenant>,
+    pub(crate) virtual_: Store,
+    pub(crate) host: Store,
+    pub(crate) clock: ManualClock,
+}
+
+impl World {
+    /// Both sides empty, completely listed, with the environment made.
+    pub(crate) async fn new() -> Self {
+        let world = Self::unlisted();
+        for (side, kind) in LISTS {
+            let list = world.tenant.state().begin_list(side, kind);
+            world.tenant.end_list(side, kind, list);
+        }
+        world.engine.set_nodes_listed(true);
+        world.tenant.ensure_environment().await.unwrap();
+        world.calls();
+        world
+    }
+
+    /// Both sides empty and not listed.
+    pub(crate) fn unlisted() -> Self {
+        vcluster_chassis::crypto::install();
+        let (virtual_, host) = (Store::new("v"), Store::new("h"));
+        let clock = ManualClock::default();
+        let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
+        config.root_cert = Some(Vec::new());
+        let engine = Engine::new(
+            engine_config(),
+            Host::new(&config).unwrap(),
+            Arc::new(clock.clone()),
+            Metrics::default(),
+        );
+        let engine = Arc::new(engine);
+        let request = virtual_.client();
+        let tenant = Arc::new(Tenant::new(Parts {
+            id: Id {
+                uid: CLUSTER_UID.to_owned(),
+                namespace: "team-a".to_owned(),
+                name: "demo".to_owned(),
+            },
+            context: context(),
+            clients: Clients {
+                virtual_: Server {
+                    watch: request.clone(),
+                    request,
+                },
+                host: HostClient(host.client()),
+            },
+            limits: engine_config().tenant,
+            traceparent: None,
+            work: Arc::clone(&engine.work),
+            metrics: Metrics::default(),
+            token: CancellationToken::new(),
+        }));
+        engine.enter(&tenant);
+        Self {
+            engine,
+            tenant,
+            virtual_,
+            host,
+            clock,
+        }
+    }
+
+    /// Works on a key as a worker does.
+    pub(crate) async fn work(&self, key: &Key) -> sync::Next {
+        sync::key(&self.engine, &self.tenant, key).await
+    }
+
+    /// Puts an object into the virtual cluster and tells the tenant.
+    pub(crate) fn apply(&self, kind: Kind, object: Value) -> Key {
+        let stored = self.virtual_.put(kind, object);
+        let key = Key {
+            kind,
+            name: stored.name(),
+        };
+        self.tenant.see_virtual(kind, &stored, queue::Lane::Live);
+        key
+    }
+
+    /// Changes an object on the host and tells the tenant.
+    pub(crate) fn change_host(&self, kind: Kind, name: &str, change: impl FnOnce(&mut Value)) {
+        let changed = self.host.change(kind, "team-a", name, change);
+        assert!(
+            self.tenant.see_host(kind, &changed, queue::Lane::Live),
+            "not ours"
+        );
+    }
+
+    /// Every request since the last look, as `virtual METHOD PATH` or `host METHOD PATH`, reads included.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let mark = |side: &str, calls: Vec<String>| {
+            calls
+                .into_iter()
+                .map(move |call| format!("{side} {call}"))
+                .collect::<Vec<_>>()
+        };
+        let mut calls = mark("virtual", self.virtual_.take_calls());
+        calls.extend(mark("host", self.host.take_calls()));
+        calls
+    }
+
+    /// As [`Self::calls`], without reads.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let mut calls = self.calls();
+        calls.retain(|call| !call.contains(" GET "));
+        calls
+    }
+
+    /// Moves both clocks.
+    pub(crate) async fn pass(&self, time: std::time::Duration) {
+        self.clock.advance(time);
+        tokio::time::advance(time).await;
+    }
+
+    /// What the state knows of an object on one side.
+    pub(crate) fn knows(&self, side: Side, key: &Key) -> bool {
+        self.tenant.state().entry(key).slot(side).seen.is_some()
+    }
+}
+
+/// A pod of namespace `shop`.
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "metadata": {"namespace": "shop", "name": name},
+        "spec": {"containers": [{"name": "main", "image": "nginx"}]},
+    })
+}
+
+/// A pod whose container reads a configmap.
+pub(crate) fn pod_with_config(name: &str, config_map: &str) -> Value {
+    let mut pod = pod(name);
+    pod["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": config_map}}]);
+    pod
+}
+
+/// A pod that mounts a token.
+pub(crate) fn pod_with_token(name: &str) -> Value {
+    let mut pod = pod(name);
+    pod["spec"]["serviceAccountName"] = "default".into();
+    pod["spec"]["volumes"] = json!([{"name": "token", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+    ]}}]);
+    pod
+}
+
+fn context() -> Context {
+    Context {
+        cluster: "demo".parse().unwrap(),
+        cluster_uid: CLUSTER_UID.to_owned(),
+        host_namespace: "team-a".parse().unwrap(),
+        api: "10.96.0.17".parse().unwrap(),
+        cluster_domain: "cluster.local".to_owned(),
+    }
+}
+
+fn engine_config() -> config::Engine {
+    config::Engine {
+        workers: 1,
+        max_concurrent_lists: 1,
+        scan_interval: std::time::Duration::from_mins(5),
+        tenant: config::Limits {
+            queue: queue::Limits {
+                weight: 1,
+                in_flight: 4,
+            },
+            writes_per_second: 1000,
+            events_per_second: 100,
+            object_bytes: 1 << 20,
+        },
+    }
+}
+
+/// When tokens of the double end.
+pub(crate) fn in_an_hour(clock: &ManualClock) -> Timestamp {
+    use vcluster_chassis::clock::Clock;
+    clock.now() + std::time::Duration::from_hours(1)
+}

@@ -1,0 +1,268 @@
+//! An API server in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::Response;
+use kube::Client;
+use serde_json::{Map, Value, json};
+use vcluster_chassis::testing::{ApiServer, Call, json as answer};
+
+use crate::object::{Kind, Object};
+
+/// Answers a request before the store does.
+type Script = Box<dyn Fn(&Call) -> Option<Response<String>> + Send>;
+
+/// Objects by path, and the requests that were made.
+#[derive(Clone)]
+pub(crate) struct Store {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    prefix: &'static str,
+    version: u64,
+    objects: BTreeMap<String, Value>,
+    calls: Vec<String>,
+    bodies: Vec<Value>,
+    script: Option<Script>,
+}
+
+impl Store {
+    /// Makes it empty; its UIDs begin with `prefix`.
+    pub(crate) fn new(prefix: &'static str) -> Self {
+        let inner = Inner {
+            prefix,
+            version: 100,
+            objects: BTreeMap::new(),
+            calls: Vec::new(),
+            bodies: Vec::new(),
+            script: None,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        let store = self.clone();
+        ApiServer::new(move |call| store.handle(call)).client()
+    }
+
+    /// Has requests answered by `script` where it gives an answer.
+    pub(crate) fn script(
+        &self,
+        script: impl Fn(&Call) -> Option<Response<String>> + Send + 'static,
+    ) {
+        self.locked().script = Some(Box::new(script));
+    }
+
+    /// Requests since the last call, as `METHOD PATH`.
+    pub(crate) fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.locked().calls)
+    }
+
+    /// Bodies of all requests so far.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.locked().bodies.clone()
+    }
+
+    /// Stores an object.
+    pub(crate) fn put(&self, kind: Kind, object: Value) -> Object {
+        let mut inner = self.locked();
+        let text = |field: &str| {
+            let value = object
+                .pointer("/metadata")
+                .and_then(|metadata| metadata.get(field));
+            value.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let path = path(kind, &text("namespace"), &text("name"));
+        Object::new(inner.store(&path, object)).of_kind(kind)
+    }
+
+    /// An object.
+    pub(crate) fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Object> {
+        let object = self
+            .locked()
+            .objects
+            .get(&path(kind, namespace, name))
+            .cloned();
+        object.map(|object| Object::new(object).of_kind(kind))
+    }
+
+    /// Changes an object; its version rises.
+    pub(crate) fn change(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Object {
+        let mut inner = self.locked();
+        let path = path(kind, namespace, name);
+        let mut object = inner
+            .objects
+            .get(&path)
+            .cloned()
+            .expect("the object is there");
+        change(&mut object);
+        Object::new(inner.store(&path, object)).of_kind(kind)
+    }
+
+    /// Removes an object without a request.
+    pub(crate) fn lose(&self, kind: Kind, namespace: &str, name: &str) -> Object {
+        let object = self.locked().objects.remove(&path(kind, namespace, name));
+        Object::new(object.expect("the object is there")).of_kind(kind)
+    }
+
+    fn handle(&self, call: &Call) -> Response<String> {
+        let mut inner = self.locked();
+        inner.calls.push(format!("{} {}", call.method, call.path));
+        inner.bodies.push(call.body.clone());
+        if let Some(answer) = inner.script.as_ref().and_then(|script| script(call)) {
+            return answer;
+        }
+        match call.method.as_str() {
+            "GET" => inner.read(&call.path),
+            "POST" => inner.create(&call.path, &call.body),
+            "PATCH" => inner.patch(&call.path, &call.body),
+            "DELETE" => inner.delete(&call.path, &call.body),
+            other => panic!("unexpected {other}"),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let metadata = &mut object["metadata"];
+        if metadata["uid"].is_null() {
+            metadata["uid"] = format!("{}-{}", self.prefix, self.version).into();
+        }
+        metadata["resourceVersion"] = self.version.to_string().into();
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn read(&self, path: &str) -> Response<String> {
+        if let Some(object) = self.objects.get(path) {
+            return answer(200, object);
+        }
+        let last = path.rsplit('/').next().unwrap_or_default();
+        if Kind::ALL.iter().any(|kind| kind.plural() == last) {
+            let within = format!("{path}/");
+            let items: Vec<_> = self
+                .objects
+                .iter()
+                .filter(|(path, _)| path.starts_with(&within))
+                .map(|(_, object)| object)
+                .collect();
+            return answer(
+                200,
+                json!({"metadata": {"resourceVersion": "1"}, "items": items}),
+            );
+        }
+        status(404, "NotFound")
+    }
+
+    fn create(&mut self, path: &str, body: &Value) -> Response<String> {
+        if let Some(pod) = path.strip_suffix("/binding") {
+            let mut object = self.objects.get(pod).cloned().unwrap_or_default();
+            object["spec"]["nodeName"] = body["target"]["name"].clone();
+            self.store(pod, object);
+            return answer(201, json!({"kind": "Status", "status": "Success"}));
+        }
+        let name = body
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let place = format!("{path}/{name}");
+        if self.objects.contains_key(&place) {
+            return status(409, "AlreadyExists");
+        }
+        let stored = self.store(&place, body.clone());
+        answer(201, stored)
+    }
+
+    fn patch(&mut self, path: &str, body: &Value) -> Response<String> {
+        let place = ["/status", "/ephemeralcontainers"]
+            .iter()
+            .find_map(|subresource| path.strip_suffix(subresource))
+            .unwrap_or(path);
+        let Some(mut object) = self.objects.get(place).cloned() else {
+            return status(404, "NotFound");
+        };
+        let uid = body.pointer("/metadata/uid");
+        if uid.is_some_and(|uid| object.pointer("/metadata/uid") != Some(uid)) {
+            return status(409, "Conflict");
+        }
+        merge(&mut object, body);
+        let stored = self.store(place, object);
+        answer(200, stored)
+    }
+
+    fn delete(&mut self, path: &str, body: &Value) -> Response<String> {
+        let Some(mut object) = self.objects.get(path).cloned() else {
+            return status(404, "NotFound");
+        };
+        let uid = body.pointer("/preconditions/uid");
+        assert!(uid.is_some(), "a delete without a UID: {path}");
+        if object.pointer("/metadata/uid") != uid {
+            return status(409, "Conflict");
+        }
+        let seconds = body.get("gracePeriodSeconds").and_then(Value::as_i64);
+        let graceful = path.contains("/pods/") && seconds != Some(0);
+        if !graceful {
+            self.objects.remove(path);
+            return answer(200, json!({"kind": "Status", "status": "Success"}));
+        }
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z".into();
+        object["metadata"]["deletionGracePeriodSeconds"] = seconds.unwrap_or(30).into();
+        let stored = self.store(path, object);
+        answer(200, stored)
+    }
+}
+
+fn path(kind: Kind, namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        format!("/api/v1/{}/{name}", kind.plural())
+    } else {
+        format!("/api/v1/namespaces/{namespace}/{}/{name}", kind.plural())
+    }
+}
+
+/// What an API server says of a request that it does not do.
+pub(crate) fn status(code: u16, reason: &str) -> Response<String> {
+    answer(
+        code,
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "code": code, "reason": reason, "message": format!("no: {reason}"),
+        }),
+    )
+}
+
+/// RFC 7386, also for strategic patches: lists are replaced.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            if let Some(target) = target.as_object_mut() {
+                target.remove(key);
+            }
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
