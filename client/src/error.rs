@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Rejected(Box<Rejection>),
     /// No service answered: name, network, TLS or a broken connection.
-    #[error("the gateway {address} cannot be reached")]
+    #[error("no connection to the gateway {address}")]
     Unreachable {
         /// Address of the gateway.
         address: String,

@@ -54,7 +54,7 @@ async fn a_gateway_that_is_away_is_named() {
         "1s",
     ];
     let ended = world.run(&args).await.failed(7);
-    let expected = format!("error: the gateway {gateway} cannot be reached\n");
+    let expected = format!("error: no connection to the gateway {gateway}\n");
     assert!(ended.stderr.starts_with(&expected), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("Connection refused"),

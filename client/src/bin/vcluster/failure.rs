@@ -108,8 +108,10 @@ impl Failure {
         let mut next = error.source();
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Layers that only hand an error on repeat its text.
-            if !said.contains(&text) {
+            // Layers that only hand an error on repeat its text, and so does a service that sums
+            // up a single violation.
+            let is_the_violation = |(_, problem): &(_, String)| text.contains(problem.as_str());
+            if !said.contains(&text) && !self.violations.iter().any(is_the_violation) {
                 lines.push(Line::Cause(text.clone()));
                 said = text;
             }

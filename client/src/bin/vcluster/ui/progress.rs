@@ -17,7 +17,7 @@ pub(crate) struct Progress<'a> {
 impl<'a> Progress<'a> {
     pub(super) fn start(terminal: &'a Terminal, text: &str) -> Self {
         let bar = terminal.animated.then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:.dim}")
+            let style = ProgressStyle::with_template("{spinner} {elapsed:.dim} {wide_msg}")
                 .expect("the template is a constant");
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.set_style(style);
