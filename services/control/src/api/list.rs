@@ -71,7 +71,7 @@ fn page_size(wanted: i32) -> Result<u32, Failure> {
     }
 }
 
-fn write_token(namespace: &str, continue_: String) -> String {
+pub(super) fn write_token(namespace: &str, continue_: String) -> String {
     let token = Token {
         namespace: namespace.to_owned(),
         continue_,

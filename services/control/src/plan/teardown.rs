@@ -107,7 +107,11 @@ fn next(input: Input<'_>) -> Next {
 /// binding with the cluster that owns it, or the next look binds it once more.
 fn done(input: Input<'_>) -> Vec<Step> {
     let mut steps = vec![Step::RemoveFinalizer];
-    let stays = input.observed.namespace.present().is_some_and(|namespace| !namespace.terminating);
+    let stays = input
+        .observed
+        .namespace
+        .present()
+        .is_some_and(|namespace| !namespace.terminating);
     if stays && let Some(Next::Do(unbind, _)) = remove(input, &[Slot::TenantBinding], "") {
         steps.extend(unbind);
     }
