@@ -194,3 +194,6 @@ fn state_of(state: State) -> wire::TenantState {
 fn number(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! memory and never correctness.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -20,10 +21,18 @@ pub struct Bodies {
     order: VecDeque<(u64, Side, Key)>,
 }
 
-#[derive(Debug)]
 struct Kept {
     number: u64,
     text: Box<[u8]>,
+}
+
+impl fmt::Debug for Kept {
+    /// Without the text, which may be a Secret's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("bytes", &self.text.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Bodies {

@@ -18,7 +18,7 @@ use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
 
 use crate::config::Engine as Config;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
 use crate::server::Host;
@@ -238,10 +238,13 @@ impl Engine {
         let work = sync::key(self, &tenant, &taken.key).instrument(span);
         let next = AssertUnwindSafe(work).catch_unwind().await;
         self.in_work.fetch_sub(1, Ordering::Relaxed);
+        if taken.lane == Lane::Scan && next.as_ref().is_ok_and(|(_, steps)| *steps > 0) {
+            self.metrics.found(Found::Fixed);
+        }
         let (after, outcome) = match next {
-            Ok(Next::Settled) => (After::Settled, Outcome::Settled),
-            Ok(Next::Until(at)) => (After::Until(at), Outcome::Settled),
-            Ok(Next::Retry { after, message }) => {
+            Ok((Next::Settled, _)) => (After::Settled, Outcome::Settled),
+            Ok((Next::Until(at), _)) => (After::Until(at), Outcome::Settled),
+            Ok((Next::Retry { after, message }, _)) => {
                 let key = &taken.key;
                 tracing::debug!(tenant = %tenant.id, %key, failures = taken.failures, message, "tried again later");
                 let delay = after.unwrap_or_default() + RETRY.delay(taken.failures);

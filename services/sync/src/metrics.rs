@@ -52,6 +52,10 @@ pub enum Found {
     Orphan,
     /// A host object that should be there and is not.
     Missing,
+    /// An object that was missing from a list and is there.
+    False,
+    /// A key that a scan had looked at needed a change.
+    Fixed,
 }
 
 /// State of a tenant.

@@ -72,7 +72,12 @@ pub async fn list_host(
     if kind == Kind::Secret {
         tenant.tokens.keep(&tokens);
     }
-    tenant.end_list(Side::Host, kind, list);
+    let missing = tenant.end_list(Side::Host, kind, list);
+    if purpose == Purpose::Check && kind != Kind::Pod {
+        for _ in 0..missing {
+            engine.metrics.found(Found::Missing);
+        }
+    }
     Ok(())
 }
 

@@ -44,6 +44,8 @@ pub struct Entry {
     pub host: Slot,
     /// Why it is not as it should be, if so.
     pub problem: Option<Problem>,
+    /// The versions of both sides for which there was nothing left to do.
+    settled: Option<Versions>,
     /// W3C traceparent that its maker left on it.
     pub traceparent: Option<Box<str>>,
     host_name: Option<Arc<str>>,
@@ -54,9 +56,14 @@ pub struct Entry {
 pub struct Slot {
     /// The newest version seen; nothing if it is not there.
     pub seen: Option<Seen>,
-    /// It was missing from a list: read it before concluding anything.
+    /// Read it before concluding anything.
     pub doubted: bool,
+    /// It was missing from a list.
+    pub missing: bool,
 }
+
+/// Versions of both sides; nothing where the object is not there.
+type Versions = (Option<u64>, Option<u64>);
 
 /// A version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +188,7 @@ impl State {
             version: object.version(),
         });
         slot.doubted = false;
+        slot.missing = false;
         true
     }
 
@@ -189,9 +197,7 @@ impl State {
         if let Some(running) = self.running(side, key.kind) {
             running.listed.insert(key.clone());
         }
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.slot_mut(side).doubted = false;
-        }
+        self.undoubt(side, key);
         self.observe(side, key, object)
     }
 
@@ -243,11 +249,31 @@ impl State {
         }
     }
 
-    /// It was read.
-    pub fn undoubt(&mut self, side: Side, key: &Key) {
+    /// It was read; tells whether it had been missing from a list.
+    pub fn undoubt(&mut self, side: Side, key: &Key) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
+        let slot = entry.slot_mut(side);
+        slot.doubted = false;
+        std::mem::take(&mut slot.missing)
+    }
+
+    /// Nothing is left to do about these versions.
+    pub fn settle(&mut self, key: &Key) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.slot_mut(side).doubted = false;
+            entry.settled = Some(entry.versions());
+            entry.problem = None;
         }
+    }
+
+    /// Whether nothing was left to do and nothing has changed since.
+    pub fn is_settled(&self, key: &Key) -> bool {
+        self.entries.get(key).is_some_and(|entry| {
+            !entry.virtual_.doubted
+                && !entry.host.doubted
+                && entry.settled == Some(entry.versions())
+        })
     }
 
     /// Says why an object is not as it should be; tells whether that was news.
@@ -300,6 +326,7 @@ impl State {
             let slot = entry.slot_mut(side);
             if key.kind == kind && slot.seen.is_some() && !running.listed.contains(key) {
                 slot.doubted = true;
+                slot.missing = true;
                 missing.push(key.clone());
             }
         }
@@ -355,6 +382,11 @@ impl Entry {
             Side::Virtual => &mut self.virtual_,
             Side::Host => &mut self.host,
         }
+    }
+
+    fn versions(&self) -> Versions {
+        let version = |slot: &Slot| slot.seen.as_ref().and_then(|seen| seen.version);
+        (version(&self.virtual_), version(&self.host))
     }
 
     /// Whether it is on neither side.

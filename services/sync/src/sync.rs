@@ -12,6 +12,7 @@ use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
@@ -58,9 +59,9 @@ enum Step {
     Done(Next),
 }
 
-/// Works on a key until nothing is left to do.
-pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> Next {
-    for _ in 0..STEPS {
+/// Works on a key until nothing is left to do. Tells also how many steps changed something.
+pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
+    for done in 0..STEPS {
         let step = match key.kind {
             Kind::Pod => pods::step(engine, tenant, key).await,
             Kind::ConfigMap | Kind::Secret => copies::step(tenant, key).await,
@@ -70,20 +71,23 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> Next {
         };
         match step {
             Ok(Step::Again) => {}
-            Ok(Step::Done(next)) => return next,
+            Ok(Step::Done(next)) => return (next, done),
             Err(Failure::Gone | Failure::Changed | Failure::Exists) => tenant.doubt(key),
-            Err(Failure::Later { message, after, .. }) => return Next::Retry { after, message },
+            Err(Failure::Later { message, after, .. }) => {
+                return (Next::Retry { after, message }, done);
+            }
             Err(failure @ Failure::Refused { .. }) => {
                 let message = failure.to_string();
                 tracing::warn!(tenant = %tenant.id, %key, message, "refused");
-                return Next::Retry {
-                    after: Some(OTHERS),
-                    message,
-                };
+                let after = Some(OTHERS);
+                return (Next::Retry { after, message }, done);
             }
         }
     }
-    Next::Until(Instant::now() + Duration::from_millis(100))
+    (
+        Next::Until(Instant::now() + Duration::from_millis(100)),
+        STEPS,
+    )
 }
 
 /// When to look again at what waits.
@@ -137,7 +141,9 @@ impl Tenant {
             return false;
         }
         let mut state = self.state();
-        state.undoubt(side, key);
+        if state.undoubt(side, key) {
+            self.metrics.found(Found::False);
+        }
         if state.observe(side, key, object) || state.is_current(side, key, object) {
             state.bodies.put(side, key, object.json());
         }

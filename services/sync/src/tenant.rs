@@ -226,14 +226,15 @@ impl Tenant {
         // Until then nothing is worked on, and `begin` adds everything that is known.
     }
 
-    /// Has every key that may need work looked at.
+    /// Has every key looked at of which it is not known that nothing is left to do.
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
         let keys = Kind::ALL.into_iter().flat_map(|kind| state.keys(kind));
-        let mut keys: Vec<_> = keys.filter(|key| needs_looks(&state, key)).collect();
+        let unsettled = |key: &Key| needs_looks(&state, key) && !state.is_settled(key);
+        let mut keys: Vec<_> = keys.filter(unsettled).collect();
         drop(state);
-        // A token Secret may be all that is left of a pod.
-        keys.extend(self.tokens.pods().into_iter().map(|name| Key {
+        // A token Secret may be all that is left of a pod, or be missing.
+        keys.extend(self.tokens.due().into_iter().map(|name| Key {
             kind: Kind::Pod,
             name,
         }));

@@ -98,7 +98,7 @@ impl World {
 
     /// Works on a key as a worker does.
     pub(crate) async fn work(&self, key: &Key) -> sync::Next {
-        sync::key(&self.engine, &self.tenant, key).await
+        sync::key(&self.engine, &self.tenant, key).await.0
     }
 
     /// Puts an object into the virtual cluster and tells the tenant.

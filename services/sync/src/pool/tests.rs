@@ -153,3 +153,13 @@ async fn connections_that_are_not_needed_any_more_close() {
     get(&pool, "/").await.unwrap();
     assert!(pool.connections() <= 3, "{}", pool.connections());
 }
+
+#[tokio::test]
+async fn thirty_tenants_with_ten_watches_each_leave_room_for_requests() {
+    let (address, _accepted) = server(100).await;
+    let pool = Pool::new(Plain(address), LIMITS);
+    let watches = futures::future::join_all((0..300).map(|_| get(&pool, "/watch"))).await;
+    assert!(watches.iter().all(Result::is_ok));
+    assert!(pool.connections() >= 3, "{}", pool.connections());
+    assert!(get(&pool, "/").await.unwrap().status().is_success());
+}

@@ -33,9 +33,7 @@ pub(super) async fn step(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
         context,
     ) {
         Action::Nothing => {
-            if tenant.state().set_problem(key, None) {
-                wake_users(tenant, key);
-            }
+            at_rest(tenant, key);
             Ok(Step::Done(Next::Settled))
         }
         Action::Wait(waiting) => {
@@ -79,6 +77,23 @@ pub(super) async fn step(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
         Action::PatchVirtual(_) | Action::Bind(_) | Action::DeleteVirtual(_) => {
             Ok(Step::Done(Next::Settled))
         }
+    }
+}
+
+fn at_rest(tenant: &Tenant, key: &Key) {
+    let had_problem = {
+        let mut state = tenant.state();
+        let had_problem = state.set_problem(key, None);
+        state.settle(key);
+        if key.kind == Kind::Secret {
+            // Not kept in memory longer than it is needed.
+            state.bodies.drop(Side::Virtual, key);
+            state.bodies.drop(Side::Host, key);
+        }
+        had_problem
+    };
+    if had_problem {
+        wake_users(tenant, key);
     }
 }
 

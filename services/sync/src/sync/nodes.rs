@@ -19,7 +19,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Knowledge::Partial
     };
     match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {
-        Action::Nothing => Ok(Step::Done(Next::Settled)),
+        Action::Nothing => {
+            tenant.state().settle(key);
+            Ok(Step::Done(Next::Settled))
+        }
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             tracing::info!(tenant = %tenant.id, %key, %refusal, "node is not shown");

@@ -121,7 +121,7 @@ impl Tenant {
 
     /// The pod is as it should be.
     pub(super) fn settle(&self, key: &Key) {
-        self.state().set_problem(key, None);
+        self.state().settle(key);
         self.refusals.locked().remove(key);
     }
 

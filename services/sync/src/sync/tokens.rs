@@ -37,12 +37,19 @@ struct Held {
     pod: Box<str>,
     /// When its first token must be renewed.
     renew: Instant,
+    /// The pod's key wakes at that time.
+    followed: bool,
 }
 
 impl Tokens {
-    /// Pods whose token Secret is on the host.
-    pub fn pods(&self) -> Vec<Name> {
-        self.locked().keys().cloned().collect()
+    /// Pods whose tokens nobody has looked after, or must be renewed.
+    pub fn due(&self) -> Vec<Name> {
+        let now = Instant::now();
+        let held = self.locked();
+        let due = held
+            .iter()
+            .filter(|(_, held)| !held.followed || held.renew <= now);
+        due.map(|(name, _)| name.clone()).collect()
     }
 
     /// These and no others are on the host: a Secret that somebody removed is made again.
@@ -72,9 +79,13 @@ impl Tenant {
         let held = Held {
             pod: owner.uid.as_str().into(),
             renew: Instant::now() + until(secret::renew_at(object.json()), now),
+            followed: false,
         };
         let pod = Name::new(&owner.namespace, &owner.name);
-        self.tokens.locked().insert(pod, held);
+        let mut tokens = self.tokens.locked();
+        if tokens.get(&pod).is_none_or(|known| known.pod != held.pod) {
+            tokens.insert(pod, held);
+        }
         true
     }
 
@@ -109,6 +120,7 @@ impl Tenant {
         let held = Held {
             pod: uid.into(),
             renew: issued.renew,
+            followed: true,
         };
         self.tokens.locked().insert(key.name.clone(), held);
         Ok(())
@@ -129,6 +141,9 @@ impl Tenant {
             return Ok(None);
         };
         if Instant::now() < held.renew {
+            if let Some(held) = self.tokens.locked().get_mut(&key.name) {
+                held.followed = true;
+            }
             return Ok(Some(held.renew));
         }
         let labels = self.namespace_labels(&key.name.namespace);

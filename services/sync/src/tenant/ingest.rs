@@ -145,12 +145,15 @@ impl Tenant {
     }
 
     /// Ends a list: what was known and is missing from it is looked at, and work may begin.
-    pub fn end_list(&self, side: Side, kind: Kind, list: ListId) {
+    /// Returns how many there were.
+    pub fn end_list(&self, side: Side, kind: Kind, list: ListId) -> usize {
         let missing = self.state().end_list(side, kind, list);
+        let count = missing.len();
         for key in missing {
             self.add(key, Lane::List);
         }
         self.begin_if_listed();
+        count
     }
 
     /// Once a pod is on neither side, it uses nothing any more.

@@ -8,6 +8,9 @@ use vcluster_resources::ownership::SYNC_FINALIZER;
 
 use crate::tenant::Id;
 
+/// How often a change of somebody else's in between is read anew.
+const TRIES: usize = 8;
+
 /// Puts the finalizer on. False if the VirtualCluster is gone, is being deleted, or is another one.
 pub(super) async fn add(client: &Client, id: &Id) -> Result<bool, kube::Error> {
     edit(client, id, |cluster| {
@@ -54,6 +57,7 @@ async fn edit(
     edit: impl Fn(&VirtualCluster) -> Edit,
 ) -> Result<bool, kube::Error> {
     let api: Api<VirtualCluster> = Api::namespaced(client.clone(), &id.namespace);
+    let mut tries = TRIES;
     loop {
         let Some(cluster) = api.get_opt(&id.name).await? else {
             return Ok(false);
@@ -77,9 +81,81 @@ async fn edit(
             .await
         {
             Ok(_) => return Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(kube::Error::Api(status)) if status.code == 409 && tries > 1 => tries -= 1,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use serde_json::Value;
+    use vcluster_chassis::testing::{ApiServer, json as answer};
+
+    use super::*;
+
+    const LIVE: &str = "uid";
+
+    fn id(uid: &str) -> Id {
+        Id {
+            uid: uid.to_owned(),
+            namespace: "team-a".to_owned(),
+            name: "demo".to_owned(),
+        }
+    }
+
+    fn holding(finalizers: &[&str], deleting: bool) -> ApiServer {
+        let mut cluster = json!({
+            "apiVersion": "vcluster.dev/v1alpha1", "kind": "VirtualCluster",
+            "metadata": {
+                "name": "demo", "namespace": "team-a", "uid": LIVE, "resourceVersion": "7",
+                "finalizers": finalizers,
+            },
+            "spec": {},
+        });
+        if deleting {
+            cluster["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        ApiServer::new(move |_call| -> Response<String> { answer(200, &cluster) })
+    }
+
+    fn patches(server: &ApiServer) -> Vec<Value> {
+        let calls = server
+            .calls()
+            .into_iter()
+            .filter(|call| call.method == "PATCH");
+        calls.map(|call| call.body["metadata"].clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn it_is_added_beside_others_for_this_very_object_and_version() {
+        let server = holding(&["vcluster.dev/control"], false);
+        assert!(add(&server.client(), &id(LIVE)).await.unwrap());
+        let wanted = json!({
+            "uid": LIVE, "resourceVersion": "7",
+            "finalizers": ["vcluster.dev/control", "vcluster.dev/sync"],
+        });
+        assert_eq!(patches(&server), [wanted]);
+    }
+
+    #[tokio::test]
+    async fn it_is_not_added_to_what_is_deleted_or_another() {
+        let server = holding(&[], true);
+        assert!(!add(&server.client(), &id(LIVE)).await.unwrap());
+        assert!(!add(&server.client(), &id("earlier")).await.unwrap());
+        assert!(patches(&server).is_empty());
+    }
+
+    #[tokio::test]
+    async fn it_is_written_only_when_it_changes_something() {
+        let there = holding(&["vcluster.dev/sync"], false);
+        assert!(add(&there.client(), &id(LIVE)).await.unwrap());
+        let gone = holding(&["vcluster.dev/control"], true);
+        assert!(remove(&gone.client(), &id(LIVE)).await.unwrap());
+        assert!(patches(&there).is_empty() && patches(&gone).is_empty());
+        assert!(remove(&there.client(), &id(LIVE)).await.unwrap());
+        assert_eq!(patches(&there)[0]["finalizers"], json!([]));
     }
 }

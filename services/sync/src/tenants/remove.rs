@@ -189,3 +189,74 @@ async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Resu
         .await
         .unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{Store, status};
+
+    fn id() -> Id {
+        Id {
+            uid: "cluster-uid".to_owned(),
+            namespace: "team-a".to_owned(),
+            name: "demo".to_owned(),
+        }
+    }
+
+    fn object(name: &str, cluster: &str) -> Value {
+        json!({"metadata": {
+            "namespace": "team-a", "name": name, "uid": name,
+            "annotations": {label::CLUSTER_UID: cluster},
+        }})
+    }
+
+    #[tokio::test]
+    async fn pods_go_first_then_the_rest_and_strangers_stay() {
+        let host = Store::new("h");
+        for (kind, name) in [
+            (Kind::Pod, "pod"),
+            (Kind::Secret, "secret"),
+            (Kind::ConfigMap, "map"),
+        ] {
+            host.put(kind, object(name, "cluster-uid"));
+            host.put(kind, object(&format!("{name}-of-another"), "another"));
+        }
+        let client = host.client();
+        let deletes = || {
+            let mut calls = host.take_calls();
+            calls.retain(|call| call.starts_with("DELETE"));
+            calls
+        };
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
+        assert_eq!(
+            deletes(),
+            ["DELETE /api/v1/namespaces/team-a/pods/pod"],
+            "it ends gracefully"
+        );
+        host.lose(Kind::Pod, "team-a", "pod");
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(2)));
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Nothing));
+        assert_eq!(
+            deletes(),
+            [
+                "DELETE /api/v1/namespaces/team-a/secrets/secret",
+                "DELETE /api/v1/namespaces/team-a/configmaps/map",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_right_that_was_taken_away_is_told_from_a_server_that_is_not_there() {
+        let host = Store::new("h");
+        host.script(|_call| Some(status(403, "Forbidden")));
+        assert!(matches!(
+            once(&host.client(), &id()).await,
+            Ok(Left::NoRight(_))
+        ));
+        host.script(|_call| Some(status(503, "ServiceUnavailable")));
+        assert!(once(&host.client(), &id()).await.is_err());
+    }
+}

@@ -1,8 +1,10 @@
 //! One virtual cluster from the moment it is known until it is gone.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kube::ResourceExt;
 use rand::Rng;
 use tokio::sync::watch;
@@ -73,7 +75,17 @@ impl Supervisor {
     /// Does what the object calls for until it is gone.
     pub(super) async fn run(mut self) {
         let token = self.token.clone();
-        token.run_until_cancelled(self.supervise()).await;
+        let begun = async {
+            while AssertUnwindSafe(self.supervise())
+                .catch_unwind()
+                .await
+                .is_err()
+            {
+                tracing::error!(tenant = %self.id, "the tenant's task panicked: it begins again");
+                tokio::time::sleep(RETRY.cap).await;
+            }
+        };
+        token.run_until_cancelled(begun).await;
     }
 
     async fn supervise(&mut self) {

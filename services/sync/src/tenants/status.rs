@@ -114,3 +114,47 @@ impl Reporter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vcluster_chassis::testing::{ApiServer, ManualClock, json as answer};
+
+    use super::*;
+
+    fn observation(status: Status) -> Observation {
+        Observation {
+            type_: Type::SyncReady,
+            status,
+            reason: Reason::Available,
+            message: "text".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_condition_is_applied_alone_once_and_for_this_very_object() {
+        let cluster = json!({
+            "apiVersion": "vcluster.dev/v1alpha1", "kind": "VirtualCluster",
+            "metadata": {"name": "demo", "namespace": "team-a", "uid": "uid"}, "spec": {},
+        });
+        let parsed: VirtualCluster = serde_json::from_value(cluster.clone()).unwrap();
+        let server = ApiServer::new(move |_call| answer(200, &cluster));
+        let id = Id {
+            uid: "uid".to_owned(),
+            namespace: "team-a".to_owned(),
+            name: "demo".to_owned(),
+        };
+        let clock = Arc::new(ManualClock::default());
+        let mut reporter = Reporter::new(server.client(), id, clock, &parsed);
+        for status in [Status::True, Status::True, Status::False] {
+            reporter.report(&observation(status), Some(3)).await;
+        }
+        let calls = server.calls();
+        assert_eq!(calls.len(), 2, "what was said is not said again");
+        assert!(calls[0].path.ends_with("/virtualclusters/demo/status"));
+        assert!(calls[0].query.contains("fieldManager=vcluster-sync-status"));
+        assert_eq!(calls[0].body["metadata"]["uid"], "uid");
+        let conditions = calls[0].body["status"]["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0]["type"], "SyncReady");
+    }
+}

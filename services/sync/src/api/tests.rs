@@ -1,0 +1,123 @@
+use serde_json::json;
+use tonic::Code;
+use vcluster_chassis::identity::Identity;
+use vcluster_chassis::testing::{ApiServer, json as answer};
+use wire::translate_name_request::Object as Asked;
+
+use super::*;
+use crate::object::Key;
+use crate::testing::{World, pod};
+
+/// A service whose host says that alice may do everything and others nothing.
+fn service(world: &World) -> Service {
+    let reviews = ApiServer::new(|call| {
+        let allowed = call.body["spec"]["user"] == "alice";
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "metadata": {}, "spec": {}, "status": {"allowed": allowed},
+        });
+        answer(201, review)
+    });
+    Service::new(Arc::clone(&world.engine), Authorizer::new(reviews.client()))
+}
+
+fn by<T>(user: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Identity::user(user));
+    request
+}
+
+fn get(name: &str) -> wire::GetTenantRequest {
+    wire::GetTenantRequest {
+        host_namespace: "team-a".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_is_shown_to_those_whom_the_host_lets() {
+    let world = World::new().await;
+    let service = service(&world);
+    let shown = service
+        .get_tenant(by("alice", get("demo")))
+        .await
+        .unwrap()
+        .into_inner();
+    let tenant = shown.tenant.unwrap();
+    assert_eq!(tenant.state(), wire::TenantState::Synced);
+    assert!(
+        tenant
+            .kinds
+            .iter()
+            .all(|kind| kind.virtual_listed && kind.host_listed)
+    );
+    let refused = service
+        .get_tenant(by("mallory", get("demo")))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let missing = service
+        .get_tenant(by("alice", get("other")))
+        .await
+        .unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
+    let nobody = service
+        .get_tenant(Request::new(get("demo")))
+        .await
+        .unwrap_err();
+    assert_eq!(nobody.code(), Code::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_are_translated_both_ways() {
+    let world = World::new().await;
+    let service = service(&world);
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    assert_eq!(key, Key::new(Kind::Pod, "shop", "web"));
+    let ask = |object| {
+        by(
+            "alice",
+            wire::TranslateNameRequest {
+                host_namespace: "team-a".to_owned(),
+                name: "demo".to_owned(),
+                kind: "Pod".to_owned(),
+                object: Some(object),
+            },
+        )
+    };
+    let inside = wire::VirtualObject {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+    };
+    for object in [
+        Asked::Virtual(inside.clone()),
+        Asked::HostObjectName("web-x-shop-x-demo".to_owned()),
+    ] {
+        let answer = service
+            .translate_name(ask(object))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(answer.host_object_name, "web-x-shop-x-demo");
+        assert_eq!(answer.r#virtual, Some(inside.clone()));
+    }
+    let unknown = Asked::HostObjectName("demo-0".to_owned());
+    let unknown = service.translate_name(ask(unknown)).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_ends_where_the_tenants_end() {
+    let world = World::new().await;
+    let service = service(&world);
+    let request = by(
+        "alice",
+        wire::ListTenantsRequest {
+            page_size: 1,
+            ..Default::default()
+        },
+    );
+    let page = service.list_tenants(request).await.unwrap().into_inner();
+    assert_eq!((page.tenants.len(), page.next_page_token.as_str()), (1, ""));
+}
