@@ -6,18 +6,26 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::Host;
+use crate::{Host, eventually};
 
-/// Sends SIGKILL to the processes of the first container of each pod that `selector` matches.
-/// Returns how many processes there were.
+/// Sends SIGKILL to the processes of the first container of each pod that `selector` matches, once
+/// there is one that runs: the status of a container that was just killed lags behind.
 #[track_caller]
-pub fn kill(host: &Host, namespace: &str, selector: &str) -> usize {
-    let pods = host.list(&format!("-n {namespace} pods -l {selector}"));
-    let ids: Vec<String> = pods.iter().filter_map(container_id).collect();
-    assert!(
-        !ids.is_empty(),
-        "no running container matches {selector} in {namespace}"
+pub fn kill(host: &Host, namespace: &str, selector: &str) {
+    eventually(
+        &format!("a process of {selector} in {namespace} is killed"),
+        || {
+            let pods = host.list(&format!("-n {namespace} pods -l {selector}"));
+            let ids: Vec<String> = pods.iter().filter_map(container_id).collect();
+            match kill_processes(&ids) {
+                0 => Err(format!("no process of the containers {ids:?}")),
+                _some => Ok(()),
+            }
+        },
     );
+}
+
+fn kill_processes(ids: &[String]) -> usize {
     let mut killed = 0;
     for entry in fs::read_dir("/proc")
         .expect("/proc is there on Linux")

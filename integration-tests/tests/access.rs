@@ -106,12 +106,13 @@ fn the_administrator_inside_is_a_stranger_outside() {
         .expect("it is a bearer token");
 
     let host = host_with_token(&tenant, token);
-    host.kubectl("get namespaces").refused(&["Unauthorized"]);
+    host.kubectl("get namespaces")
+        .refused(&["You must be logged in"]);
     let other = Tenant::create("other");
     let elsewhere = with_token(&other, token);
     elsewhere
         .kubectl("get namespaces")
-        .refused(&["Unauthorized"]);
+        .refused(&["You must be logged in"]);
 }
 
 /// The host's API server, addressed with this token.

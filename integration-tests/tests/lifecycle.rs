@@ -130,7 +130,7 @@ fn creating_again_what_exists_says_so_and_changes_nothing() {
     tenant
         .host()
         .vcluster(&format!("create {name} -n {namespace}"))
-        .refused(&["already exists"]);
+        .refused(&[name, "already"]);
     assert_eq!(uid(tenant.host()), before);
 }
 

@@ -24,6 +24,7 @@ const PATIENCE: u64 = 120;
 pub fn install(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
     let tags = images::services(cluster, progress)?;
     progress.step("images are in the cluster");
+    take_back_a_refused_uninstall(cluster)?;
     let chart = workspace::root().join("deploy/chart").display().to_string();
     let values = values(cluster, &tags);
     let mut args = vec!["upgrade", "--install", RELEASE, &chart, "-n", NAMESPACE];
@@ -40,6 +41,23 @@ pub fn install(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
     available?;
     progress.step(format_args!("the gateway is {}", cluster.gateway_address()));
     Ok(tags)
+}
+
+/// helm marks a release as `uninstalling` before the chart's hook refuses, and then knows no release
+/// to upgrade; rolling back to what runs is the cure that `docs/operations.md` names.
+fn take_back_a_refused_uninstall(cluster: &Cluster) -> Result<()> {
+    let mut helm = cluster.helm(&["status", RELEASE, "-n", NAMESPACE, "-o", "json"])?;
+    let Ok(status) = command::stdout(&mut helm) else {
+        // There is no release yet.
+        return Ok(());
+    };
+    let release: serde_json::Value = serde_json::from_str(&status)?;
+    if release["info"]["status"] == "uninstalling" {
+        let revision = release["version"].to_string();
+        command::run(&mut cluster.helm(&["rollback", RELEASE, &revision, "-n", NAMESPACE])?)
+            .context("helm cannot take a refused uninstall back")?;
+    }
+    Ok(())
 }
 
 fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {

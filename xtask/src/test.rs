@@ -90,7 +90,14 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     progress.step("scenarios on the cluster");
     let mut cargo = scenarios(&cluster)?;
     cargo.args(["test", "-p", "integration-tests", "--no-fail-fast"]);
-    for group in ["privileges", "access", "lifecycle", "workloads", "faults"] {
+    for group in [
+        "policies",
+        "privileges",
+        "access",
+        "lifecycle",
+        "workloads",
+        "faults",
+    ] {
         cargo.args(["--test", group]);
     }
     cargo.args(["--", THREADS]);

@@ -260,7 +260,7 @@ fn be_admin_inside_and_a_stranger_outside(walk: &mut Walk) -> Result<()> {
         .as_str()
         .context("no token in the credential")?;
     let stranger = with_token(walk, "stranger", token)?;
-    walk.refused("kubectl get pods", &stranger, &["Unauthorized"])?;
+    walk.refused("kubectl get pods", &stranger, &["You must be logged in"])?;
     holds("the host does not know the credential that is good inside");
     Ok(())
 }
