@@ -59,7 +59,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
                     tracing::warn!(tenant = %id, count, why, "left to the garbage collector");
                     break;
                 }
-                Ok(count) => tracing::info!(tenant = %id, count, why, "waits for pods to vanish"),
+                Ok(count) => tracing::debug!(tenant = %id, count, why, "waits for pods to vanish"),
                 Err(error) => tracing::warn!(tenant = %id, %error, "cannot look for pods"),
             },
             Err(error) => tracing::warn!(tenant = %id, %error, "removal is tried again"),
@@ -67,7 +67,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
         tokio::time::sleep(PAUSE).await;
     }
     match finalizer::remove(&own, id).await {
-        Ok(_) => tracing::info!(tenant = %id, "translated objects are gone"),
+        Ok(_) => tracing::info!(tenant = %id, "finalizer is taken off"),
         Err(error) => tracing::warn!(tenant = %id, %error, "finalizer is taken off later"),
     }
     tokio::time::sleep(PAUSE).await;
