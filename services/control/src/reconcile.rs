@@ -204,13 +204,15 @@ impl Reconciler {
             self.tell(&executor, cluster, &plan).await?;
             return Ok(Some(plan.again));
         }
-        let (told, outcomes) = futures::join!(
-            self.tell(&executor, cluster, &plan),
-            join_all(plan.steps.iter().map(|step| self.step(&executor, step))),
-        );
-        told?;
-        remember(memory, &plan, outcomes)?;
-        Ok(None)
+        let steps = plan.steps.iter().map(|step| self.step(&executor, step));
+        let outcomes = join_all(steps).await;
+        let failure = remember(memory, &plan, outcomes);
+        // What is said in passing would be out of date at once; the last words and what went wrong
+        // are not.
+        if failure.is_err() || plan.steps.contains(&Step::RemoveFinalizer) {
+            self.tell(&executor, cluster, &plan).await?;
+        }
+        failure.map(|()| None)
     }
 
     async fn step(&self, executor: &Executor<'_>, step: &Step) -> Result<Outcome, ApplyError> {
@@ -232,12 +234,11 @@ impl Reconciler {
         cluster: &VirtualCluster,
         plan: &Plan,
     ) -> Result<(), Error> {
-        // A change of finalizers is bound to the version that was read, which a new status changes.
-        let finalizers = plan
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::AddFinalizer | Step::RemoveFinalizer));
-        if !finalizers && plan::differs(cluster, &plan.status) {
+        let last = plan.steps.contains(&Step::RemoveFinalizer);
+        if !last {
+            if !plan::differs(cluster, &plan.status) {
+                return Ok(());
+            }
             let failed = |source| Error::Step {
                 step: "write_status",
                 source,
@@ -247,8 +248,6 @@ impl Reconciler {
                 // Whoever writes it next tells.
                 return Ok(());
             }
-        } else if !plan.steps.contains(&Step::RemoveFinalizer) {
-            return Ok(());
         }
         for notice in &plan.notices {
             self.teller.tell(cluster, notice).await;
@@ -296,3 +295,6 @@ fn what(step: &Step) -> String {
         | Step::DeleteNamespace { .. } => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,7 +258,7 @@ async fn every_call_asks_whether_the_caller_may() {
     assert!(host.get(DEMO).is_some());
     // And nobody is let in without a name.
     let nobody = service
-        .list_virtual_clusters(Request::new(Default::default()))
+        .list_virtual_clusters(Request::new(wire::ListVirtualClustersRequest::default()))
         .await;
     assert_eq!(nobody.unwrap_err().code(), Code::Unauthenticated);
 }

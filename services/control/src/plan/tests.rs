@@ -64,7 +64,7 @@ fn target(step: &Step) -> Option<(Slot, Option<&str>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn what_is_not_ours_is_never_touched_and_what_cannot_be_seen_is_left_alone(world in any_world()) {
