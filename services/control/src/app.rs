@@ -1,6 +1,7 @@
 //! The composition root: from flags to a running service.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -29,6 +30,14 @@ const NAME: &str = "vcluster-control";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Name of the Lease of the one replica that reconciles.
 const LEASE: &str = "vcluster-control";
+
+/// A replica that dies is followed by another one within ten seconds. The durations are shorter than
+/// client-go's, at the price of a small write every one and a half seconds.
+const TIMING: Timing = Timing {
+    lease_duration: Duration::from_secs(8),
+    renew_deadline: Duration::from_secs(6),
+    retry_period: Duration::from_millis(1500),
+};
 
 /// Fails if there are virtual clusters.
 pub async fn check_uninstall(args: &CheckUninstall) -> anyhow::Result<()> {
@@ -190,7 +199,7 @@ fn campaign(
         namespace: config.installation.namespace.clone(),
         name: LEASE.to_owned(),
         holder: config.instance.clone(),
-        timing: Timing::default(),
+        timing: TIMING,
     };
     Leadership::campaign(client.clone(), candidate, clock, shutdown)
 }
