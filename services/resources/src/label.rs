@@ -8,7 +8,7 @@ pub const HOST: &str = "vcluster.dev/host";
 /// Value of [`HOST`].
 pub const HOST_VALUE: &str = "true";
 /// Annotation of a host namespace that control made, and may therefore remove: the UID of the
-/// virtual cluster for which it was made.
+/// virtual cluster for which it was made, or `name/NAME` until that cluster exists and claims it.
 pub const CREATED_FOR: &str = "vcluster.dev/created-for";
 
 /// Label of every object made for a virtual cluster: its name.
