@@ -12,18 +12,18 @@ fn no_service_holds_power_over_the_host() {
     let host = Host::get();
     let forbidden = [
         "* *",
-        "get nodes/proxy",
-        "create nodes/proxy",
+        "get nodes --subresource=proxy",
+        "create nodes --subresource=proxy",
         "get secrets -A",
         "list secrets -A",
-        "create serviceaccounts/token -A",
+        "create serviceaccounts --subresource=token -A",
         "impersonate users",
         "escalate clusterroles",
         "bind clusterroles/cluster-admin",
         "create clusterrolebindings",
         "create pods -A",
         "delete nodes",
-        "create pods/exec -A",
+        "create pods --subresource=exec -A",
     ];
     for service in host::SERVICES {
         for what in forbidden {

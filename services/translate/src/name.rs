@@ -11,14 +11,27 @@ use crate::Context;
 /// Ends the name of a pod's token Secret.
 const TOKEN_SUFFIX: &str = ".token";
 
+/// Longest file name (`NAME_MAX` of Linux). The kubelet keeps a pod's logs in a folder called
+/// `NAMESPACE_NAME_UID`, and starts no pod for which that is longer.
+const FILE_NAME_LIMIT: usize = 255;
+/// Characters of a UID.
+const UID_LENGTH: usize = 36;
+
+/// Longest name in the host namespace: at most what the API allows, and for pods (one rule for all
+/// kinds) at most what a node can start.
+fn limit(context: &Context) -> usize {
+    let around = context.host_namespace.as_str().len() + UID_LENGTH + "__".len();
+    SUBDOMAIN_LIMIT.min(FILE_NAME_LIMIT - around)
+}
+
 /// Host name of a pod, ConfigMap or Secret.
 pub fn of(namespace: &str, name: &str, context: &Context) -> String {
-    host_name(name, namespace, &context.cluster, SUBDOMAIN_LIMIT)
+    host_name(name, namespace, &context.cluster, limit(context))
 }
 
 /// Host name of the Secret that holds the service-account tokens of a pod.
 pub fn of_tokens(namespace: &str, pod: &str, context: &Context) -> String {
-    let limit = SUBDOMAIN_LIMIT - TOKEN_SUFFIX.len();
+    let limit = limit(context) - TOKEN_SUFFIX.len();
     host_name(pod, namespace, &context.cluster, limit) + TOKEN_SUFFIX
 }
 
@@ -36,6 +49,17 @@ mod tests {
             of_tokens("shop", "web", &context()),
             "web-x-shop-x-demo.token"
         );
+    }
+
+    #[test]
+    fn the_longest_pod_name_is_one_that_a_node_can_start() {
+        let name = of("shop", &"n".repeat(253), &context());
+        let folder = format!(
+            "{}_{name}_{}",
+            context().host_namespace,
+            "u".repeat(UID_LENGTH)
+        );
+        assert_eq!(folder.len(), FILE_NAME_LIMIT);
     }
 
     proptest! {
