@@ -13,16 +13,13 @@
 //! | | `daemonEndpoints`, `declaredFeatures`: until sync has a kubelet endpoint |
 
 use serde_json::{Map, Value, json};
-use vcluster_resources::label::CLUSTER_UID;
+use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 
 use crate::{
     Context, Patch,
     json::{array, merge_patch, object, strings, text},
     patch::{Format, Subresource},
 };
-
-/// Label of a virtual node that mirrors the host's.
-pub const MANAGED: &str = "vcluster.dev/managed";
 
 /// The virtual node of a host node, status included. An API server ignores the status at creation;
 /// it is written by a second request.
@@ -31,7 +28,7 @@ pub fn to_virtual(host: &Value, context: &Context) -> Value {
         .filter(|(key, _)| !key.starts_with("vcluster.dev/"))
         .map(|(key, value)| (key.to_owned(), value.into()))
         .collect();
-    labels.insert(MANAGED.to_owned(), "true".into());
+    labels.insert(MANAGED.to_owned(), MANAGED_VALUE.into());
     let mut spec = Map::new();
     for key in ["taints", "unschedulable"] {
         copy(&host["spec"], key, &mut spec);
@@ -97,7 +94,7 @@ pub fn is_ours(node: &Value, context: &Context) -> bool {
         let map = node.pointer(pointer);
         map.and_then(|map| map.get(key)).and_then(Value::as_str) == Some(value)
     };
-    marked("/metadata/labels", MANAGED, "true")
+    marked("/metadata/labels", MANAGED, MANAGED_VALUE)
         && marked("/metadata/annotations", CLUSTER_UID, &context.cluster_uid)
 }
 

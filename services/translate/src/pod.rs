@@ -16,10 +16,10 @@
 //! | `nodeName` | a required node affinity: the host's scheduler still decides |
 //! | `schedulingGates` | the host pod is made when they are gone |
 //! | `schedulerName`, `priority`, `priorityClassName`, `preemptionPolicy`, `overhead`, `evictionResponders` | dropped: the virtual API server has resolved them, or they name what only the host has |
-//! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks | refused: they reach the host's nodes |
+//! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks, `capabilities.add` beyond a short list | refused: they reach the host's nodes |
 //! | `resourceClaims`, `runtimeClassName`, `schedulingGroup`, `workloadRef` | refused: their kinds are not translated yet |
 //!
-//! Capabilities, seccomp, AppArmor, SELinux, `procMount`, sysctls, users and groups,
+//! Other capabilities, seccomp, AppArmor, SELinux, `procMount`, sysctls, users and groups,
 //! `allowPrivilegeEscalation` and `hostUsers` pass: the host's pod security admission judges them
 //! by the labels of the host namespace.
 //!

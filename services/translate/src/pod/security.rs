@@ -1,8 +1,8 @@
 //! What would reach the host's nodes, and is therefore refused.
 //!
 //! The line is the Pod Security Standard "baseline" where it is about the host itself: its
-//! namespaces, ports, devices and addresses. What is about the container's own hardening is left
-//! to the host's pod security admission.
+//! namespaces, ports, devices, addresses and kernel. What is about the container's own hardening is
+//! left to the host's pod security admission.
 
 use serde_json::Value;
 
@@ -10,6 +10,26 @@ use crate::{
     Refusal,
     json::{array, is_true, text},
 };
+
+/// Capabilities that end at the pod: those of the standard "baseline", and those over the pod's own
+/// network. With others (`SYS_ADMIN`, `SYS_MODULE`, ...) root in a container is root on its node.
+const CAPABILITIES: [&str; 15] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
 
 /// Checks the fields of the pod itself.
 pub(super) fn check_pod(spec: &Value) -> Result<(), Refusal> {
@@ -60,6 +80,7 @@ pub(super) fn check_container(container: &Value, field: &str) -> Result<(), Refu
     if is_true(container, "/securityContext/windowsOptions/hostProcess") {
         return Err(host_process(&format!("{field}.securityContext")));
     }
+    check_capabilities(container, field)?;
     for (index, port) in array(container, "/ports").iter().enumerate() {
         if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) != 0 {
             return Err(Refusal::host_access(
@@ -89,6 +110,26 @@ pub(super) fn check_container(container: &Value, field: &str) -> Result<(), Refu
                      pod; remove it",
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+fn check_capabilities(container: &Value, field: &str) -> Result<(), Refusal> {
+    let added = array(container, "/securityContext/capabilities/add");
+    for (index, capability) in added.iter().enumerate() {
+        if !capability
+            .as_str()
+            .is_some_and(|name| CAPABILITIES.contains(&name))
+        {
+            return Err(Refusal::host_access(
+                format!("{field}.securityContext.capabilities.add[{index}]"),
+                format!(
+                    "{capability} is a right over the host's node, which virtual clusters may not \
+                     have; allowed are {}",
+                    CAPABILITIES.join(", ")
+                ),
+            ));
         }
     }
     Ok(())

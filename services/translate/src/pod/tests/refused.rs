@@ -22,6 +22,14 @@ fn what_reaches_the_host_is_refused_by_field() {
             "spec.containers[0].securityContext.privileged",
         ),
         (
+            with(json!({"securityContext": {"capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}})),
+            "spec.containers[0].securityContext.capabilities.add[1]",
+        ),
+        (
+            with(json!({"securityContext": {"capabilities": {"add": ["ALL"]}}})),
+            "spec.containers[0].securityContext.capabilities.add[0]",
+        ),
+        (
             with(json!({"ports": [{"containerPort": 1}, {"containerPort": 2, "hostPort": 2}]})),
             "spec.containers[0].ports[1].hostPort",
         ),
