@@ -271,6 +271,34 @@ fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
             ),
             "host's node",
         ),
+        (
+            pod(
+                &workload,
+                json!({"containers": [{"name": "a", "image": "a", "securityContext": {"privileged": true}}]}),
+            ),
+            "may not be privileged",
+        ),
+        (
+            pod(
+                &workload,
+                json!({"containers": [{"name": "a", "image": "a", "ports": [{"containerPort": 1, "hostPort": 1}]}]}),
+            ),
+            "nor open a port",
+        ),
+        (
+            pod(
+                &workload,
+                json!({"volumes": [{"name": "v", "secret": {"secretName": "vcluster-pki"}}]}),
+            ),
+            "may not mount the control plane's Secrets",
+        ),
+        (
+            pod(
+                &workload,
+                json!({"containers": [{"name": "a", "image": "a", "envFrom": [{"secretRef": {"name": "vcluster-pki"}}]}]}),
+            ),
+            "may not read the control plane's Secrets",
+        ),
     ] {
         place.create_as(tenant, &pod).refused(&[refusal]);
     }
