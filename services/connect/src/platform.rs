@@ -19,6 +19,7 @@ use vcluster_chassis::telemetry::propagation;
 use crate::authenticate::{By, Caller, Presented};
 use crate::body::Body;
 use crate::gateway::{Gateway, refuse};
+use crate::limits::Entered;
 use crate::metrics::Class;
 use crate::peer::Peer;
 use crate::record::Record;
@@ -75,8 +76,8 @@ pub(crate) async fn serve(
         Service::Sync => &gateway.platform.sync,
         Service::Health => return own(gateway, None, request, record).await,
         Service::Connect => {
-            return match identify(gateway, peer, &request, &mut record).await {
-                Ok((_, caller)) => own(gateway, Some(caller), request, record).await,
+            return match admit(gateway, peer, &request, &mut record).await {
+                Ok(admitted) => own(gateway, Some(admitted), request, record).await,
                 Err(refusal) => refuse(refusal, grpc, record),
             };
         }
@@ -100,6 +101,28 @@ fn check<B>(request: &Request<B>, grpc: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A caller that was let through, and its place among what one user may have under way.
+struct Admitted {
+    presented: Presented,
+    caller: Caller,
+    entered: Entered,
+}
+
+async fn admit(
+    gateway: &Gateway,
+    peer: &Arc<Peer>,
+    request: &Request<Incoming>,
+    record: &mut Record,
+) -> Result<Admitted, Refusal> {
+    let (presented, caller) = identify(gateway, peer, request, record).await?;
+    let entered = gateway.limits.enter(&caller.identity.user, Class::Long)?;
+    Ok(Admitted {
+        presented,
+        caller,
+        entered,
+    })
+}
+
 async fn identify(
     gateway: &Gateway,
     peer: &Arc<Peer>,
@@ -120,18 +143,26 @@ async fn identify(
     }
 }
 
-/// Calls the gateway's own service, which knows the caller by an extension of the request.
+/// Calls the gateway's own service, which knows the caller by an extension of the request. Health has none.
 async fn own(
     gateway: &Gateway,
-    caller: Option<Caller>,
+    admitted: Option<Admitted>,
     mut request: Request<Incoming>,
     mut record: Record,
 ) -> Response<Body> {
-    record.started(Class::Short);
     request.extensions_mut().clear();
-    if let Some(caller) = caller {
-        request.extensions_mut().insert(caller.identity);
-    }
+    let (ended, entered): (relay::Ended, _) = if let Some(admitted) = admitted {
+        record.started(Class::Long);
+        let identity = admitted.caller.identity.clone();
+        request.extensions_mut().insert(identity);
+        (
+            watch_over(gateway, admitted.presented, admitted.caller),
+            Some(admitted.entered),
+        )
+    } else {
+        record.started(Class::Short);
+        (Box::pin(std::future::pending()), None)
+    };
     if let Err(error) = strip::request(request.headers_mut()) {
         return refuse(Refusal::new(Kind::Bad, error.to_string()), true, record);
     }
@@ -140,10 +171,7 @@ async fn own(
     let Ok(response) = gateway.platform.own.clone().oneshot(request).await;
     record.answered(response.status());
     record.grpc(response.headers());
-    response.map(|body| {
-        let never = Box::pin(std::future::pending());
-        relay::answer(body, never, Cut::Grpc, record, None)
-    })
+    response.map(|body| relay::answer(body, ended, Cut::Grpc, record, entered))
 }
 
 async fn forward(
@@ -152,9 +180,12 @@ async fn forward(
     remote: &Remote,
     mut request: Request<Incoming>,
     record: &mut Record,
-) -> Result<(Response<Answer>, crate::limits::Entered, relay::Ended), Refusal> {
-    let (presented, caller) = identify(gateway, peer, &request, record).await?;
-    let entered = gateway.limits.enter(&caller.identity.user, Class::Long)?;
+) -> Result<(Response<Answer>, Entered, relay::Ended), Refusal> {
+    let Admitted {
+        presented,
+        caller,
+        entered,
+    } = admit(gateway, peer, &request, record).await?;
     record.started(Class::Long);
     let identity = identity_headers::encode(&caller.identity).map_err(|error| {
         Refusal::new(
@@ -184,9 +215,13 @@ async fn forward(
     head.extensions.clear();
     record.answered(head.status);
     record.grpc(&head.headers);
-    let vigil = gateway.vigil.clone();
-    let ended = Box::pin(vigil.ended(presented, caller, Scope::Platform, true));
+    let ended = watch_over(gateway, presented, caller);
     Ok((Response::from_parts(head, body), entered, ended))
+}
+
+fn watch_over(gateway: &Gateway, presented: Presented, caller: Caller) -> relay::Ended {
+    let vigil = gateway.vigil.clone();
+    Box::pin(vigil.ended(presented, caller, Scope::Platform, true))
 }
 
 fn uri(remote: &Remote, asked: &Uri) -> Result<Uri, Refusal> {
