@@ -1,8 +1,8 @@
 //! Carries out the steps of a plan.
 //!
 //! Objects are written by server-side apply under one field manager. Where there should be none yet,
-//! the write is not forced: somebody else's object of that name answers with a conflict. Where ours
-//! is repaired, the write is forced and bound to its UID. Deletes are bound to UIDs, always.
+//! the write is not forced: somebody else's object that appeared since the look answers with a
+//! conflict where fields differ. Where ours is repaired, the write is forced and bound to its UID. Deletes are bound to UIDs, always.
 
 use std::fmt;
 

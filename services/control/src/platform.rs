@@ -3,7 +3,9 @@
 //! Whichever replica comes first makes what is missing, by `create`, so that of two that try one is
 //! refused and reads the other's. The leader renews at two thirds of a certificate's life. The
 //! authority and the signing key are never replaced. A Secret that does not bear our label is
-//! somebody's own choice, such as a public certificate for the gateway: it is used and not touched.
+//! somebody's own choice, such as identities of the organisation's own authority: it is used and not
+//! touched. The gateway's certificate is also its identity towards control and sync, so whoever
+//! brings one brings one that they accept.
 
 use std::fmt;
 use std::sync::Arc;

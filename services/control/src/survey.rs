@@ -46,7 +46,8 @@ pub async fn survey(client: &Client, subject: &Subject) -> Contents {
     };
     let kinds: Vec<ApiResource> = discovery
         .groups()
-        .flat_map(kube::discovery::ApiGroup::recommended_resources)
+        // Not only those of a group's preferred version: a kind may exist in another one alone.
+        .flat_map(kube::discovery::ApiGroup::resources_by_stability)
         .filter(|(_, capabilities)| {
             capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST)
         })

@@ -69,7 +69,9 @@ impl Service {
             }
         };
         let result = self.store(&order, &cluster).await;
-        if let (Err(_), Some(namespace)) = (&result, &made) {
+        if let (Err(failure), Some(namespace)) = (&result, &made)
+            && failure.is_refusal()
+        {
             self.unmake_namespace(namespace).await;
         }
         result.map(|cluster| answer(&cluster))
@@ -183,8 +185,15 @@ impl Service {
         })
     }
 
-    /// Takes back a namespace for which no cluster could be made.
+    /// Takes back a namespace for which no cluster could be made, unless there is one after all.
     async fn unmake_namespace(&self, namespace: &Namespace) {
+        let clusters = self
+            .clusters(&namespace.name_any())
+            .list(&ListParams::default())
+            .await;
+        if !clusters.is_ok_and(|clusters| clusters.items.is_empty()) {
+            return;
+        }
         let preconditions = Preconditions {
             uid: namespace.uid(),
             resource_version: namespace.resource_version(),

@@ -74,6 +74,28 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether it is certain that nothing was stored. After an answer that was lost it is not.
+    pub(super) const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Invalid(_)
+            | Self::RequestIdReused { .. }
+            | Self::PageTokenExpired
+            | Self::NotFound { .. }
+            | Self::Occupied { .. }
+            | Self::NotEnabled { .. }
+            | Self::Terminating { .. }
+            | Self::Access(_)
+            | Self::Policy(_)
+            | Self::Quota(_) => true,
+            Self::AlreadyExists { .. }
+            | Self::Stale
+            | Self::VersionExpired
+            | Self::Unavailable
+            | Self::Draining
+            | Self::Internal => false,
+        }
+    }
+
     /// The caller may not, or it cannot be found out.
     pub(super) fn access(error: access::Error) -> Self {
         Self::Access(Box::new(error))

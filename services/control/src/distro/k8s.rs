@@ -262,7 +262,7 @@ fn controller_manager_args() -> Vec<String> {
         format!("--root-ca-file={}", pki(CA_CERT)),
         format!("--cluster-signing-cert-file={}", pki(CA_CERT)),
         format!("--cluster-signing-key-file={}", pki(CA_KEY)),
-        // There is one; the claim's single writer sees to it.
+        // There is one: the StatefulSet never runs two pods of one ordinal.
         "--leader-elect=false".to_owned(),
         "--profiling=false".to_owned(),
         // With the default limits the controllers of a fresh cluster take seconds to start.
