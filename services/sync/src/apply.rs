@@ -164,10 +164,13 @@ impl Tenant {
         }
         let request = request(Side::Host, Method::GET, &path, None, None);
         let mut list = self.send(Side::Host, request).await?;
-        let items = list.get_mut("items").map(Value::take);
-        let items = match items {
-            Some(Value::Array(items)) => items,
-            _ => Vec::new(),
+        // Without items it is no list: an empty one would say that everything is gone.
+        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+            return Err(Failure::Later {
+                message: format!("the answer to a list of {} has no items", kind.plural()),
+                after: None,
+                reached: true,
+            });
         };
         let next = list.pointer("/metadata/continue").and_then(Value::as_str);
         let next = next
@@ -283,7 +286,7 @@ fn judge(error: &kube::Error) -> Failure {
         }
     }
     let later = |after| Failure::Later {
-        message: root_cause(error),
+        message: with_causes(error),
         after,
         reached: matches!(error, kube::Error::Api(_)),
     };
@@ -298,7 +301,7 @@ fn never(error: &kube::Error) -> Failure {
     let (code, message) = if let kube::Error::Api(status) = error {
         (status.code, status.message.clone())
     } else {
-        (0, root_cause(error))
+        (0, with_causes(error))
     };
     if code == 401 {
         // Our credential is being replaced.
@@ -312,7 +315,7 @@ fn never(error: &kube::Error) -> Failure {
 }
 
 /// The error and its causes in one line.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

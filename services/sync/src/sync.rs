@@ -30,6 +30,8 @@ pub use tokens::Tokens;
 
 /// Steps in one go; more are the next go's, so that one object does not keep a worker.
 const STEPS: usize = 8;
+/// When to go on with what has more steps.
+const SOON: Duration = Duration::from_millis(100);
 /// When to look again at what waits for lists.
 const LISTS: Duration = Duration::from_secs(2);
 /// When to look again at what waits for others, who mostly tell by an event.
@@ -61,6 +63,7 @@ enum Step {
 
 /// Works on a key until nothing is left to do. Tells also how many steps changed something.
 pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
+    let mut doubt = None;
     for done in 0..STEPS {
         let step = match key.kind {
             Kind::Pod => pods::step(engine, tenant, key).await,
@@ -72,7 +75,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
         match step {
             Ok(Step::Again) => {}
             Ok(Step::Done(next)) => return (next, done),
-            Err(Failure::Gone | Failure::Changed | Failure::Exists) => tenant.doubt(key),
+            Err(failure @ (Failure::Gone | Failure::Changed | Failure::Exists)) => {
+                tenant.doubt(key);
+                doubt = Some(failure);
+            }
             Err(Failure::Later { message, after, .. }) => {
                 return (Next::Retry { after, message }, done);
             }
@@ -84,10 +90,15 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
             }
         }
     }
-    (
-        Next::Until(Instant::now() + Duration::from_millis(100)),
-        STEPS,
-    )
+    let next = match doubt {
+        // Reading again did not help: not at once, and later each time.
+        Some(failure) => Next::Retry {
+            after: None,
+            message: failure.to_string(),
+        },
+        None => Next::Until(Instant::now() + SOON),
+    };
+    (next, STEPS)
 }
 
 /// When to look again at what waits.

@@ -10,8 +10,19 @@ use crate::queue::Lane;
 use crate::state::Problem;
 use crate::tenant::Tenant;
 
-/// One step about a configmap or secret.
+/// One step about a configmap or secret. A Secret is not kept in memory longer than it is worked on, however
+/// that ends: waiting, refused or failed.
 pub(super) async fn step(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    let step = decide(tenant, key).await;
+    if key.kind == Kind::Secret && !matches!(step, Ok(Step::Again)) {
+        let mut state = tenant.state();
+        state.bodies.drop(Side::Virtual, key);
+        state.bodies.drop(Side::Host, key);
+    }
+    step
+}
+
+async fn decide(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
     let kind = match key.kind {
         Kind::ConfigMap => ReferenceKind::ConfigMap,
         Kind::Secret => ReferenceKind::Secret,
@@ -85,11 +96,6 @@ fn at_rest(tenant: &Tenant, key: &Key) {
         let mut state = tenant.state();
         let had_problem = state.set_problem(key, None);
         state.settle(key);
-        if key.kind == Kind::Secret {
-            // Not kept in memory longer than it is needed.
-            state.bodies.drop(Side::Virtual, key);
-            state.bodies.drop(Side::Host, key);
-        }
         had_problem
     };
     if had_problem {

@@ -423,3 +423,86 @@ async fn an_object_that_was_pushed_out_of_memory_is_read_again() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn doubt_that_does_not_end_is_tried_again_with_back_off() {
+    let world = World::new().await;
+    world
+        .host
+        .script(|call| (call.method == "POST").then(|| status(409, "AlreadyExists")));
+    let key = world.apply(Kind::Pod, pod("web"));
+    let next = world.work(&key).await;
+    assert!(matches!(next, Next::Retry { after: None, .. }), "{next:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_answer_without_token_or_expiry_is_asked_for_again_and_delivers_nothing() {
+    let world = World::new().await;
+    for (n, bad) in [
+        json!({}),
+        json!({"status": {}}),
+        json!({"status": {"expirationTimestamp": "2100-01-01T00:00:00Z"}}),
+        json!({"status": {"token": "", "expirationTimestamp": "2100-01-01T00:00:00Z"}}),
+        json!({"status": {"token": "a.b.c"}}),
+        json!({"status": {"token": "a.b.c", "expirationTimestamp": "soon"}}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answered = bad.clone();
+        world.virtual_.script(move |call| {
+            call.path
+                .ends_with("/token")
+                .then(|| answer(201, answered.clone()))
+        });
+        let key = world.apply(Kind::Pod, pod_with_token(&format!("web-{n}")));
+        let next = world.work(&key).await;
+        assert!(matches!(next, Next::Retry { .. }), "{bad}: {next:?}");
+        let mut writes = world.writes();
+        writes.retain(|write| write.starts_with("host"));
+        assert_eq!(writes, [""; 0], "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_items_is_an_error_and_not_an_empty_list() {
+    let world = World::unlisted();
+    for bad in [
+        json!({"metadata": {}}),
+        json!({"metadata": {}, "items": null}),
+    ] {
+        let answered = bad.clone();
+        world
+            .host
+            .script(move |_call| Some(answer(200, answered.clone())));
+        let purpose = crate::scan::Purpose::First;
+        let listed =
+            crate::scan::list_host(&world.engine, &world.tenant, Kind::ConfigMap, purpose).await;
+        assert!(matches!(listed, Err(Failure::Later { .. })), "{bad}");
+        let state = world.tenant.state();
+        assert!(!state.is_listed(Side::Host, Kind::ConfigMap), "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_not_kept_in_memory_while_the_host_refuses_it() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Pod, pod_with_secret("web", "login"));
+    world.host.script(|call| {
+        call.path
+            .ends_with("/secrets")
+            .then(|| status(403, "Forbidden"))
+    });
+    let secret = json!({"metadata": {"namespace": "shop", "name": "login"}, "data": {"a": "Yg=="}});
+    let secret = world.apply(Kind::Secret, secret);
+    assert!(matches!(world.work(&secret).await, Next::Retry { .. }));
+    let state = world.tenant.state();
+    assert!(state.entry(&key).virtual_.seen.is_some());
+    assert!(state.bodies.get(Side::Virtual, &secret).is_none());
+}
+
+fn pod_with_secret(name: &str, secret: &str) -> Value {
+    let mut pod = pod(name);
+    pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": secret}}]);
+    pod
+}

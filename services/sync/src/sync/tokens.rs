@@ -256,21 +256,17 @@ impl Tenant {
                         | Failure::Refused { .. }
                         | Failure::Later { .. }) => failure,
                     })?;
-            let text = |path| {
-                answer
-                    .pointer(path)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-            };
-            let expires: Timestamp = text("/status/expirationTimestamp")
-                .parse()
-                .unwrap_or_default();
+            let (text, expires) = issued_token(&answer).ok_or_else(|| Failure::Later {
+                message: format!(
+                    "the answer for the ServiceAccount {account} has no token or no expiry"
+                ),
+                after: None,
+                reached: true,
+            })?;
             let life = expires.duration_since(engine.clock.now());
             let life = Duration::try_from(life).unwrap_or_default();
             issued.renew = issued.renew.min(asked + life.mul_f64(0.8).max(LEAST));
-            issued
-                .values
-                .insert(token.key.clone(), text("/status/token").to_owned());
+            issued.values.insert(token.key.clone(), text.to_owned());
         }
         Ok(issued)
     }
@@ -279,6 +275,14 @@ impl Tenant {
 struct Issued {
     values: BTreeMap<String, String>,
     renew: Instant,
+}
+
+/// The token of an answer, and when it ends; nothing if either is missing.
+fn issued_token(answer: &Value) -> Option<(&str, Timestamp)> {
+    let text = |path| answer.pointer(path).and_then(Value::as_str);
+    let token = text("/status/token").filter(|token| !token.is_empty())?;
+    let expires = text("/status/expirationTimestamp")?.parse().ok()?;
+    Some((token, expires))
 }
 
 fn request(token: &Token, pod: &str, uid: &str) -> Value {
