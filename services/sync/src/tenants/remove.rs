@@ -12,8 +12,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client};
 use tokio::time::Instant;
-use vcluster_resources::label;
-use vcluster_translate::environment;
+use vcluster_resources::label::{self, Part};
 
 use super::finalizer;
 use crate::engine::Engine;
@@ -28,8 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long one request may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Objects of ours.
-const WORKLOAD: &str = "vcluster.dev/part=workload";
+/// Objects per page of a list.
+const PAGE: u32 = 250;
 
 /// What is left after a try.
 enum Left {
@@ -87,33 +86,37 @@ async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
             none @ Left::NoRight(_) => return Ok(none),
         }
     }
-    if left > 0 {
-        return Ok(Left::Some(left));
-    }
-    remove_environment(tenant, id).await
+    Ok(if left == 0 {
+        Left::Nothing
+    } else {
+        Left::Some(left)
+    })
 }
 
+/// Deletes what is there of one kind, page by page, so that strangers who bear our labels hide nothing.
 async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error> {
     let api = api(tenant, id, kind);
-    let params = ListParams::default().labels(WORKLOAD).limit(250);
-    let list = match timed(api.list(&params)).await {
-        Ok(list) => list,
-        Err(error) => return no_right(error),
-    };
-    let more = list
-        .metadata
-        .continue_
-        .is_some_and(|token| !token.is_empty());
-    let mut left = usize::from(more);
-    for object in list.items.iter().filter(|object| is_of(object, id)) {
-        left += 1;
-        if object.is_deleting() {
-            continue;
-        }
-        match timed(api.delete(&object.name().name, &precisely(object))).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+    let mut params = ListParams::default().labels(&selector(id)).limit(PAGE);
+    let mut left = 0;
+    loop {
+        let list = match timed(api.list(&params)).await {
+            Ok(list) => list,
             Err(error) => return no_right(error),
+        };
+        for object in list.items.iter().filter(|object| is_of(object, id)) {
+            left += 1;
+            if object.is_deleting() {
+                continue;
+            }
+            match timed(api.delete(&object.name().name, &precisely(object))).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                Err(error) => return no_right(error),
+            }
+        }
+        match list.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => break,
         }
     }
     Ok(if left == 0 {
@@ -123,26 +126,17 @@ async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error
     })
 }
 
-async fn remove_environment(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
-    let api = api(tenant, id, Kind::ConfigMap);
-    let Some(object) = timed(api.get_opt(environment::CONFIG_MAP)).await? else {
-        return Ok(Left::Nothing);
-    };
-    if is_of(&object, id) {
-        match timed(api.delete(environment::CONFIG_MAP, &precisely(&object))).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-            Err(error) => return no_right(error),
-        }
-    }
-    Ok(Left::Nothing)
-}
-
 fn precisely(object: &Object) -> DeleteParams {
     DeleteParams::background().preconditions(Preconditions {
         uid: Some(object.uid().to_owned()),
         resource_version: None,
     })
+}
+
+/// Finds what was translated for this cluster; the annotations decide.
+fn selector(id: &Id) -> String {
+    let part = Part::Workload.as_str();
+    format!("{}={part},{}={}", label::PART, label::CLUSTER_UID, id.uid)
 }
 
 fn is_of(object: &Object, id: &Id) -> bool {
@@ -166,7 +160,7 @@ fn no_right(error: kube::Error) -> Result<Left, kube::Error> {
 
 /// Pods of ours that are still there, as sync's own account sees them.
 async fn without_right(own: &Client, id: &Id) -> Result<usize, kube::Error> {
-    let params = ListParams::default().labels(WORKLOAD);
+    let params = ListParams::default().labels(&selector(id));
     let list = timed(api(own, id, Kind::Pod).list(&params)).await?;
     Ok(list.items.iter().filter(|object| is_of(object, id)).count())
 }
@@ -193,6 +187,8 @@ async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Resu
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use vcluster_chassis::testing::json as answer;
 
     use super::*;
     use crate::testing::{Store, status};
@@ -246,6 +242,37 @@ mod tests {
                 "DELETE /api/v1/namespaces/team-a/configmaps/map",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn strangers_that_fill_a_page_hide_nothing_and_hold_nothing_up() {
+        let host = Store::new("h");
+        let page = |name: &str, cluster: &str, next: &str| {
+            let metadata = json!({"resourceVersion": "1", "continue": next});
+            answer(
+                200,
+                json!({"metadata": metadata, "items": [object(name, cluster)]}),
+            )
+        };
+        let on_last = |cluster: &'static str| {
+            host.script(move |call| {
+                assert!(call.method != "GET" || call.query.contains("cluster-uid%3Dcluster-uid"));
+                match (call.method.as_str(), call.query.contains("continue=more")) {
+                    ("GET", false) => Some(page("stranger", "another", "more")),
+                    ("GET", true) => Some(page("last", cluster, "")),
+                    _ => Some(answer(200, json!({"kind": "Status", "status": "Success"}))),
+                }
+            });
+        };
+        on_last("another");
+        let client = host.client();
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Nothing));
+        host.take_calls();
+        on_last("cluster-uid");
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
+        let mut calls = host.take_calls();
+        calls.retain(|call| call.starts_with("DELETE"));
+        assert_eq!(calls, ["DELETE /api/v1/namespaces/team-a/pods/last"]);
     }
 
     #[tokio::test]
