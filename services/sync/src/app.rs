@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, in the order in which they need each other, and runs them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -29,7 +30,7 @@ use crate::tenants::Tenants;
 use crate::{gauges, host_watch};
 
 /// Name in metrics and traces.
-pub const SERVICE: &str = "sync";
+pub const SERVICE: &str = "vcluster-sync";
 /// Version in metrics and traces.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Lease of the replica that works.
@@ -62,7 +63,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         gauges::show(Arc::clone(&engine), shutdown.token()),
     );
     tracing::info!(address = %config.listen, "serving");
-    lead(&engine, leadership, &health, &shutdown).await;
+    lead(
+        &engine,
+        leadership,
+        &health,
+        &shutdown,
+        config.drain_timeout,
+    )
+    .await;
     // What did not end in time was logged, and is cut off by the end of the process.
     drop(shutdown.drained(config.drain_timeout).await);
     anyhow::ensure!(!shutdown.has_failed(), "a vital task panicked");
@@ -136,6 +144,7 @@ async fn lead(
     mut leadership: Leadership,
     health: &Health,
     shutdown: &Shutdown,
+    patience: Duration,
 ) {
     let end = shutdown.token();
     let gate = health.gate("leadership");
@@ -148,24 +157,44 @@ async fn lead(
     {
         tracing::info!("leads: tenants are taken up");
         let term = end.child_token();
-        begin(engine, health, shutdown, &term);
+        begin(engine, health, shutdown, &term, &leadership);
         tokio::select! {
             () = end.cancelled() => {}
             () = leadership.deposed() => tracing::warn!("leads no more: tenants are let go"),
         }
         term.cancel();
-        while !engine.all().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if end.is_cancelled() {
+            // The drain waits for every task, within its own time.
+            return;
+        }
+        if tokio::time::timeout(patience, engine.emptied())
+            .await
+            .is_err()
+        {
+            // Another term beside what is left of this one would serve a tenant twice: better a new process.
+            tracing::error!("tenants were not let go in time: the process ends");
+            shutdown.begin("tenants were not let go in time");
         }
     }
 }
 
 /// Begins everything that a leader does, until the term ends.
-fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &CancellationToken) {
+fn begin(
+    engine: &Arc<Engine>,
+    health: &Health,
+    shutdown: &Shutdown,
+    term: &CancellationToken,
+    leadership: &Leadership,
+) {
     engine.reset();
     for number in 0..engine.config.workers {
         let work = Arc::clone(engine).work(term.clone());
-        shutdown.spawn(format!("worker {number}"), work);
+        // The lease is not given away while a worker still acts.
+        let leadership = leadership.clone();
+        shutdown.spawn(format!("worker {number}"), async move {
+            work.await;
+            drop(leadership);
+        });
     }
     let pods = host_watch::pods(Arc::clone(engine), health.gate("host-pods"), term.clone());
     shutdown.spawn("host pods", pods);
@@ -177,7 +206,12 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
         "host events",
         host_watch::events(Arc::clone(engine), term.clone()),
     );
-    let tenants = Tenants::new(Arc::clone(engine), shutdown.clone(), term.clone());
+    let tenants = Tenants::new(
+        Arc::clone(engine),
+        shutdown.clone(),
+        term.clone(),
+        leadership.clone(),
+    );
     shutdown.spawn(
         "virtual clusters",
         tenants.run(health.gate("virtual-clusters")),

@@ -54,6 +54,7 @@ pub struct Engine {
     pods_listed: watch::Sender<bool>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
+    entered: watch::Sender<usize>,
 }
 
 /// A tenant whose objects are being removed, until dropped.
@@ -88,6 +89,7 @@ impl Engine {
             pods_listed: watch::Sender::new(false),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
+            entered: watch::Sender::new(0),
         }
     }
 
@@ -100,6 +102,7 @@ impl Engine {
             .entry(tenant.id.namespace.clone())
             .or_default();
         namespace.push(tenant.ticket);
+        self.entered.send_replace(tenants.by_ticket.len());
     }
 
     /// Removes a tenant: nothing finds it any more.
@@ -112,8 +115,15 @@ impl Engine {
                 tenants.by_namespace.remove(&tenant.id.namespace);
             }
         }
+        self.entered.send_replace(tenants.by_ticket.len());
         drop(tenants);
         self.work.remove(tenant.ticket);
+    }
+
+    /// Waits until every tenant has left.
+    pub async fn emptied(&self) {
+        // Fails only when the engine is gone.
+        drop(self.entered.subscribe().wait_for(|count| *count == 0).await);
     }
 
     /// Every tenant, by host namespace and name.

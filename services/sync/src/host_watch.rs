@@ -10,9 +10,10 @@ use kube::Api;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
+use vcluster_resources::label::{self, Part};
 
 use crate::engine::Engine;
-use crate::metrics::Told;
+use crate::metrics::{Told, Watched};
 use crate::object::{Key, Kind, Object, Side};
 use crate::queue::{Lane, Ticket};
 use crate::state::ListId;
@@ -20,7 +21,7 @@ use crate::watch::{Change, Selection, follow};
 
 /// Translated pods.
 const WORKLOAD: Selection = Selection {
-    labels: Some("vcluster.dev/part=workload"),
+    labels: Some((label::PART, Part::Workload.as_str())),
     fields: None,
 };
 /// Events about pods.
@@ -34,10 +35,12 @@ const ALL: Selection = Selection {
     fields: None,
 };
 
-/// Follows the host's pods until the token is cancelled. The gate is open while they are known.
+/// Follows the host's pods until the token is cancelled. The gate opens with the first complete list, and stays
+/// open: a watch that fails resumes where it was, without a list that would open it again.
 pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
     let api = api(&engine.host.own.watch, Kind::Pod);
     let mut lists: HashMap<Ticket, ListId> = HashMap::new();
+    let mut known = false;
     let sink = move |change| match change {
         Change::Begin => {
             let begin = |tenant: &crate::tenant::Tenant| {
@@ -55,6 +58,7 @@ pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
                     tenant.end_list(Side::Host, Kind::Pod, list);
                 }
             }
+            known = true;
             gate.open();
             engine.set_pods_listed();
         }
@@ -66,7 +70,10 @@ pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
         }
         Change::Failed(error) => {
             tracing::warn!(%error, "host pods cannot be followed");
-            gate.close(format!("host pods cannot be followed: {error}"));
+            engine.metrics.watch_failed(Watched::HostPods);
+            if !known {
+                gate.close(format!("host pods cannot be followed: {error}"));
+            }
         }
     };
     follow(api, WORKLOAD, token, sink).await;
@@ -104,7 +111,10 @@ pub async fn nodes(engine: Arc<Engine>, token: CancellationToken) {
         }
         Change::Applied(object) => set_node(&engine, object, Lane::Live),
         Change::Deleted(object) => engine.set_node(&object.name().name, None, Lane::Live),
-        Change::Failed(error) => tracing::warn!(%error, "host nodes cannot be followed"),
+        Change::Failed(error) => {
+            tracing::warn!(%error, "host nodes cannot be followed");
+            engine.metrics.watch_failed(Watched::HostNodes);
+        }
     };
     follow(api, ALL, token, sink).await;
 }
@@ -146,7 +156,10 @@ pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
                 tenant.add(key, Lane::Live);
             }
         }
-        Change::Failed(error) => tracing::warn!(%error, "host events cannot be followed"),
+        Change::Failed(error) => {
+            tracing::warn!(%error, "host events cannot be followed");
+            engine.metrics.watch_failed(Watched::HostEvents);
+        }
         Change::Begin | Change::Listed(_) | Change::End | Change::Deleted(_) => {}
     };
     follow(api, ABOUT_PODS, token, sink).await;
@@ -166,4 +179,26 @@ fn object_namespace(object: &Object) -> &str {
 
 fn api(client: &kube::Client, kind: Kind) -> Api<Object> {
     Api::all_with(client.clone(), &kind.resource())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use vcluster_chassis::drain::Shutdown;
+    use vcluster_chassis::health::Health;
+
+    use super::*;
+    use crate::testing::{World, fail_first_watch};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_and_resumes_without_a_list_leaves_sync_ready() {
+        let world = World::unlisted();
+        let health = Health::new(&Shutdown::new());
+        let token = CancellationToken::new();
+        let lists = fail_first_watch(&world.host, &token);
+        pods(Arc::clone(&world.engine), health.gate("host-pods"), token).await;
+        assert_eq!(lists.load(Ordering::Relaxed), 1, "it was not listed again");
+        assert!(health.is_ready());
+    }
 }

@@ -11,6 +11,7 @@
 //! | `sync_writes` | requests that wrote, by side |
 //! | `sync_events` | host events, by what became of them |
 //! | `sync_scan` | what scans found |
+//! | `sync_watch_failures` | watches that failed and were tried again, by what they follow |
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -58,6 +59,19 @@ pub enum Found {
     Fixed,
 }
 
+/// What a watch follows for all tenants at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Watched {
+    /// Translated pods on the host.
+    HostPods,
+    /// Nodes of the host.
+    HostNodes,
+    /// Events on the host.
+    HostEvents,
+    /// VirtualClusters.
+    VirtualClusters,
+}
+
 /// State of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum State {
@@ -97,6 +111,11 @@ struct OfFound {
     found: Found,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWatched {
+    watched: Watched,
+}
+
 /// The metrics. Clones count into the same series.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -110,6 +129,7 @@ pub struct Metrics {
     writes: Family<OfSide, Counter>,
     events: Family<OfTold, Counter>,
     scan: Family<OfFound, Counter>,
+    watch_failures: Family<OfWatched, Counter>,
 }
 
 impl Default for Metrics {
@@ -125,6 +145,7 @@ impl Default for Metrics {
             writes: Family::default(),
             events: Family::default(),
             scan: Family::default(),
+            watch_failures: Family::default(),
         }
     }
 }
@@ -151,6 +172,11 @@ impl Metrics {
         registry.register("writes", "Requests that wrote", this.writes.clone());
         registry.register("events", "Host events", this.events.clone());
         registry.register("scan", "What scans found", this.scan.clone());
+        registry.register(
+            "watch_failures",
+            "Watches that failed and were tried again",
+            this.watch_failures.clone(),
+        );
         this
     }
 
@@ -188,6 +214,13 @@ impl Metrics {
     /// Counts a host event.
     pub fn event(&self, outcome: Told) {
         self.events.get_or_create(&OfTold { outcome }).inc();
+    }
+
+    /// Counts a watch that failed.
+    pub fn watch_failed(&self, watched: Watched) {
+        self.watch_failures
+            .get_or_create(&OfWatched { watched })
+            .inc();
     }
 
     /// Counts what a scan found.

@@ -14,10 +14,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::drain::Shutdown;
 use vcluster_chassis::health::Gate;
+use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::VirtualCluster;
 
 use crate::engine::Engine;
+use crate::metrics::Watched;
 use crate::tenant::Id;
 
 mod credentials;
@@ -38,23 +40,31 @@ pub struct Tenants {
     engine: Arc<Engine>,
     shutdown: Shutdown,
     token: CancellationToken,
+    leadership: Leadership,
     known: HashMap<Id, Newest>,
     listed: Vec<Id>,
 }
 
 impl Tenants {
-    /// Makes it; tenants end with the token.
-    pub fn new(engine: Arc<Engine>, shutdown: Shutdown, token: CancellationToken) -> Self {
+    /// Makes it; tenants end with the token, and each holds the leadership until it has.
+    pub fn new(
+        engine: Arc<Engine>,
+        shutdown: Shutdown,
+        token: CancellationToken,
+        leadership: Leadership,
+    ) -> Self {
         Self {
             engine,
             shutdown,
             token,
+            leadership,
             known: HashMap::new(),
             listed: Vec::new(),
         }
     }
 
-    /// Follows until the token is cancelled. The gate is open while the list is known.
+    /// Follows until the token is cancelled. The gate opens with the first complete list, and stays open: a
+    /// watch that fails resumes where it was, without a list that would open it again.
     pub async fn run(mut self, gate: Gate) {
         let api: Api<VirtualCluster> = Api::all(self.engine.host.own.watch.clone());
         let mut events = watcher(api, watcher::Config::default()).boxed();
@@ -62,20 +72,27 @@ impl Tenants {
             cap: std::time::Duration::from_secs(5),
             ..Policy::default()
         };
-        let mut failures = 0;
+        let (mut failures, mut known) = (0, false);
         let token = self.token.clone();
         while let Some(Some(event)) = token.run_until_cancelled(events.next()).await {
             match event {
                 Ok(event) => {
                     if matches!(event, Event::InitDone) {
+                        known = true;
                         gate.open();
+                    }
+                    // Every list begins with an event that says nothing about the server's health.
+                    if !matches!(event, Event::Init) {
                         failures = 0;
                     }
                     self.take(event);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "virtual clusters cannot be followed");
-                    gate.close(format!("virtual clusters cannot be followed: {error}"));
+                    self.engine.metrics.watch_failed(Watched::VirtualClusters);
+                    if !known {
+                        gate.close(format!("virtual clusters cannot be followed: {error}"));
+                    }
                     let pause = tokio::time::sleep(retry.delay(failures));
                     failures += 1;
                     token.run_until_cancelled(pause).await;
@@ -125,6 +142,7 @@ impl Tenants {
             token: self.token.child_token(),
             id: id.clone(),
             cluster: seen,
+            _leadership: self.leadership.clone(),
         };
         // Contained: one tenant's trouble is not the others'.
         self.shutdown
@@ -139,4 +157,33 @@ fn id(cluster: &VirtualCluster) -> Option<Id> {
         namespace: cluster.namespace()?,
         name: cluster.name_any(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use vcluster_chassis::health::Health;
+
+    use super::*;
+    use crate::testing::{World, fail_first_watch};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_and_resumes_without_a_list_leaves_sync_ready() {
+        let world = World::unlisted();
+        let shutdown = Shutdown::new();
+        let health = Health::new(&shutdown);
+        let token = CancellationToken::new();
+        let lists = fail_first_watch(&world.host, &token);
+        Tenants::new(
+            Arc::clone(&world.engine),
+            shutdown,
+            token,
+            Leadership::unopposed(),
+        )
+        .run(health.gate("virtual-clusters"))
+        .await;
+        assert_eq!(lists.load(Ordering::Relaxed), 1, "it was not listed again");
+        assert!(health.is_ready());
+    }
 }

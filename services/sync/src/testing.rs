@@ -4,6 +4,7 @@
 //! tell; and they remember every request, so that a test can say exactly which were made.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Uri;
 use jiff::Timestamp;
@@ -58,9 +59,14 @@ impl World {
         let clock = ManualClock::default();
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
         config.root_cert = Some(Vec::new());
+        let mut own = Host::new(&config).unwrap();
+        own.own = Server {
+            watch: host.client(),
+            request: host.client(),
+        };
         let engine = Engine::new(
             engine_config(),
-            Host::new(&config).unwrap(),
+            own,
             Arc::new(clock.clone()),
             Metrics::default(),
         );
@@ -209,4 +215,23 @@ fn engine_config() -> config::Engine {
 pub(crate) fn in_an_hour(clock: &ManualClock) -> Timestamp {
     use vcluster_chassis::clock::Clock;
     clock.now() + std::time::Duration::from_hours(1)
+}
+
+/// Lets every list of the store be empty, the first watch fail, and the second end the token.
+pub(crate) fn fail_first_watch(store: &Store, token: &CancellationToken) -> Arc<AtomicUsize> {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let (seen, token, watches) = (Arc::clone(&lists), token.clone(), AtomicUsize::new(0));
+    store.script(move |call| {
+        if !call.query.contains("watch=true") {
+            seen.fetch_add(1, Ordering::Relaxed);
+            let empty = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+            return Some(vcluster_chassis::testing::json(200, empty));
+        }
+        if watches.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Some(status(503, "ServiceUnavailable"));
+        }
+        token.cancel();
+        Some(http::Response::new(String::new()))
+    });
+    lists
 }

@@ -43,8 +43,8 @@ pub enum Change {
 /// Which of the collection's objects are wanted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection {
-    /// By labels.
-    pub labels: Option<&'static str>,
+    /// By a label and its value.
+    pub labels: Option<(&'static str, &'static str)>,
     /// By fields.
     pub fields: Option<&'static str>,
 }
@@ -57,7 +57,9 @@ pub async fn follow(
     mut sink: impl FnMut(Change) + Send,
 ) {
     let mut config = watcher::Config::default().page_size(PAGE);
-    config.label_selector = selection.labels.map(ToOwned::to_owned);
+    config.label_selector = selection
+        .labels
+        .map(|(label, value)| format!("{label}={value}"));
     config.field_selector = selection.fields.map(ToOwned::to_owned);
     let mut events = watcher(api, config).boxed();
     let mut failures = 0;

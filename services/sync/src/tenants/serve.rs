@@ -11,8 +11,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::condition::{Observation, Reason, Status, Type};
+use vcluster_resources::label;
 use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
 use vcluster_translate::Context;
 
@@ -20,6 +22,7 @@ use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
 use super::status::{Reporter, observe};
 use super::{finalizer, remove};
+use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::object::Kind;
 use crate::scan;
@@ -54,6 +57,8 @@ pub(super) struct Supervisor {
     pub(super) token: CancellationToken,
     pub(super) id: Id,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
+    /// Held so that the lease is not given away while this still acts.
+    pub(super) _leadership: Leadership,
 }
 
 /// It cannot be served at the moment.
@@ -63,11 +68,11 @@ enum Error {
     Credentials(#[from] super::credentials::Error),
     #[error(transparent)]
     Server(#[from] crate::server::Error),
-    #[error("its name cannot be used: {0}")]
+    #[error("its name cannot be used")]
     Name(#[from] vcluster_resources::name::Error),
-    #[error("its finalizer cannot be set: {0}")]
+    #[error("its finalizer cannot be set")]
     Finalizer(#[from] Box<kube::Error>),
-    #[error("its host namespace cannot be listed: {0}")]
+    #[error("its host namespace cannot be listed")]
     List(#[from] crate::apply::Failure),
 }
 
@@ -104,8 +109,9 @@ impl Supervisor {
                 Stage::Serve(endpoint) => match self.serve(&cluster, endpoint).await {
                     Ok(()) => failures = 0,
                     Err(error) => {
-                        tracing::warn!(tenant = %self.id, %error, "tenant cannot be served yet");
-                        self.report_failure(&cluster, &error).await;
+                        let error = with_causes(&error);
+                        tracing::warn!(tenant = %self.id, error, "tenant cannot be served yet");
+                        self.report_failure(&cluster, error).await;
                         tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;
                         failures += 1;
                     }
@@ -115,12 +121,12 @@ impl Supervisor {
         }
     }
 
-    async fn report_failure(&self, cluster: &VirtualCluster, error: &Error) {
+    async fn report_failure(&self, cluster: &VirtualCluster, message: String) {
         let observation = Observation {
             type_: Type::SyncReady,
             status: Status::False,
             reason: Reason::Waiting,
-            message: error.to_string(),
+            message,
         };
         self.reporter(cluster)
             .report(&observation, cluster.metadata.generation)
@@ -201,7 +207,7 @@ impl Supervisor {
         // Closed never: the semaphore lives as long as the engine.
         let _permit = self.engine.lists.acquire().await.ok();
         reporter
-            .report(&observe(&self.engine, tenant), cluster.metadata.generation)
+            .report(&observe(tenant), cluster.metadata.generation)
             .await;
         for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
@@ -245,7 +251,7 @@ impl Supervisor {
         let api = kube::Api::all_with(client, &kind.resource());
         let labels = match kind {
             // A tenant may have nodes of its own, which are not ours to follow.
-            Kind::Node => Some("vcluster.dev/managed=true"),
+            Kind::Node => Some((label::MANAGED, label::MANAGED_VALUE)),
             Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => None,
         };
         let selection = Selection {
@@ -281,9 +287,7 @@ impl Supervisor {
         );
         loop {
             let generation = self.generation();
-            reporter
-                .report(&observe(&self.engine, tenant), generation)
-                .await;
+            reporter.report(&observe(tenant), generation).await;
             tokio::select! {
                 changed = self.cluster.changed() => {
                     if changed.is_err() || !self.still_serves(endpoint) {

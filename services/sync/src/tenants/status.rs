@@ -11,7 +11,6 @@ use vcluster_resources::VirtualCluster;
 use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
 use vcluster_resources::ownership::SYNC_STATUS;
 
-use crate::engine::Engine;
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
@@ -47,7 +46,7 @@ pub fn state(tenant: &Tenant) -> (State, String) {
 }
 
 /// What is to be said of a tenant.
-pub fn observe(_engine: &Engine, tenant: &Tenant) -> Observation {
+pub fn observe(tenant: &Tenant) -> Observation {
     let (state, message) = state(tenant);
     let (status, reason) = match state {
         State::Synced => (Status::True, Reason::Available),
