@@ -135,6 +135,9 @@ impl Tenant {
     async fn look(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
         let name = self.name_on(side, key);
         let Some(object) = self.read(side, key.kind, &name).await? else {
+            if side == Side::Virtual {
+                self.confirm_store().await?;
+            }
             self.state().clear(side, key);
             self.release_if_gone(key);
             return Ok(None);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kube::Client;
 use serde_json::{Map, Value};
@@ -27,6 +27,7 @@ use crate::work::Work;
 
 mod environment;
 pub mod ingest;
+pub mod store;
 
 /// Which lists must be complete before anything is done for a tenant.
 pub const LISTS: [(Side, Kind); 8] = [
@@ -121,6 +122,9 @@ pub struct Tenant {
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
     environment: tokio::sync::Mutex<bool>,
     in_work: watch::Sender<usize>,
+    /// UID of its store, once recognized.
+    store: OnceLock<String>,
+    store_lost: AtomicBool,
     ready: AtomicBool,
     changed: Notify,
 }
@@ -181,6 +185,8 @@ impl Tenant {
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
             in_work: watch::Sender::new(0),
+            store: OnceLock::new(),
+            store_lost: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
         }
@@ -203,7 +209,10 @@ impl Tenant {
 
     /// Whether it may be worked on at this moment.
     pub fn is_active(&self) -> bool {
-        self.is_ready() && self.link.is_up() && !self.token.is_cancelled()
+        self.is_ready()
+            && self.link.is_up()
+            && !self.has_lost_its_store()
+            && !self.token.is_cancelled()
     }
 
     /// Says that one of its keys is in work.

@@ -65,6 +65,7 @@ impl Tenant {
             name: object.name(),
         };
         if kind == Kind::Namespace {
+            self.see_store(&key.name, object);
             self.see_namespace(&key.name, object);
         }
         let mut state = self.state();

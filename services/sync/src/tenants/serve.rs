@@ -72,6 +72,8 @@ enum Error {
     Name(#[from] vcluster_resources::name::Error),
     #[error("its finalizer cannot be set")]
     Finalizer(#[from] Box<kube::Error>),
+    #[error(transparent)]
+    Store(#[from] crate::tenant::store::Error),
     #[error("its host namespace cannot be listed")]
     List(#[from] crate::apply::Failure),
 }
@@ -152,6 +154,7 @@ impl Supervisor {
         if !finalizer::add(&own, &self.id).await.map_err(Box::new)? {
             return Ok(());
         }
+        tenant.recognize_store().await?;
         self.engine.followed().await;
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
@@ -285,7 +288,8 @@ impl Supervisor {
             Instant::now() + self.engine.config.scan_interval,
             self.engine.config.scan_interval,
         );
-        loop {
+        // The next stay tells why it cannot begin.
+        while !tenant.has_lost_its_store() {
             let generation = self.generation();
             reporter.report(&observe(tenant), generation).await;
             tokio::select! {
