@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{Client, Credentials, Error, Gateway, channel, retry::Policy, tls, trace::TraceId};
+use crate::{Client, Credentials, Error, Gateway, channel, retry::Policy, tls, trace::Trace};
 
 /// Told of each failed try that will be followed by another one.
 pub type OnRetry = Arc<dyn Fn(&Error, Duration) + Send + Sync>;
@@ -14,7 +14,7 @@ pub struct Builder {
     credentials: Credentials,
     deadline: Duration,
     retry: Policy,
-    trace: Option<TraceId>,
+    trace: Option<Trace>,
     on_retry: Option<OnRetry>,
 }
 
@@ -57,7 +57,7 @@ impl Builder {
     }
 
     /// The trace that all calls belong to. Default: a new one.
-    pub fn trace(mut self, trace: TraceId) -> Self {
+    pub fn trace(mut self, trace: Trace) -> Self {
         self.trace = Some(trace);
         self
     }
@@ -83,7 +83,7 @@ impl Builder {
             credentials: self.credentials,
             deadline: self.deadline,
             retry: self.retry,
-            trace: self.trace.unwrap_or_else(TraceId::random),
+            trace: self.trace.unwrap_or_else(Trace::random),
             on_retry: self.on_retry,
         })
     }

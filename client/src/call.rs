@@ -10,7 +10,7 @@ use crate::{
     builder::OnRetry,
     credentials::{self, Need},
     retry::{Effect, Policy},
-    trace::TraceId,
+    trace::Trace,
 };
 
 /// A client of one gateway. Cheap to clone; clones share the connection.
@@ -21,7 +21,7 @@ pub struct Client {
     pub(crate) credentials: Credentials,
     pub(crate) deadline: Duration,
     pub(crate) retry: Policy,
-    pub(crate) trace: TraceId,
+    pub(crate) trace: Trace,
     pub(crate) on_retry: Option<OnRetry>,
 }
 
@@ -45,7 +45,7 @@ impl Client {
     }
 
     /// The trace that the calls belong to.
-    pub fn trace(&self) -> TraceId {
+    pub fn trace(&self) -> Trace {
         self.trace
     }
 

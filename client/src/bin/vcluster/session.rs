@@ -22,7 +22,7 @@ use vcluster_client::{
         sources::{self, Sources},
     },
     tls::Trust,
-    trace::TraceId,
+    trace::Trace,
 };
 
 use crate::{
@@ -190,7 +190,7 @@ impl Session {
         let parent = self.environment.traceparent.as_deref();
         let trace = parent
             .and_then(|parent| parent.parse().ok())
-            .unwrap_or_else(TraceId::random);
+            .unwrap_or_else(Trace::random);
         self.terminal
             .detail(&format!("gateway: {}", gateway.address));
         self.terminal.detail(&format!("trace id: {trace}"));
