@@ -33,7 +33,7 @@ use crate::vigil::Vigil;
 /// How the gateway names itself to the host API server.
 const USER_AGENT: &str = concat!("vcluster-connect/", env!("CARGO_PKG_VERSION"));
 /// Name and version in metrics and traces.
-pub const SERVICE: &str = "connect";
+pub const SERVICE: &str = "vcluster-connect";
 /// See [`SERVICE`].
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

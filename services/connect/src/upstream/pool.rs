@@ -199,7 +199,8 @@ impl Pool {
             }
         };
         // Not tracked by the drain: it lives exactly as long as the requests on it, which are.
-        tokio::spawn(drive.instrument(tracing::info_span!("upstream")));
+        // Nor part of the request that happens to open it: that one's span would stay open as long.
+        tokio::spawn(drive.instrument(tracing::debug_span!(parent: None, "upstream")));
         let streams = Arc::new(AtomicUsize::new(0));
         Ok(Connection {
             sender,
