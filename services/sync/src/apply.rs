@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
+use tracing::{Instrument, Span};
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_resources::ownership;
 use vcluster_translate::Patch;
@@ -79,7 +80,10 @@ impl Tenant {
             .and_then(Value::as_str);
         let collection = collection(kind, namespace.unwrap_or_default());
         let request = request(side, Method::POST, &collection, None, Some(object));
-        Ok(Object::new(self.write(side, request).await?).of_kind(kind))
+        let write = self
+            .write(side, request)
+            .instrument(span("create", kind, side));
+        Ok(Object::new(write.await?).of_kind(kind))
     }
 
     /// Patches an object, or a subresource of it.
@@ -94,7 +98,10 @@ impl Tenant {
         let path = path(kind, name, subresource);
         let media = Some(patch.format.content_type());
         let request = request(side, Method::PATCH, &path, media, Some(&patch.body));
-        Ok(Object::new(self.write(side, request).await?).of_kind(kind))
+        let write = self
+            .write(side, request)
+            .instrument(span("patch", kind, side));
+        Ok(Object::new(write.await?).of_kind(kind))
     }
 
     /// Deletes the object of that UID; returns it if it is still there, because it ends gracefully.
@@ -117,7 +124,10 @@ impl Tenant {
         let path = path(kind, name, None);
         let request = request(side, Method::DELETE, &path, None, Some(&options));
         // The answer is a Status, or the object as it ends.
-        let left = Object::new(self.write(side, request).await?);
+        let write = self
+            .write(side, request)
+            .instrument(span("delete", kind, side));
+        let left = Object::new(write.await?);
         Ok(Some(left)
             .filter(Object::is_deleting)
             .map(|left| left.of_kind(kind)))
@@ -133,7 +143,11 @@ impl Tenant {
             None,
             Some(&binding.body),
         );
-        self.write(Side::Virtual, request).await.map(drop)
+        let span = span("bind", Kind::Pod, Side::Virtual);
+        self.write(Side::Virtual, request)
+            .instrument(span)
+            .await
+            .map(drop)
     }
 
     /// Asks the virtual API server for a token of a ServiceAccount.
@@ -228,6 +242,15 @@ impl Tenant {
         }
         Err(failure)
     }
+}
+
+/// The span of a write.
+fn span(verb: &'static str, kind: Kind, side: Side) -> Span {
+    let side = match side {
+        Side::Virtual => "in the virtual cluster",
+        Side::Host => "on the host",
+    };
+    tracing::info_span!("write", otel.name = %format_args!("{verb} {kind} {side}"), otel.kind = "client")
 }
 
 fn request(
