@@ -22,6 +22,7 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::args::{LogFormat, TelemetryArgs};
 use crate::drain;
 
+mod export;
 pub mod propagation;
 
 /// How long the last spans may take to leave at the end.
@@ -175,7 +176,7 @@ fn provider(
         .with_attribute(KeyValue::new("service.version", version))
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_batch_exporter(export::Telling::new(exporter))
         .with_resource(resource)
         .build())
 }
