@@ -11,12 +11,14 @@
     reason = "this library exists for tests: a broken step ends the test with its report"
 )]
 
+pub mod collector;
 pub mod command;
 pub mod container;
 pub mod eventually;
 pub mod host;
 pub mod tenant;
 
+pub use collector::Collector;
 pub use command::{Command, Output};
 pub use eventually::eventually;
 pub use host::Host;

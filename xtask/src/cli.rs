@@ -31,7 +31,12 @@ enum Command {
     /// Build our service images and bring them into a cluster; prints the tags
     Images(Which),
     /// Build and install the product on a cluster
-    Install(Which),
+    Install {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        options: install::Options,
+    },
     #[command(name = "__enter", hide = true)]
     Enter(enter::Enter),
     #[command(name = "__relay", hide = true)]
@@ -102,8 +107,9 @@ fn dispatch(command: Command) -> Result<()> {
             }
             Ok(())
         }
-        Command::Install(which) => {
-            install::install(&Cluster::open(&which.name)?, &Progress::start()).map(drop)
+        Command::Install { which, options } => {
+            let cluster = Cluster::open(&which.name)?;
+            install::install(&cluster, &options, &Progress::start()).map(drop)
         }
         Command::Enter(args) => enter::enter(&args),
         Command::Relay(args) => relay::relay(&args),

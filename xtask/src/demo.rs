@@ -49,7 +49,7 @@ pub fn demo(demo: &Demo) -> Result<()> {
 fn tell(demo: &Demo, progress: &Progress) -> Result<()> {
     let cluster = cluster::up(&demo.name, progress)?;
     progress.step("the host cluster is up");
-    install::install(&cluster, progress)?;
+    install::install(&cluster, &install::Options::default(), progress)?;
     progress.step("the product is installed");
     let mut walk = walk::Walk::begin(&cluster)?;
     walk::tell(&mut walk)?;

@@ -17,11 +17,19 @@ pub const NAMESPACE: &str = "vcluster-system";
 pub const RELEASE: &str = "vcluster";
 const PATIENCE: u64 = 120;
 
+/// What is installed other than by default.
+#[derive(Debug, Default, clap::Args)]
+pub struct Options {
+    /// A value for the chart, as of `helm --set`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub values: Vec<String>,
+}
+
 /// Builds, imports, installs or upgrades, and waits until every service is available.
 ///
 /// # Errors
 /// A build, helm, or a Deployment that does not become available: pods, events and logs are printed.
-pub fn install(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
+pub fn install(cluster: &Cluster, options: &Options, progress: &Progress) -> Result<Tags> {
     let tags = images::services(cluster, progress)?;
     progress.step("images are in the cluster");
     take_back_a_refused_uninstall(cluster)?;
@@ -29,7 +37,7 @@ pub fn install(cluster: &Cluster, progress: &Progress) -> Result<Tags> {
     let values = values(cluster, &tags);
     let mut args = vec!["upgrade", "--install", RELEASE, &chart, "-n", NAMESPACE];
     args.push("--create-namespace");
-    for value in &values {
+    for value in values.iter().chain(&options.values) {
         args.extend(["--set", value]);
     }
     command::run(&mut cluster.helm(&args)?).context("helm cannot install the chart")?;

@@ -9,7 +9,7 @@ use std::{env, process::Command};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cluster::{self, Cluster, Name},
+    cluster::{self, Cluster, NODE_IP, Name},
     command, install,
     output::Progress,
     workspace,
@@ -17,6 +17,13 @@ use crate::{
 
 /// Names the kubeconfig for the scenarios; `integration-tests` knows it by the same word.
 const KUBECONFIG: &str = "VCLUSTER_TEST_KUBECONFIG";
+/// Names the cluster's network namespace, as a file, for those that serve something inside.
+const NETNS: &str = "VCLUSTER_TEST_NETNS";
+/// Names the address inside at which the services expect a collector of traces. Most of the time
+/// there is none, which must disturb nothing.
+const COLLECTOR: &str = "VCLUSTER_TEST_COLLECTOR";
+/// OTLP's own.
+const COLLECTOR_PORT: u16 = 4317;
 /// Scenarios at a time: each has a control plane of its own, and a small machine has two cores.
 const THREADS: &str = "--test-threads=2";
 
@@ -86,7 +93,10 @@ fn without_cluster(progress: &Progress) -> Result<()> {
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     let cluster = cluster::up(&test.name, progress)?;
-    install::install(&cluster, progress)?;
+    let traced = install::Options {
+        values: vec![format!("telemetry.otlpEndpoint=http://{}", collector())],
+    };
+    install::install(&cluster, &traced, progress)?;
     progress.step("scenarios on the cluster");
     let mut cargo = scenarios(&cluster)?;
     cargo.args(["test", "-p", "integration-tests", "--no-fail-fast"]);
@@ -97,6 +107,7 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
         "lifecycle",
         "workloads",
         "faults",
+        "telemetry",
     ] {
         cargo.args(["--test", group]);
     }
@@ -111,6 +122,10 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+fn collector() -> String {
+    format!("{NODE_IP}:{COLLECTOR_PORT}")
+}
+
 /// cargo with the cluster's kubeconfig, and its kubectl and helm and the built `vcluster` first on
 /// the PATH.
 fn scenarios(cluster: &Cluster) -> Result<Command> {
@@ -123,6 +138,8 @@ fn scenarios(cluster: &Cluster) -> Result<Command> {
     cargo
         .current_dir(workspace::root())
         .env(KUBECONFIG, &cluster.kubeconfig)
+        .env(NETNS, cluster.layout.netns())
+        .env(COLLECTOR, collector())
         .env(
             "PATH",
             env::join_paths(folders).context("a folder's name holds a colon")?,

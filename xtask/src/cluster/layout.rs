@@ -12,7 +12,7 @@ pub(super) const RUN: &str = "/run/vcluster-dev";
 /// The node's name.
 pub(super) const NODE: &str = "node-1";
 /// The node's address, in every cluster the same: each has its own network namespace.
-pub(super) const NODE_IP: &str = "10.77.0.1";
+pub const NODE_IP: &str = "10.77.0.1";
 pub(super) const POD_CIDR: &str = "10.244.0.0/24";
 pub(super) const SERVICE_CIDR: &str = "10.96.0.0/16";
 /// The address of the Service `default/kubernetes`.
