@@ -278,14 +278,15 @@ fn told(error: &crate::upstream::Error, admitted: &Admitted) -> Refusal {
 }
 
 /// A `401` says that the API server did not believe the gateway: the caller can do nothing about it and must
-/// not be sent to log in again. Behind a proxy path it is some workload's own answer.
+/// not be sent to log in again. Behind a proxy path, or one to a container, it is a workload's or a
+/// kubelet's own answer.
 fn check_trust(
     gateway: &Gateway,
     admitted: &Admitted,
     status: StatusCode,
     rest: &PathAndQuery,
 ) -> Result<(), Refusal> {
-    if status != StatusCode::UNAUTHORIZED || kind::is_proxied(rest) {
+    if status != StatusCode::UNAUTHORIZED || kind::is_answered_elsewhere(rest) {
         return Ok(());
     }
     gateway.upstreams.distrust(&admitted.cluster);

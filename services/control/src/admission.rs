@@ -22,6 +22,10 @@ pub const SERVICES_MESSAGE: &str = "Services with a cluster IP are not supported
 pub const NODES_MESSAGE: &str = "nodes with the label vcluster.dev/managed mirror nodes of the host \
      cluster and cannot be changed from inside the virtual cluster";
 
+/// What a tenant reads who asks for the proxy to a node.
+pub const NODE_PROXY_MESSAGE: &str =
+    "the nodes are the host cluster's: their ports cannot be reached through the API server";
+
 /// Where the API server finds its configuration.
 pub fn config_path() -> String {
     format!("{FOLDER}/{CONFIG}")
@@ -72,8 +76,12 @@ fn config() -> Value {
 }
 
 /// Each policy with its binding, by the name of its file.
-fn policies() -> [(&'static str, Value); 2] {
-    [("nodes", nodes()), ("services", services())]
+fn policies() -> [(&'static str, Value); 3] {
+    [
+        ("node-proxy", node_proxy()),
+        ("nodes", nodes()),
+        ("services", services()),
+    ]
 }
 
 fn services() -> Value {
@@ -111,6 +119,20 @@ fn nodes() -> Value {
         layout::SYNC_USER,
         &[&without("object"), &without("oldObject")],
         NODES_MESSAGE,
+    )
+}
+
+/// The proxy to nodes dials whatever port of a host's node the caller names: not for tenants.
+fn node_proxy() -> Value {
+    policy(
+        "node-proxy.vcluster.dev.static.k8s.io",
+        &json!({
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes/proxy"],
+            "operations": ["CONNECT"],
+        }),
+        API_SERVER_USER,
+        &["false"],
+        NODE_PROXY_MESSAGE,
     )
 }
 

@@ -24,6 +24,15 @@ pub(super) fn is_proxied(target: &PathAndQuery) -> bool {
         && segments.nth(1) == Some("proxy")
 }
 
+/// Whether a workload or a kubelet answers it rather than the API server: also `…/pods/NAME/log` and what is
+/// streamed to and from containers.
+pub(super) fn is_answered_elsewhere(target: &PathAndQuery) -> bool {
+    let mut segments = segments(target);
+    let streamed = |segment| matches!(segment, "attach" | "exec" | "log" | "portforward");
+    is_proxied(target)
+        || segments.any(|segment| segment == "pods") && segments.nth(1).is_some_and(streamed)
+}
+
 /// Whether a client asks what kinds there are, in the form that kubectl asks for since 1.26.
 pub(super) fn is_discovery(target: &PathAndQuery, headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().any(|line| {
@@ -54,6 +63,25 @@ fn is_set(target: &PathAndQuery, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_container_or_a_kubelet_answers_is_known() {
+        for (target, expected) in [
+            ("/api/v1/namespaces/a/pods/b/log", true),
+            ("/api/v1/namespaces/a/pods/b/exec?command=sh", true),
+            ("/api/v1/namespaces/a/pods/b/proxy/x", true),
+            ("/api/v1/nodes/n/proxy/metrics", true),
+            ("/api/v1/namespaces/a/pods/b", false),
+            ("/api/v1/namespaces/a/pods/log", false),
+            ("/api/v1/namespaces/a/configmaps/log", false),
+        ] {
+            assert_eq!(
+                is_answered_elsewhere(&target.parse().unwrap()),
+                expected,
+                "{target}"
+            );
+        }
+    }
 
     #[test]
     fn watches_followed_logs_and_proxied_requests_stay() {

@@ -452,6 +452,17 @@ async fn a_watch_sends_what_exists_then_changes_and_goes_on_where_the_host_broke
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_the_host_always_refuses_ends_with_an_error() {
+    let host = enabled();
+    let status = json!({ "kind": "Status", "code": 504, "reason": "Timeout",
+        "message": "Too large resource version: 999999999, current: 5" });
+    let refused = format!("{}\n", json!({ "type": "ERROR", "object": status }));
+    host.watches(&[&refused]);
+    let events = watched(&host, "999999999").await;
+    assert_eq!(events, [Err("HOST_UNAVAILABLE".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_resumes_after_a_version_without_sending_what_exists() {
     let host = enabled();
     create(&host, order(ID)).await.unwrap();

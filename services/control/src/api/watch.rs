@@ -39,6 +39,18 @@ const BACKOFF: Policy = Policy {
 
 type Events = BoxStream<'static, Result<wire::WatchVirtualClustersResponse, Status>>;
 
+/// Host watches that may fail one after the other. A client learns of the next and comes again: so
+/// nothing goes on for ever that cannot succeed, such as a version that the host has not reached.
+const FAILURES: u32 = 6;
+
+/// How one watch of the host went.
+enum Round {
+    /// To its end.
+    Ended,
+    /// The host could not be reached, or was too busy.
+    Failed,
+}
+
 /// Why the stream goes no further.
 enum End {
     /// The client has gone.
@@ -170,13 +182,24 @@ impl Watch {
         let mut failures = 0;
         loop {
             let before = version.clone();
-            if let Err(end) = self.one_watch(&mut version).await {
-                return end;
+            let round = tokio::select! {
+                round = self.one_watch(&mut version) => round,
+                () = self.sender.closed() => return End::Gone,
+            };
+            match round {
+                Err(end) => return end,
+                Ok(Round::Failed) if version == before => failures += 1,
+                Ok(Round::Failed | Round::Ended) => failures = 0,
+            }
+            if failures > FAILURES {
+                return End::Failed(Failure::Unavailable);
             }
             // A watch that brought nothing ended at its own time or failed: both may wait.
-            failures = if version == before { failures + 1 } else { 0 };
-            if failures > 0 {
-                tokio::time::sleep(BACKOFF.delay(failures - 1)).await;
+            if version == before {
+                tokio::select! {
+                    () = tokio::time::sleep(BACKOFF.delay(failures)) => {}
+                    () = self.sender.closed() => return End::Gone,
+                }
             }
             match self.authorizer.check(&self.caller, &self.right).await {
                 Ok(()) | Err(access::Error::Unavailable(_)) => {}
@@ -186,7 +209,7 @@ impl Watch {
     }
 
     /// One watch of the host; an error of the connection ends it and nothing else.
-    async fn one_watch(&self, version: &mut String) -> Result<(), End> {
+    async fn one_watch(&self, version: &mut String) -> Result<Round, End> {
         let mut params = WatchParams::default().timeout(WATCH_SECONDS);
         params.field_selector.clone_from(&self.fields);
         let stream = match self.clusters.watch(&params, version).await {
@@ -194,24 +217,19 @@ impl Watch {
             Err(error) => return ended(&error),
         };
         let mut stream = std::pin::pin!(stream);
-        loop {
-            let event = tokio::select! {
-                event = stream.next() => event,
-                () = self.sender.closed() => return Err(End::Gone),
-            };
+        while let Some(event) = stream.next().await {
             match event {
-                Some(Ok(event)) => {
-                    if let Some(next) = self.pass_on(event).await? {
-                        *version = next;
-                    }
-                }
-                Some(Err(error)) => return ended(&error),
-                None => return Ok(()),
+                Ok(event) => match self.pass_on(event).await? {
+                    Some(next) => *version = next,
+                    None => return Ok(Round::Failed),
+                },
+                Err(error) => return ended(&error),
             }
         }
+        Ok(Round::Ended)
     }
 
-    /// Sends an event; gives the version that it brought.
+    /// Sends an event; gives the version that it brought, or nothing if it says that the watch failed.
     async fn pass_on(&self, event: WatchEvent<VirtualCluster>) -> Result<Option<String>, End> {
         use wire::EventType;
         let (kind, cluster) = match event {
@@ -255,12 +273,12 @@ impl Watch {
 }
 
 /// What the end of a host watch means for the client's.
-fn ended(error: &kube::Error) -> Result<(), End> {
+fn ended(error: &kube::Error) -> Result<Round, End> {
     match kubernetes::answer(error) {
         Answer::Expired => Err(End::Failed(Failure::VersionExpired)),
         Answer::Busy | Answer::Unreachable => {
             tracing::debug!(%error, "a watch of the host ended");
-            Ok(())
+            Ok(Round::Failed)
         }
         Answer::NotFound
         | Answer::AlreadyExists

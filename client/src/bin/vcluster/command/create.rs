@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, Result},
     locate, readiness,
     session::{Connected, Session},
-    ui::format,
+    ui::{Terminal, format},
 };
 
 /// Options of `create`.
@@ -92,7 +92,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(args: Create, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
-    let cluster = create(&args, &connected).await?;
+    let cluster = create(&args, &connected, terminal).await?;
     let place = format!(
         "virtual cluster {:?} in host namespace {:?}",
         cluster.name, cluster.host_namespace
@@ -134,7 +134,11 @@ fn print(cluster: VirtualCluster, session: &Session) -> Result {
     Ok(())
 }
 
-async fn create(args: &Create, connected: &Connected) -> Result<VirtualCluster> {
+async fn create(
+    args: &Create,
+    connected: &Connected,
+    terminal: &Terminal,
+) -> Result<VirtualCluster> {
     let wanted = wanted(args);
     let options = CreateOptions {
         request_id: Some(
@@ -149,9 +153,7 @@ async fn create(args: &Create, connected: &Connected) -> Result<VirtualCluster> 
         wanted.name, wanted.host_namespace
     );
     let (name, namespace) = (wanted.name.clone(), wanted.host_namespace.clone());
-    connected
-        .client
-        .create(wanted, options)
+    order(args, connected, wanted, options, terminal)
         .await
         .map_err(|error| {
             let exists = error.code() == Code::AlreadyExists;
@@ -166,6 +168,40 @@ async fn create(args: &Create, connected: &Connected) -> Result<VirtualCluster> 
                 failure
             }
         })
+}
+
+/// Asks for it; right after a `delete` the host namespace may still be on its way out, so that is
+/// waited for as long as the command may wait at all.
+async fn order(
+    args: &Create,
+    connected: &Connected,
+    wanted: VirtualCluster,
+    options: CreateOptions,
+    terminal: &Terminal,
+) -> std::result::Result<VirtualCluster, vcluster_client::Error> {
+    let until = tokio::time::Instant::now() + args.timeout;
+    let mut progress = None;
+    loop {
+        let answer = connected
+            .client
+            .create(wanted.clone(), options.clone())
+            .await;
+        let leaving = matches!(
+            &answer,
+            Err(vcluster_client::Error::Rejected(rejection))
+                if rejection.reason.as_deref() == Some("HOST_NAMESPACE_TERMINATING")
+        );
+        if !leaving || args.no_wait || tokio::time::Instant::now() >= until {
+            return answer;
+        }
+        progress.get_or_insert_with(|| {
+            terminal.progress(&format!(
+                "waiting for the host namespace {:?} of an earlier cluster to be gone",
+                wanted.host_namespace
+            ))
+        });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 fn wanted(args: &Create) -> VirtualCluster {
