@@ -1,3 +1,5 @@
+//! Peers that stall, flood or smuggle.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;

@@ -1,3 +1,5 @@
+//! Who callers are, by certificate, token or credential, and what forgers achieve: nothing.
+
 use secrecy::ExposeSecret;
 
 use super::client::get;

@@ -1,3 +1,5 @@
+//! The gRPC front: control's and sync's calls, and the gateway's own.
+
 use hyper_util::rt::TokioIo;
 use secrecy::ExposeSecret;
 use tonic::metadata::MetadataValue;

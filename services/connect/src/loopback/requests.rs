@@ -1,3 +1,5 @@
+//! Requests through the real listener: what reaches a virtual API server, byte for byte.
+
 use super::client::get;
 use super::server::plain;
 use super::*;

@@ -1,3 +1,5 @@
+//! Watches and other long answers: they flow, and they end when they must.
+
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body::Frame;

@@ -1,3 +1,5 @@
+//! Upgrades: exec, attach and port-forward in SPDY and WebSocket, and answers that are none.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::get;
