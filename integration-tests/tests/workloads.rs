@@ -156,6 +156,12 @@ fn nodes_bear_the_host_nodes_names() {
     tenant
         .kubectl("wait --for=condition=Ready node --all --timeout=60s")
         .ok();
+    // The node's ports are the host's: nobody inside reaches them through the API server.
+    let proxy = format!(
+        "get --raw /api/v1/nodes/https:{}:6443/proxy/version",
+        inside[0]
+    );
+    tenant.kubectl(&proxy).refused(&["host cluster"]);
 }
 
 #[test]
