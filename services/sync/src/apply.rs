@@ -227,7 +227,11 @@ impl Tenant {
             code: 0,
             message: error.to_string(),
         })?;
+        let is_read = request.method() == Method::GET;
         let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
+        if let (Side::Host, Ok(answer)) = (side, &answer) {
+            self.note_right(answer, is_read);
+        }
         let failure = match answer {
             Ok(Ok(json)) => return Ok(json),
             Ok(Err(error)) => judge(&error),

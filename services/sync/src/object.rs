@@ -217,6 +217,14 @@ impl Object {
             .is_some_and(Value::is_string)
     }
 
+    /// Whether nothing of it is left after this: its time is over, and nobody's finalizer keeps it.
+    pub fn has_ended(&self) -> bool {
+        let metadata = |field: &str| self.json.pointer("/metadata")?.get(field);
+        let grace = metadata("deletionGracePeriodSeconds").and_then(Value::as_i64);
+        let finalizers = metadata("finalizers").and_then(Value::as_array);
+        self.is_deleting() && grace == Some(0) && finalizers.is_none_or(Vec::is_empty)
+    }
+
     /// An annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.json

@@ -5,7 +5,7 @@
 //!   writes arrive;
 //! - an object counts as gone after its own delete event, or when it was read and not found. One that is
 //!   merely missing from a list is *doubted*: it may have been made after the list was taken, so it is
-//!   read before anything is concluded;
+//!   read before anything is concluded. So is one that a watch by labels does not select any more;
 //! - a kind counts as listed on a side only after a complete list.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -60,6 +60,8 @@ pub struct Slot {
     pub doubted: bool,
     /// It was missing from a list.
     pub missing: bool,
+    /// It was read and is not there, or its end was seen: more than that nobody told of it.
+    pub absent: bool,
 }
 
 /// Versions of both sides; nothing where the object is not there.
@@ -189,6 +191,7 @@ impl State {
         });
         slot.doubted = false;
         slot.missing = false;
+        slot.absent = false;
         true
     }
 
@@ -214,13 +217,31 @@ impl State {
         }
     }
 
+    /// Takes note that a watch by labels does not show the object any more, which may mean that it only lost its
+    /// labels: it is to be read. Tells whether it is what is known under its name.
+    pub fn lose_sight(&mut self, side: Side, key: &Key, object: &Object) -> bool {
+        self.observe(side, key, object);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
+        let slot = entry.slot_mut(side);
+        let known = slot.seen.as_ref();
+        let is_known = known.is_some_and(|seen| *seen.uid == *object.uid());
+        slot.doubted |= is_known;
+        is_known
+    }
+
     /// Takes note that the object was read and is not there.
     pub fn clear(&mut self, side: Side, key: &Key) {
         self.bodies.drop(side, key);
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        if let Some(seen) = std::mem::take(entry.slot_mut(side)).seen {
+        let absent = Slot {
+            absent: true,
+            ..Slot::default()
+        };
+        if let Some(seen) = std::mem::replace(entry.slot_mut(side), absent).seen {
             self.gone.add(&seen.uid);
         }
         if side == Side::Host

@@ -149,6 +149,19 @@ impl Tenant {
         Ok(Some(object.into_json()))
     }
 
+    /// Looks for a host object that nobody told of: a watch and a list by labels do not show one whose labels
+    /// somebody took off. Costs nothing where it is known to be gone.
+    async fn find_hidden(&self, key: &Key) -> Result<Option<Value>, Failure> {
+        let host = self.state().entry(key).host;
+        if host.absent {
+            return Ok(None);
+        }
+        let found = self.look(Side::Host, key).await?;
+        // A stranger of that name is not what was made for this key.
+        let is_ours = self.state().entry(key).host.seen.is_some();
+        Ok(found.filter(|_| is_ours))
+    }
+
     /// Takes note of what a request answered; false if the object is not of this key.
     fn take_note(&self, side: Side, key: &Key, object: &Object) -> bool {
         if side == Side::Host && !self.is_ours(key, object) {

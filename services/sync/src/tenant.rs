@@ -27,6 +27,7 @@ use crate::work::Work;
 
 mod environment;
 pub mod ingest;
+mod right;
 pub mod store;
 
 /// Which lists must be complete before anything is done for a tenant.
@@ -125,6 +126,7 @@ pub struct Tenant {
     /// UID of its store, once recognized.
     store: OnceLock<String>,
     store_lost: AtomicBool,
+    missing_right: Mutex<Option<String>>,
     ready: AtomicBool,
     changed: Notify,
 }
@@ -187,6 +189,7 @@ impl Tenant {
             in_work: watch::Sender::new(0),
             store: OnceLock::new(),
             store_lost: AtomicBool::new(false),
+            missing_right: Mutex::default(),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
         }

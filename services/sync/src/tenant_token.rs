@@ -247,6 +247,16 @@ where
     }
 }
 
+/// A client over another that brings the token.
+#[cfg(test)]
+pub(crate) fn client(inner: Client, token: Arc<TenantToken>) -> Client {
+    let service = tower::service_fn(move |request| {
+        let inner = inner.clone();
+        async move { inner.send(request).await }
+    });
+    Client::new(Bearer::new(service, token), "default")
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -317,12 +327,7 @@ mod tests {
         let server = minting(&clock, 201);
         let token = Arc::new(token(&server, &clock));
         let host = ApiServer::new(|_call| answer(401, json!({"kind": "Status", "code": 401})));
-        let inner = host.client();
-        let service = tower::service_fn(move |request| {
-            let inner = inner.clone();
-            async move { inner.send(request).await }
-        });
-        let client = Client::new(Bearer::new(service, token), "default");
+        let client = client(host.client(), token);
         for _ in 0..2 {
             let request = Request::get("/api/v1/x").body(Vec::new()).unwrap();
             assert!(client.request_text(request).await.is_err());

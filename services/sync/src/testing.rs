@@ -102,6 +102,31 @@ impl World {
         }
     }
 
+    /// The same, acting on the host by another client.
+    pub(crate) fn with_host(mut self, client: HostClient) -> Self {
+        let tenant = &self.tenant;
+        self.engine.leave(tenant);
+        self.tenant = Arc::new(Tenant::new(Parts {
+            id: tenant.id.clone(),
+            context: context(),
+            clients: Clients {
+                host: client,
+                ..tenant.clients.clone()
+            },
+            limits: engine_config().tenant,
+            traceparent: None,
+            work: Arc::clone(&self.engine.work),
+            metrics: Metrics::default(),
+            token: CancellationToken::new(),
+        }));
+        for (side, kind) in LISTS {
+            let list = self.tenant.state().begin_list(side, kind);
+            self.tenant.end_list(side, kind, list);
+        }
+        self.engine.enter(&self.tenant);
+        self
+    }
+
     /// Works on a key as a worker does.
     pub(crate) async fn work(&self, key: &Key) -> sync::Next {
         sync::key(&self.engine, &self.tenant, key).await.0

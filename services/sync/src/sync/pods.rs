@@ -31,7 +31,14 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         namespace_labels: &labels,
         knowledge: tenant.knows(&[Kind::Pod]),
     };
-    let action = plan::pod(view, &tenant.context);
+    let mut action = plan::pod(view, &tenant.context);
+    // Another host pod need not be looked for before it is made: the host says that the name is taken.
+    let hidden;
+    if matches!(action, Action::DeleteVirtual(_)) && host.is_none() {
+        hidden = tenant.find_hidden(key).await?;
+        let host = hidden.as_ref();
+        action = plan::pod(PodView { host, ..view }, &tenant.context);
+    }
     match action {
         Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),

@@ -296,6 +296,7 @@ async fn a_config_map_goes_to_the_host_before_its_first_pod_and_away_after_its_l
     assert_eq!(world.writes(), [""; 0], "the host pod still uses it");
     let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
     world.tenant.miss_host(Kind::Pod, &gone);
+    world.work(&key).await;
     world.work(&config).await;
     assert_eq!(
         world.writes(),
@@ -561,4 +562,161 @@ async fn a_store_that_says_so_in_its_namespaces_freezes_the_tenant_before_work_b
         json!({"metadata": {"name": "kube-system", "uid": "second"}}),
     );
     assert!(!world.tenant.is_active());
+}
+
+/// What an outsider takes off, by which the host's watch selects; the watch says DELETED then.
+fn take_labels_off(world: &World, name: &str) {
+    let mut told = world
+        .host
+        .get(Kind::Pod, "team-a", name)
+        .unwrap()
+        .into_json();
+    let hidden = world.host.change(Kind::Pod, "team-a", name, |pod| {
+        pod["metadata"]["labels"] = json!({});
+    });
+    // The event shows the object as it was selected last, at the version that took it out.
+    told["metadata"]["resourceVersion"] = hidden.json()["metadata"]["resourceVersion"].clone();
+    let told = Object::new(told).of_kind(Kind::Pod);
+    world.tenant.miss_host(Kind::Pod, &told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_only_lost_its_labels_stays_and_gets_them_back() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    take_labels_off(&world, "web-x-shop-x-demo");
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    assert_eq!(
+        world.calls(),
+        [
+            "host GET /api/v1/namespaces/team-a/pods/web-x-shop-x-demo",
+            "host PATCH /api/v1/namespaces/team-a/pods/web-x-shop-x-demo",
+        ]
+    );
+    let pod = world.host.get(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    assert_eq!(pod.unwrap().label("vcluster.dev/part"), Some("workload"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_lost_its_labels_while_sync_was_away_stays() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world
+        .host
+        .change(Kind::Pod, "team-a", "web-x-shop-x-demo", |pod| {
+            pod["metadata"]["labels"] = json!({});
+        });
+    let after = World::new().await;
+    for (from, to, kind, namespace, name) in [
+        (&world.virtual_, &after.virtual_, Kind::Pod, "shop", "web"),
+        (
+            &world.host,
+            &after.host,
+            Kind::Pod,
+            "team-a",
+            "web-x-shop-x-demo",
+        ),
+    ] {
+        to.put(kind, from.get(kind, namespace, name).unwrap().into_json());
+    }
+    let pod = after.virtual_.get(Kind::Pod, "shop", "web").unwrap();
+    after.tenant.see_virtual(Kind::Pod, &pod, Lane::List);
+    after.work(&key).await;
+    assert_eq!(
+        after.writes(),
+        ["host PATCH /api/v1/namespaces/team-a/pods/web-x-shop-x-demo"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_from_the_host_goes_inside_and_one_that_ended_is_not_asked_for() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world
+        .host
+        .change(Kind::Pod, "team-a", "web-x-shop-x-demo", |pod| {
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:30Z".into();
+            pod["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        });
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    world.work(&key).await;
+    let mut calls = world.calls();
+    calls.retain(|call| !call.ends_with("/events"));
+    assert_eq!(calls, ["virtual DELETE /api/v1/namespaces/shop/pods/web"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_whose_host_account_is_missing_is_told_until_it_is_back() {
+    use std::sync::Arc;
+
+    use vcluster_resources::condition::{Reason, Status};
+
+    use crate::tenant::HostClient;
+    use crate::tenant_token::TenantToken;
+    use crate::tenants::status::observe;
+    let world = World::new().await;
+    let code = Arc::new(std::sync::atomic::AtomicU16::new(404));
+    let (answered, clock) = (Arc::clone(&code), world.clock.clone());
+    world.host.script(move |call| {
+        let token = call.path.ends_with("/vcluster-sync/token");
+        let good = json!({
+            "metadata": {}, "spec": {"audiences": []},
+            "status": {"token": "t", "expirationTimestamp": in_an_hour(&clock)},
+        });
+        token.then(
+            || match answered.load(std::sync::atomic::Ordering::Relaxed) {
+                201 => answer(201, good),
+                code => status(code, "No"),
+            },
+        )
+    });
+    let own = world.host.client();
+    let token = TenantToken::new("team-a", own.clone(), Arc::new(world.clock.clone()));
+    let client = crate::tenant_token::client(own, Arc::new(token));
+    let world = world.with_host(HostClient(client));
+    let reason = || {
+        let said = observe(&world.tenant);
+        (said.status, said.reason, said.message)
+    };
+    for (next, named) in [
+        (404, "ServiceAccount vcluster-sync in namespace team-a"),
+        (403, "RoleBinding vcluster-tenant-token in namespace team-a"),
+    ] {
+        code.store(next, std::sync::atomic::Ordering::Relaxed);
+        world.tenant.ask_host().await;
+        let (status, reason, message) = reason();
+        assert_eq!((status, reason), (Status::False, Reason::Refused));
+        assert!(message.contains(named), "{message}");
+    }
+    // A server that does not answer changes nothing of it.
+    code.store(503, std::sync::atomic::Ordering::Relaxed);
+    world.tenant.ask_host().await;
+    assert_eq!(reason().1, Reason::Refused);
+    code.store(201, std::sync::atomic::Ordering::Relaxed);
+    world.tenant.ask_host().await;
+    assert_eq!(reason().0, Status::True);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_whose_host_account_may_not_read_is_told_and_one_whose_pod_is_refused_is_not() {
+    use vcluster_resources::condition::{Reason, Status};
+
+    use crate::tenants::status::observe;
+    let world = World::new().await;
+    world
+        .host
+        .script(|call| (call.method == "POST").then(|| status(403, "Forbidden")));
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    assert_eq!(observe(&world.tenant).status, Status::True);
+    world.host.script(|_call| Some(status(403, "Forbidden")));
+    world.tenant.ask_host().await;
+    let said = observe(&world.tenant);
+    assert_eq!(said.reason, Reason::Refused);
+    assert!(
+        said.message.contains("RoleBinding vcluster-tenant "),
+        "{}",
+        said.message
+    );
 }

@@ -49,6 +49,8 @@ impl Tenant {
                     && found.annotation(STORE_UID) == self.store.get().map(String::as_str) => {}
             Some(found) => {
                 let mut body = serde_json::json!({"metadata": {"uid": found.uid()}});
+                // The host's policy lets us write nothing without them.
+                body["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
                 body["data"] = wanted.get("data").cloned().unwrap_or_default();
                 body["metadata"]["annotations"] = wanted["metadata"]["annotations"].clone();
                 let patch = Patch {

@@ -131,13 +131,19 @@ impl Tenant {
         true
     }
 
-    /// Takes note that a host object is gone.
+    /// Takes note that the host's watch shows an object no more: it is gone, or somebody took the labels off by
+    /// which it is watched.
     pub fn miss_host(&self, kind: Kind, object: &Object) {
         let Some(owner) = owner::of_ours(object.json(), &self.context) else {
             return;
         };
         let key = key_of(kind, &owner);
-        if self.state().vanish(Side::Host, &key, object.uid()) {
+        let news = if object.has_ended() {
+            self.state().vanish(Side::Host, &key, object.uid())
+        } else {
+            self.state().lose_sight(Side::Host, &key, object)
+        };
+        if news {
             self.release_if_gone(&key);
             // What it took of a quota is free again.
             self.wake_parked();

@@ -1,7 +1,8 @@
 //! Removing what was translated for a virtual cluster that is being deleted.
 //!
 //! By the tenant's own identity, object by object, each by its UID and only if its annotations name this very
-//! cluster. The virtual API server is not asked: what is ours is known by the host's annotations. Where our
+//! cluster. Labels find nothing here, because somebody may have taken them off: all that is in the namespace is
+//! listed, by metadata only, page by page. The virtual API server is not asked: what is ours is known by the host's annotations. Where our
 //! right to delete has gone already (the ServiceAccount, or the namespace itself, is being removed), whoever
 //! removed it is removing the objects too: then sync only waits until they are gone.
 
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Preconditions};
-use kube::{Api, Client};
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
 use vcluster_resources::label::{self, Part};
+use vcluster_translate::environment::CONFIG_MAP;
 
 use super::finalizer;
 use crate::engine::Engine;
@@ -29,6 +32,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Objects per page of a list.
 const PAGE: u32 = 250;
+
+/// An object without its content, which may be a Secret's.
+type Metadata = PartialObjectMeta<Object>;
 
 /// What is left after a try.
 enum Left {
@@ -93,54 +99,61 @@ async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
     })
 }
 
-/// Deletes what is there of one kind, page by page, so that strangers who bear our labels hide nothing.
+/// Deletes what is there of one kind. One that may not be deleted keeps none of the others.
 async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error> {
+    let all = match translated(tenant, id, kind).await {
+        Ok(all) => all,
+        Err(error) => return no_right(error),
+    };
     let api = api(tenant, id, kind);
-    let mut params = ListParams::default().labels(&selector(id)).limit(PAGE);
-    let mut left = 0;
-    loop {
-        let list = match timed(api.list(&params)).await {
-            Ok(list) => list,
-            Err(error) => return no_right(error),
-        };
-        for object in list.items.iter().filter(|object| is_of(object, id)) {
-            left += 1;
-            if object.is_deleting() {
-                continue;
-            }
-            match timed(api.delete(&object.name().name, &precisely(object))).await {
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(error) => return no_right(error),
-            }
-        }
-        match list.metadata.continue_.filter(|next| !next.is_empty()) {
-            Some(next) => params = params.continue_token(&next),
-            None => break,
+    let mut refused = None;
+    let ending = |object: &&Metadata| object.metadata.deletion_timestamp.is_some();
+    for object in all.iter().filter(|object| !ending(object)) {
+        match timed(api.delete(&object.name_any(), &precisely(object))).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => refused = Some(no_right(error)?),
         }
     }
-    Ok(if left == 0 {
-        Left::Nothing
-    } else {
-        Left::Some(left)
+    Ok(match (refused, all.len()) {
+        (Some(no_right), _) => no_right,
+        (None, 0) => Left::Nothing,
+        (None, left) => Left::Some(left),
     })
 }
 
-fn precisely(object: &Object) -> DeleteParams {
+/// Metadata of everything of one kind that was translated for this cluster.
+async fn translated(client: &Client, id: &Id, kind: Kind) -> Result<Vec<Metadata>, kube::Error> {
+    let api = api(client, id, kind);
+    let mut params = ListParams::default().limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let list = timed(api.list_metadata(&params)).await?;
+        let ours = |object: &Metadata| is_of(object, id, kind);
+        found.extend(list.items.into_iter().filter(ours));
+        match list.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(found),
+        }
+    }
+}
+
+fn precisely(object: &Metadata) -> DeleteParams {
     DeleteParams::background().preconditions(Preconditions {
-        uid: Some(object.uid().to_owned()),
+        uid: Some(object.uid().unwrap_or_default()),
         resource_version: None,
     })
 }
 
-/// Finds what was translated for this cluster; the annotations decide.
-fn selector(id: &Id) -> String {
-    let part = Part::Workload.as_str();
-    format!("{}={part},{}={}", label::PART, label::CLUSTER_UID, id.uid)
-}
-
-fn is_of(object: &Object, id: &Id) -> bool {
-    object.annotation(label::CLUSTER_UID) == Some(&id.uid)
+/// Whether it was translated for this cluster, by its annotations. The control plane's objects name the cluster
+/// too, but no virtual kind; they are control's. The one ConfigMap that we add names none either.
+fn is_of(object: &Metadata, id: &Id, kind: Kind) -> bool {
+    let annotation = |key| object.annotations().get(key).map(String::as_str);
+    let part = object.labels().get(label::PART).map(String::as_str);
+    let is_control = part == Some(Part::ControlPlane.as_str());
+    let added = kind == Kind::ConfigMap && object.name_any() == CONFIG_MAP;
+    let translated = annotation(label::VIRTUAL_KIND).is_some() || added;
+    annotation(label::CLUSTER_UID) == Some(&id.uid) && translated && !is_control
 }
 
 /// Our token is refused, or cannot be had: somebody has taken the tenant's rights away.
@@ -160,9 +173,7 @@ fn no_right(error: kube::Error) -> Result<Left, kube::Error> {
 
 /// Pods of ours that are still there, as sync's own account sees them.
 async fn without_right(own: &Client, id: &Id) -> Result<usize, kube::Error> {
-    let params = ListParams::default().labels(&selector(id));
-    let list = timed(api(own, id, Kind::Pod).list(&params)).await?;
-    Ok(list.items.iter().filter(|object| is_of(object, id)).count())
+    Ok(translated(own, id, Kind::Pod).await?.len())
 }
 
 /// Whether the host namespace is being removed. When it cannot be found out, it is taken to be.
@@ -204,7 +215,7 @@ mod tests {
     fn object(name: &str, cluster: &str) -> Value {
         json!({"metadata": {
             "namespace": "team-a", "name": name, "uid": name,
-            "annotations": {label::CLUSTER_UID: cluster},
+            "annotations": {label::CLUSTER_UID: cluster, label::VIRTUAL_KIND: "Pod"},
         }})
     }
 
@@ -256,7 +267,6 @@ mod tests {
         };
         let on_last = |cluster: &'static str| {
             host.script(move |call| {
-                assert!(call.method != "GET" || call.query.contains("cluster-uid%3Dcluster-uid"));
                 match (call.method.as_str(), call.query.contains("continue=more")) {
                     ("GET", false) => Some(page("stranger", "another", "more")),
                     ("GET", true) => Some(page("last", cluster, "")),
@@ -273,6 +283,66 @@ mod tests {
         let mut calls = host.take_calls();
         calls.retain(|call| call.starts_with("DELETE"));
         assert_eq!(calls, ["DELETE /api/v1/namespaces/team-a/pods/last"]);
+    }
+
+    #[tokio::test]
+    async fn what_lost_its_labels_is_found_and_the_control_plane_is_left_to_control() {
+        let host = Store::new("h");
+        let with = |mut object: Value, kind: &str, part: Option<&str>| {
+            object["metadata"]["annotations"][label::VIRTUAL_KIND] = kind.into();
+            if kind.is_empty() {
+                object["metadata"]["annotations"] = json!({label::CLUSTER_UID: "cluster-uid"});
+            }
+            if let Some(part) = part {
+                object["metadata"]["labels"] = json!({label::PART: part});
+            }
+            object
+        };
+        let control = Some(Part::ControlPlane.as_str());
+        host.put(
+            Kind::Secret,
+            with(object("vcluster-pki", "cluster-uid"), "", control),
+        );
+        host.put(
+            Kind::Secret,
+            with(object("vcluster-sync", "cluster-uid"), "", None),
+        );
+        host.put(Kind::Pod, with(object("demo-0", "cluster-uid"), "", None));
+        host.put(
+            Kind::Secret,
+            with(object("hidden", "cluster-uid"), "Secret", None),
+        );
+        host.put(
+            Kind::ConfigMap,
+            with(object(CONFIG_MAP, "cluster-uid"), "", None),
+        );
+        let client = host.client();
+        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(2)));
+        let mut calls = host.take_calls();
+        calls.retain(|call| call.starts_with("DELETE"));
+        assert_eq!(
+            calls,
+            [
+                "DELETE /api/v1/namespaces/team-a/secrets/hidden",
+                "DELETE /api/v1/namespaces/team-a/configmaps/vcluster-env",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn one_object_that_may_not_be_deleted_keeps_none_of_the_others() {
+        let host = Store::new("h");
+        for name in ["a-refused", "b"] {
+            host.put(Kind::ConfigMap, object(name, "cluster-uid"));
+        }
+        host.script(|call| {
+            let refused = call.method == "DELETE" && call.path.ends_with("a-refused");
+            refused.then(|| status(403, "Forbidden"))
+        });
+        let left = once(&host.client(), &id()).await;
+        assert!(matches!(left, Ok(Left::NoRight(_))));
+        assert!(host.get(Kind::ConfigMap, "team-a", "b").is_none());
+        assert_eq!(without_right(&host.client(), &id()).await.unwrap(), 0);
     }
 
     #[tokio::test]

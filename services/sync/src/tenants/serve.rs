@@ -76,6 +76,29 @@ enum Error {
     Store(#[from] crate::tenant::store::Error),
     #[error("its host namespace cannot be listed")]
     List(#[from] crate::apply::Failure),
+    #[error("nothing is changed or deleted on the host: {0}")]
+    Right(String),
+}
+
+impl Error {
+    /// What a failure comes from: where a right is missing on the host, that.
+    fn of(tenant: &Tenant, error: impl Into<Self>) -> Self {
+        tenant
+            .missing_right()
+            .map_or_else(|| error.into(), Self::Right)
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Right(_) => Reason::Refused,
+            Self::Credentials(_)
+            | Self::Server(_)
+            | Self::Name(_)
+            | Self::Finalizer(_)
+            | Self::Store(_)
+            | Self::List(_) => Reason::Waiting,
+        }
+    }
 }
 
 impl Supervisor {
@@ -96,7 +119,7 @@ impl Supervisor {
     }
 
     async fn supervise(&mut self) {
-        let mut failures = 0;
+        let (mut failures, mut said) = (0, String::new());
         loop {
             let cluster = self.cluster.borrow_and_update().clone();
             let Some(cluster) = cluster else {
@@ -109,11 +132,15 @@ impl Supervisor {
                     }
                 }
                 Stage::Serve(endpoint) => match self.serve(&cluster, endpoint).await {
-                    Ok(()) => failures = 0,
+                    Ok(()) => (failures, said) = (0, String::new()),
                     Err(error) => {
+                        let reason = error.reason();
                         let error = with_causes(&error);
-                        tracing::warn!(tenant = %self.id, error, "tenant cannot be served yet");
-                        self.report_failure(&cluster, error).await;
+                        if error != said {
+                            tracing::warn!(tenant = %self.id, error, "tenant cannot be served yet");
+                            said.clone_from(&error);
+                        }
+                        self.report_failure(&cluster, reason, error).await;
                         tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;
                         failures += 1;
                     }
@@ -123,11 +150,11 @@ impl Supervisor {
         }
     }
 
-    async fn report_failure(&self, cluster: &VirtualCluster, message: String) {
+    async fn report_failure(&self, cluster: &VirtualCluster, reason: Reason, message: String) {
         let observation = Observation {
             type_: Type::SyncReady,
             status: Status::False,
-            reason: Reason::Waiting,
+            reason,
             message,
         };
         self.reporter(cluster)
@@ -154,11 +181,13 @@ impl Supervisor {
         if !finalizer::add(&own, &self.id).await.map_err(Box::new)? {
             return Ok(());
         }
-        tenant.recognize_store().await?;
+        let recognized = tenant.recognize_store().await;
+        recognized.map_err(|error| Error::of(&tenant, error))?;
         self.engine.followed().await;
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
-        self.list(&stay.tenant, &mut reporter, cluster).await?;
+        let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
+        listed.map_err(|error| Error::of(&stay.tenant, error))?;
         self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials)
             .await;
         stay.end().await;
@@ -300,7 +329,12 @@ impl Supervisor {
                 }
                 () = tenant.changed() => {}
                 _ = reach.changed() => {}
-                () = tokio::time::sleep(STATUS) => {}
+                () = tokio::time::sleep(STATUS) => {
+                    // Its keys may be at rest, and then nobody else asks.
+                    if tenant.missing_right().is_some() {
+                        tenant.ask_host().await;
+                    }
+                }
                 _ = scan.tick() => {
                     if let Err(error) = credentials.refresh().await {
                         tracing::warn!(tenant = %self.id, %error, "credential cannot be read again");

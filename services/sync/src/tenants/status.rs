@@ -24,6 +24,10 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         );
         return (State::Frozen, text);
     }
+    if let Some(missing) = tenant.missing_right() {
+        let text = format!("nothing is changed or deleted on the host: {missing}");
+        return (State::Frozen, text);
+    }
     let unlisted = tenant.unlisted();
     if unlisted.is_empty() {
         return (
@@ -51,6 +55,7 @@ pub fn observe(tenant: &Tenant) -> Observation {
     let (status, reason) = match state {
         State::Synced => (Status::True, Reason::Available),
         State::Starting => (Status::False, Reason::Progressing),
+        State::Frozen if tenant.link.is_up() => (Status::False, Reason::Refused),
         State::Frozen => (Status::False, Reason::Unreachable),
         State::Draining => (Status::False, Reason::Deleting),
     };
