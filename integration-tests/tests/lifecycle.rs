@@ -204,3 +204,16 @@ fn an_existing_namespace_is_used_only_if_it_was_opened_for_virtual_clusters() {
     // It was there before, so it stays.
     host.kubectl(&format!("get namespace {namespace}")).ok();
 }
+
+#[test]
+fn a_cluster_can_be_made_again_right_after_it_was_deleted() {
+    let tenant = Tenant::create("phoenix");
+    let (name, namespace) = (&tenant.name, &tenant.namespace);
+    let host = tenant.host();
+    host.vcluster(&format!("delete {name} -n {namespace} --timeout 120s"))
+        .ok();
+    host.vcluster(&format!("create {name} -n {namespace} --timeout 180s"))
+        .ok();
+    tenant.connect();
+    tenant.kubectl("get namespaces").ok();
+}

@@ -323,7 +323,7 @@ fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
             "secret vcluster-pki",
             &json!({"metadata": {"labels": workload}}),
         )
-        .refused(&["only objects labelled"]);
+        .refused(&["only translated objects"]);
     let args = format!(
         "-n {} delete secret vcluster-pki --dry-run=server --as={tenant}",
         place.name
@@ -331,5 +331,5 @@ fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
     place
         .host
         .kubectl(&args)
-        .refused(&["only objects labelled"]);
+        .refused(&["only translated objects"]);
 }

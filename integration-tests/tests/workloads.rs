@@ -390,3 +390,27 @@ fn host_events_of_a_pod_come_up() {
         }
     });
 }
+
+#[test]
+fn a_pod_whose_label_an_outsider_removes_is_kept_and_found_again() {
+    let tenant = Tenant::create("label");
+    tenant
+        .inside()
+        .apply(&sleeper("default", "marked", &json!({})));
+    running(&tenant, "default", "marked");
+    let before = host_pod(&tenant, "default", "marked");
+    let (name, namespace) = (host::name(&before), &tenant.namespace);
+    let uid = tenant
+        .kubectl("get pod marked -o jsonpath={.metadata.uid}")
+        .ok();
+    tenant
+        .host()
+        .kubectl(&format!(
+            "-n {namespace} label pod {name} vcluster.dev/part-"
+        ))
+        .ok();
+    let after = host_pod(&tenant, "default", "marked");
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    let still = tenant.kubectl("get pod marked -o jsonpath={.metadata.uid}");
+    assert_eq!(still.ok(), uid);
+}
