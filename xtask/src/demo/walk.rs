@@ -137,6 +137,9 @@ impl Walk {
 
 /// The way there, up to the last look.
 pub(super) fn tell(walk: &mut Walk) -> Result<()> {
+    // Of a demo that was told before and kept.
+    let line = format!("vcluster delete {CLUSTER} -n {NAMESPACE} --ignore-not-found --quiet");
+    succeeded(&line, &walk.quietly(&line, &walk.kubeconfig, None)?)?;
     create(walk)?;
     connect(walk)?;
     deploy(walk)?;
