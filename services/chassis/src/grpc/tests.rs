@@ -214,7 +214,8 @@ async fn drained_with_silent_connection(preface: &[u8]) -> Result<(), crate::dra
     Server::new(Options::default(), &metrics, &Health::new(&shutdown))
         .serve(incoming, &shutdown)
         .unwrap();
-    // Longer than every deadline for the beginning of a connection.
+    // On the paused clock: the connection has been taken up, and its own deadline has not passed, so
+    // that it is the drain that ends it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     shutdown.drained(Duration::from_secs(5)).await
 }
