@@ -1,9 +1,18 @@
 //! Services die in the middle of what they do, and it ends the same.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use integration_tests::{Tenant, container, eventually, host};
 use serde_json::{Value, json};
 
 const CONTROL_PLANE: &str = "vcluster.dev/part=control-plane";
+
+/// One fault at a time: the services are everybody's, and a scenario that waits through the gateway
+/// must not have it killed by another one.
+fn alone() -> MutexGuard<'static, ()> {
+    static FAULT: Mutex<()> = Mutex::new(());
+    FAULT.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn kill(tenant: &Tenant, service: &str) {
     let selector = format!("app.kubernetes.io/component={service}");
@@ -27,6 +36,7 @@ fn pods(namespace: &str, count: usize) -> String {
 
 #[test]
 fn control_killed_while_it_creates_and_while_it_deletes() {
+    let _alone = alone();
     let tenant = Tenant::unmade("killed");
     let (name, namespace) = (&tenant.name, &tenant.namespace);
     let host = tenant.host();
@@ -51,6 +61,7 @@ fn control_killed_while_it_creates_and_while_it_deletes() {
 
 #[test]
 fn sync_killed_while_pods_come_and_go() {
+    let _alone = alone();
     let tenant = Tenant::create("syncdies");
     tenant.inside().apply(&pods("default", 5));
     kill(&tenant, "sync");
@@ -81,6 +92,7 @@ fn sync_killed_while_pods_come_and_go() {
 
 #[test]
 fn connect_killed_while_it_serves() {
+    let _alone = alone();
     let tenant = Tenant::create("gatedies");
     kill(&tenant, "connect");
     eventually("the gateway is back", || {
@@ -95,6 +107,7 @@ fn connect_killed_while_it_serves() {
 
 #[test]
 fn a_dead_control_plane_freezes_its_tenant_and_deletes_nothing() {
+    let _alone = alone();
     let tenant = Tenant::create("frozen");
     tenant.inside().apply(&pods("default", 2));
     tenant
@@ -130,6 +143,7 @@ fn a_dead_control_plane_freezes_its_tenant_and_deletes_nothing() {
 
 #[test]
 fn uninstalling_with_living_clusters_is_refused_and_they_go_on() {
+    let _alone = alone();
     let tenant = Tenant::create("stays");
     let host = tenant.host();
     host.program(

@@ -92,6 +92,7 @@ fn cni(layout: &Layout) -> String {
 /// `failCgroupV1`, `enforceNodeAllocatable` and `oomScoreAdj`: cgroup v1 and a root without all
 /// capabilities are enough. Eviction and image collection only begin when the disk is really full:
 /// nothing can be pulled again. `cgroupRoot` keeps clusters apart.
+/// The back-off after crashes is short: scenarios kill services on purpose, and again.
 fn kubelet(layout: &Layout) -> String {
     let (state, cgroup) = (layout.state.display(), layout.cgroup());
     let (socket, pki) = (layout.containerd_socket(), layout.pki());
@@ -121,6 +122,7 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 maxPods: 250
 syncFrequency: 10s
+crashLoopBackOff: {{maxContainerRestartPeriod: 2s}}
 "
     )
 }
