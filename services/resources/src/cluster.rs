@@ -193,6 +193,18 @@ pub struct VirtualClusterStatus {
     /// Address of the virtual API server inside the host cluster, `https://IP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Ranges of the host's Service addresses in CIDR notation: every Service of the virtual cluster
+    /// has its address from them.
+    #[serde(
+        default,
+        rename = "serviceCIDRs",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schemars(length(max = 16))]
+    pub service_cidrs: Vec<String>,
+    /// Address of the virtual cluster's DNS server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_address: Option<String>,
     /// Generation of the spec that control last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,

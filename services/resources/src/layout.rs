@@ -29,6 +29,19 @@ pub const SYNC_SECRET: &str = "vcluster-sync";
 /// Secret with the administrator's kubeconfig under [`KUBECONFIG`].
 pub const KUBECONFIG_SECRET: &str = "vcluster-kubeconfig";
 
+/// Deployment, Service, ConfigMap and Secret of a virtual cluster's DNS. The Secret holds the
+/// credential of [`DNS_USER`]: [`CA_CERT`], [`TLS_CERT`], [`TLS_KEY`].
+pub const DNS: &str = "vcluster-dns";
+/// User as which the DNS server reads the virtual API server.
+pub const DNS_USER: &str = "system:coredns";
+/// In [`PKI_SECRET`]: the certificate by which a virtual API server presents itself to sync, with
+/// its [`TenantUri`](crate::TenantUri), for the kubelet endpoint and the admission webhook.
+pub const SYNC_CLIENT_CERT: &str = "sync-client.crt";
+/// In [`PKI_SECRET`]: the key of [`SYNC_CLIENT_CERT`].
+pub const SYNC_CLIENT_KEY: &str = "sync-client.key";
+/// In [`PKI_SECRET`]: the platform CA's certificates, which verify sync.
+pub const PLATFORM_CA_CERT: &str = "platform-ca.crt";
+
 /// Key of a CA bundle, PEM.
 pub const CA_CERT: &str = "ca.crt";
 /// Key of a certificate chain, PEM.
@@ -68,5 +81,18 @@ pub const SYNC_TLS_SECRET: &str = "vcluster-sync-tls";
 pub const CONNECT_TLS_SECRET: &str = "vcluster-connect-tls";
 /// Secret in the release namespace with the platform CA's key; read by control only.
 pub const PLATFORM_CA_SECRET: &str = "vcluster-platform-ca";
+/// Secret in the release namespace with the key of the CA that signs [`SYNC_CLIENT_CERT`]; read by
+/// control only.
+pub const TENANT_CA_SECRET: &str = "vcluster-tenant-ca";
+/// In [`SYNC_TLS_SECRET`]: the certificates of that CA, by which sync verifies virtual API servers.
+pub const TENANT_CA_CERT: &str = "tenant-ca.crt";
+/// Host name of sync's Service within its namespace.
+pub const SYNC_SERVICE: &str = "vcluster-sync";
+/// Port of sync's Service for the kubelet API: logs, exec, attach, port-forward, stats.
+pub const KUBELET_PORT: u16 = 10250;
+/// Port of sync's Service for the admission webhooks of virtual API servers.
+pub const WEBHOOK_PORT: u16 = 9443;
+/// Path of the webhook that reserves addresses for Services.
+pub const SERVICES_WEBHOOK_PATH: &str = "/admission/services";
 /// Secret in the release namespace with the key that signs credentials ([`TLS_KEY`], ES256).
 pub const SIGNING_SECRET: &str = "vcluster-connect-signing";

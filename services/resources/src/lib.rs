@@ -15,6 +15,8 @@ pub mod label;
 pub mod layout;
 pub mod name;
 pub mod ownership;
+pub mod tenant_uri;
 
 pub use cluster::{VirtualCluster, VirtualClusterSpec, VirtualClusterStatus};
 pub use name::{ClusterName, HostNamespace};
+pub use tenant_uri::TenantUri;

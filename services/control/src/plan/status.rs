@@ -178,6 +178,8 @@ pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus
         conditions: conditions(input, &observations, &previous.conditions),
         version,
         endpoint: facts.endpoint.clone().or(previous.endpoint),
+        service_cidrs: previous.service_cidrs,
+        dns_address: previous.dns_address,
         observed_generation: input.cluster.metadata.generation,
     }
 }
