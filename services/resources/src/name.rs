@@ -20,6 +20,9 @@ const SEPARATOR: &str = "-x-";
 /// refused because the annotations differ.
 const HASH_DIGITS: usize = 20;
 
+/// Begins the host name of a Service whose own name begins with a digit.
+const SERVICE_PREFIX: &str = "s-";
+
 /// Longest name of an object whose name is a DNS subdomain (RFC 1123), such as a pod.
 pub const SUBDOMAIN_LIMIT: usize = 253;
 /// Longest DNS label (RFC 1123), such as the name of a namespace or Service.
@@ -145,6 +148,27 @@ pub fn host_name(name: &str, namespace: &str, cluster: &ClusterName, limit: usiz
         hash
     } else {
         format!("{prefix}-{hash}")
+    }
+}
+
+/// Host name of the virtual Service `namespace`/`name`: a DNS label that begins with a letter
+/// (RFC 1035), which every API server accepts. One that [`host_name`] would begin with a digit
+/// gets `s-` before its hashed form.
+pub fn service_host_name(name: &str, namespace: &str, cluster: &ClusterName) -> String {
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let host = host_name(name, namespace, cluster, LABEL_LIMIT);
+        if host.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return host;
+        }
+    }
+    let plain = [name, namespace, cluster.as_str()].join(SEPARATOR);
+    let rest = LABEL_LIMIT - SERVICE_PREFIX.len() - (HASH_DIGITS + 1);
+    let prefix = readable(&plain, rest);
+    let hash = hash(name, namespace, cluster);
+    if prefix.is_empty() {
+        format!("{SERVICE_PREFIX}{hash}")
+    } else {
+        format!("{SERVICE_PREFIX}{prefix}-{hash}")
     }
 }
 

@@ -4,7 +4,7 @@
 //! or end in 20 hexadecimal digits (see [`vcluster_resources::name`]), and end in neither `.token`
 //! nor in the fixed names of [`vcluster_resources::layout`].
 
-use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name};
+use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name, service_host_name};
 
 use crate::Context;
 
@@ -27,6 +27,11 @@ fn limit(context: &Context) -> usize {
 /// Host name of a pod, ConfigMap or Secret.
 pub fn of(namespace: &str, name: &str, context: &Context) -> String {
     host_name(name, namespace, &context.cluster, limit(context))
+}
+
+/// Host name of a Service: a DNS label that begins with a letter.
+pub fn of_service(namespace: &str, name: &str, context: &Context) -> String {
+    service_host_name(name, namespace, &context.cluster)
 }
 
 /// Host name of the Secret that holds the service-account tokens of a pod.

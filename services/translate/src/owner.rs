@@ -94,6 +94,9 @@ impl Owner {
     /// Whether a host object of this name can be this owner's: its translation, or, for a pod, the
     /// Secret of its tokens.
     fn has_named(&self, host: &str, context: &Context) -> bool {
+        if self.kind == "Service" {
+            return host == name::of_service(&self.namespace, &self.name, context);
+        }
         host == name::of(&self.namespace, &self.name, context)
             || (self.kind == "Pod" && host == name::of_tokens(&self.namespace, &self.name, context))
     }

@@ -84,6 +84,36 @@ fn subdomain() -> impl Strategy<Value = String> {
     })
 }
 
+fn label() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        "a",
+        "x",
+        "-x-",
+        "-",
+        "x-",
+        "1",
+        "s-1",
+        "aaaaaaaaaaaaaaaaaaaa",
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 1..8)
+        .prop_map(|parts| parts.concat())
+        .prop_filter("a DNS label", |text| {
+            check_label(text, LABEL_LIMIT, LETTER_OR_DIGIT).is_ok()
+        })
+}
+
+#[test]
+fn a_service_whose_name_begins_with_a_digit_has_a_host_name_that_does_not() {
+    let name = |name: &str| service_host_name(name, "shop", &cluster("demo"));
+    assert_eq!(name("web"), "web-x-shop-x-demo");
+    assert!(
+        name("1web").starts_with("s-1web-shop-demo-"),
+        "{}",
+        name("1web")
+    );
+    assert_ne!(name("1web"), name("s-1web"));
+}
+
 proptest! {
     #[test]
     fn no_two_objects_meet(
@@ -97,6 +127,21 @@ proptest! {
             prop_assert!(host.len() <= limit);
             let edge = |c: char| c.is_ascii_alphanumeric();
             prop_assert!(host.starts_with(edge) && host.ends_with(edge), "{host}");
+            if let Some(other) = seen.insert(host.clone(), (name.clone(), namespace.clone())) {
+                prop_assert!(false, "{host}: {other:?} and {:?}", (name, namespace));
+            }
+        }
+    }
+
+    #[test]
+    fn host_services_are_labels_that_begin_with_a_letter_and_never_meet(
+        objects in prop::collection::hash_set((label(), label()), 1..60),
+    ) {
+        let cluster = cluster("vc");
+        let mut seen = HashMap::new();
+        for (name, namespace) in objects {
+            let host = service_host_name(&name, &namespace, &cluster);
+            prop_assert!(check_label(&host, LABEL_LIMIT, LETTER).is_ok(), "{host}");
             if let Some(other) = seen.insert(host.clone(), (name.clone(), namespace.clone())) {
                 prop_assert!(false, "{host}: {other:?} and {:?}", (name, namespace));
             }
