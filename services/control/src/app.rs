@@ -142,6 +142,7 @@ impl Parts {
         } else {
             Leadership::unopposed()
         };
+        let shared = following.shared.clone();
         let roots = ClientAuth::Optional(following.roots.clone());
         let tls = tls::server_config(following.identity.clone(), roots, &[tls::ALPN_H2]);
         let options = AcceptOptions::default();
@@ -156,7 +157,7 @@ impl Parts {
         let namespace = config.installation.namespace.clone();
         let reconciler = Arc::new(Reconciler::new(
             client.clone(),
-            Observer::new(client.clone(), namespace, config.ranges),
+            Observer::new(client.clone(), namespace, config.ranges, shared),
             config.installation,
             self.reconcile,
             clock,

@@ -20,7 +20,7 @@ use crate::address::candidates;
 use crate::manifest::Wish;
 use crate::observe::Sight;
 use crate::observed::{Contents, MadeFor};
-use crate::pki::{Credential, Roots};
+use crate::pki::{Credential, Issuers, Roots};
 use crate::plan::Step;
 use crate::slot::Slot;
 use crate::survey;
@@ -222,7 +222,9 @@ impl Executor<'_> {
         let (Some(roots), Some(address)) = (&self.sight.roots, self.sight.address) else {
             return Ok(Outcome::Stale);
         };
-        let material = credential.mint(roots, self.wish.subject, address, self.now)?;
+        let shared = &self.sight.shared;
+        let issuers = Issuers { roots, shared };
+        let material = credential.mint(issuers, self.wish.subject, address, self.now)?;
         let slot = Slot::Secret(credential);
         self.apply(slot, &self.wish.secret(slot, &material), over)
             .await

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -12,13 +13,14 @@ use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
+use vcluster_chassis::tls::Live as Newest;
 use vcluster_resources::{VirtualCluster, label};
 
 use crate::address::{Address, Range};
 use crate::observed::{
     Doubt, Live, MadeFor, Namespace, Observed, Pod, RootsSecret, RootsState, Seen, Sibling,
 };
-use crate::pki::{Credential, Material, Roots};
+use crate::pki::{Credential, Issuers, Material, Roots, Shared};
 use crate::slot::Slot;
 use crate::subject::Subject;
 
@@ -31,6 +33,8 @@ pub struct Sight {
     pub observed: Observed,
     /// The roots of trust, if they are usable.
     pub roots: Option<Roots>,
+    /// The installation's authorities.
+    pub shared: Arc<Shared>,
     /// The address of the virtual API server, if it has one.
     pub address: Option<Address>,
 }
@@ -41,6 +45,7 @@ pub struct Observer {
     client: Client,
     release_namespace: String,
     ranges: Vec<Range>,
+    shared: Newest<Arc<Shared>>,
 }
 
 impl fmt::Debug for Observer {
@@ -51,11 +56,17 @@ impl fmt::Debug for Observer {
 
 impl Observer {
     /// An observer. With `ranges` the host is not asked for its Service ranges.
-    pub fn new(client: Client, release_namespace: String, ranges: Vec<Range>) -> Self {
+    pub fn new(
+        client: Client,
+        release_namespace: String,
+        ranges: Vec<Range>,
+        shared: Newest<Arc<Shared>>,
+    ) -> Self {
         Self {
             client,
             release_namespace,
             ranges,
+            shared,
         }
     }
 
@@ -84,8 +95,12 @@ impl Observer {
             Some(_) => Seen::Absent,
             None => self.ranges().await,
         };
+        let shared = self.shared.current();
         let health = match (&roots, address) {
-            (Some(roots), Some(address)) => judge(&contents, roots, subject, address, now),
+            (Some(roots), Some(address)) => {
+                let shared = &shared;
+                judge(&contents, Issuers { roots, shared }, subject, address, now)
+            }
             (Some(_) | None, _) => BTreeMap::new(),
         };
         let observed = Observed {
@@ -102,6 +117,7 @@ impl Observer {
         Sight {
             observed,
             roots,
+            shared,
             address,
         }
     }
@@ -253,7 +269,7 @@ impl Observer {
 
 fn judge(
     contents: &[(Credential, Material)],
-    roots: &Roots,
+    issuers: Issuers<'_>,
     subject: &Subject,
     address: Address,
     now: Timestamp,
@@ -263,7 +279,7 @@ fn judge(
         .map(|(credential, material)| {
             (
                 *credential,
-                credential.inspect(material, roots, subject, address, now),
+                credential.inspect(material, issuers, subject, address, now),
             )
         })
         .collect()

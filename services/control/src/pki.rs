@@ -12,6 +12,7 @@ use std::time::Duration;
 mod authority;
 pub mod credential;
 pub mod inspect;
+pub mod issuers;
 mod kubeconfig;
 mod leaf;
 pub mod material;
@@ -19,6 +20,7 @@ pub mod roots;
 
 pub use authority::Authority;
 pub use credential::Credential;
+pub use issuers::{Issuers, Shared};
 pub use leaf::{Issued, Leaf, Usage};
 pub use material::Material;
 pub use roots::Roots;

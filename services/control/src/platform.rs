@@ -1,8 +1,9 @@
-//! The installation's own keys: one authority, and an identity for each service.
+//! The installation's own keys: an authority for its services with an identity for each, and one for
+//! the virtual API servers that call sync.
 //!
 //! Whichever replica comes first makes what is missing, by `create`, so that of two that try one is
 //! refused and reads the other's. The leader renews at two thirds of a certificate's life. The
-//! authority and the signing key are never replaced. A Secret that does not bear our label is
+//! authorities and the signing key are never replaced. A Secret that does not bear our label is
 //! somebody's own choice, such as identities of the organisation's own authority: it is used and not
 //! touched. The gateway's certificate is also its identity towards control and sync, so whoever
 //! brings one brings one that they accept.
@@ -21,11 +22,12 @@ use vcluster_chassis::clock::Clock;
 use vcluster_chassis::tls;
 use vcluster_resources::layout::{
     CA_CERT, CONNECT_COMMON_NAME, CONNECT_TLS_SECRET, CONTROL_TLS_SECRET, GATEWAY_ADDRESS,
-    GATEWAY_CONFIG_MAP, PLATFORM_CA_SECRET, SIGNING_SECRET, SYNC_TLS_SECRET, TLS_CERT, TLS_KEY,
+    GATEWAY_CONFIG_MAP, PLATFORM_CA_SECRET, SIGNING_SECRET, SYNC_SERVICE, SYNC_TLS_SECRET,
+    TENANT_CA_CERT, TENANT_CA_SECRET, TLS_CERT, TLS_KEY,
 };
 use vcluster_resources::ownership::CONTROL;
 
-use crate::pki::{self, Authority, Leaf, Material, Usage, inspect, inspect::Flaw};
+use crate::pki::{self, Authority, Leaf, Material, Shared, Usage, inspect, inspect::Flaw};
 
 pub mod follow;
 
@@ -55,12 +57,16 @@ pub enum Error {
     /// Keys cannot be made.
     #[error("keys cannot be made")]
     Keys(#[source] pki::Error),
-    /// The authority's Secret is damaged; replacing it would cut off everybody who trusts it.
-    #[error(
-        "Secret {PLATFORM_CA_SECRET} is damaged: restore it, or delete it together with the \
-         *-tls Secrets beside it and restart every service"
-    )]
-    Authority(#[source] pki::Error),
+    /// An authority's Secret is damaged; replacing it would cut off everybody who trusts it.
+    #[error("Secret {secret} is damaged: restore it from a backup, or {or_else}")]
+    Authority {
+        /// Which.
+        secret: &'static str,
+        /// What helps where there is no backup.
+        or_else: &'static str,
+        /// What is wrong.
+        source: pki::Error,
+    },
     /// This service's own certificate cannot be used.
     #[error("Secret {CONTROL_TLS_SECRET} cannot be used")]
     Identity(#[source] tls::Error),
@@ -76,6 +82,8 @@ pub struct Keys {
     pub identity: tls::Identity,
     /// Whose client certificates it takes.
     pub roots: tls::Roots,
+    /// What virtual clusters need of the installation.
+    pub shared: Arc<Shared>,
     /// The contents of the Secret, to tell whether it has changed.
     fingerprint: String,
 }
@@ -107,7 +115,30 @@ impl fmt::Debug for Platform {
 struct Identity {
     secret: &'static str,
     leaf: Leaf,
+    /// What else stands in it.
+    beside: Option<(&'static str, String)>,
 }
+
+/// An authority of the installation.
+struct Root {
+    secret: &'static str,
+    name: &'static str,
+    or_else: &'static str,
+}
+
+/// Signs the services' certificates.
+const PLATFORM: Root = Root {
+    secret: PLATFORM_CA_SECRET,
+    name: "vcluster-platform-ca",
+    or_else: "delete it together with the *-tls Secrets beside it and restart every service",
+};
+
+/// Signs the certificates of virtual API servers towards sync.
+const TENANTS: Root = Root {
+    secret: TENANT_CA_SECRET,
+    name: "vcluster-tenant-ca",
+    or_else: "delete it, and every virtual API server gets another certificate and restarts",
+};
 
 impl Platform {
     /// Keys of the installation in that namespace.
@@ -123,31 +154,41 @@ impl Platform {
     /// Makes what is missing, renews what is due if `renew`, and gives this service's own keys.
     pub async fn ensure(&self, renew: bool) -> Result<Keys, Error> {
         let now = self.clock.now();
-        let authority = self.authority(now).await?;
+        let authority = self.authority(&PLATFORM, now).await?;
+        let tenants = self.authority(&TENANTS, now).await?;
         let mut own = None;
-        for identity in self.identities() {
-            let material = self.identity(&authority, &identity, renew, now).await?;
+        let mut sync = authority.certificate().to_owned();
+        for identity in self.identities(&tenants) {
+            let (material, ours) = self.identity(&authority, &identity, renew, now).await?;
             if identity.secret == CONTROL_TLS_SECRET {
                 own = Some(material);
+            } else if identity.secret == SYNC_TLS_SECRET && !ours {
+                // Somebody's own choice, perhaps of another authority.
+                sync = sync_roots(&sync, &material);
             }
         }
         self.signing_key().await?;
         self.publish(&authority).await?;
-        keys(&own.ok_or(Error::Vanished(CONTROL_TLS_SECRET))?)
+        let own = own.ok_or(Error::Vanished(CONTROL_TLS_SECRET))?;
+        keys(&own, Shared { sync, tenants })
     }
 
-    async fn authority(&self, now: Timestamp) -> Result<Authority, Error> {
+    async fn authority(&self, root: &Root, now: Timestamp) -> Result<Authority, Error> {
         let make = || {
-            let minted = Authority::mint("vcluster-platform-ca", now).map_err(Error::Keys)?;
+            let minted = Authority::mint(root.name, now).map_err(Error::Keys)?;
             let mut material = Material::default();
             material.insert(TLS_CERT, minted.certificate());
             material.insert(TLS_KEY, minted.key().expose_secret());
             Ok(material)
         };
-        let (material, _) = self.found_or_made(PLATFORM_CA_SECRET, make).await?;
+        let (material, _) = self.found_or_made(root.secret, make).await?;
         let text = |what| material.text(what).ok_or(pki::Error::Missing { what });
         let read = || Authority::from_pem(text(TLS_CERT)?, text(TLS_KEY)?, TLS_KEY);
-        read().map_err(Error::Authority)
+        read().map_err(|source| Error::Authority {
+            secret: root.secret,
+            or_else: root.or_else,
+            source,
+        })
     }
 
     async fn identity(
@@ -156,11 +197,11 @@ impl Platform {
         identity: &Identity,
         renew: bool,
         now: Timestamp,
-    ) -> Result<Material, Error> {
-        let make = || issue(authority, &identity.leaf, now).map_err(Error::Keys);
+    ) -> Result<(Material, bool), Error> {
+        let make = || issue(authority, identity, now).map_err(Error::Keys);
         let (material, ours) = self.found_or_made(identity.secret, make).await?;
-        let Err(flaw) = check(&material, authority, &identity.leaf, now) else {
-            return Ok(material);
+        let Err(flaw) = check(&material, authority, identity, now) else {
+            return Ok((material, ours));
         };
         if !ours || !renew {
             tracing::debug!(
@@ -169,7 +210,7 @@ impl Platform {
                 ours,
                 "kept as it is"
             );
-            return Ok(material);
+            return Ok((material, ours));
         }
         tracing::info!(
             secret = identity.secret,
@@ -189,7 +230,7 @@ impl Platform {
             .patch(identity.secret, &params, &Patch::Apply(&patch))
             .await;
         written.map_err(|error| failed(identity.secret, error))?;
-        Ok(material)
+        Ok((material, ours))
     }
 
     /// The key that signs credentials: made once; connect tells if it cannot be used.
@@ -268,7 +309,7 @@ impl Platform {
         written.map(drop).map_err(|error| failed(name, error))
     }
 
-    fn identities(&self) -> [Identity; 3] {
+    fn identities(&self, tenants: &Authority) -> [Identity; 3] {
         let service = |name: &str, further: &[String]| {
             let namespace = &self.namespace;
             let mut names = vec![
@@ -284,6 +325,7 @@ impl Platform {
                 common_name: name.to_owned(),
                 organization: None,
                 names,
+                tenant: None,
                 usage: Usage::Both,
             }
         };
@@ -291,14 +333,17 @@ impl Platform {
             Identity {
                 secret: CONTROL_TLS_SECRET,
                 leaf: service("vcluster-control", &[]),
+                beside: None,
             },
             Identity {
                 secret: SYNC_TLS_SECRET,
-                leaf: service("vcluster-sync", &[]),
+                leaf: service(SYNC_SERVICE, &[]),
+                beside: Some((TENANT_CA_CERT, tenants.certificate().to_owned())),
             },
             Identity {
                 secret: CONNECT_TLS_SECRET,
                 leaf: service(CONNECT_COMMON_NAME, &self.gateway.names),
+                beside: None,
             },
         ]
     }
@@ -319,40 +364,61 @@ fn read(secret: Secret) -> (Material, bool) {
     (Material::of(secret), ours)
 }
 
-fn issue(authority: &Authority, leaf: &Leaf, now: Timestamp) -> Result<Material, pki::Error> {
-    let issued = authority.issue(leaf, now)?;
+/// Our own authority's certificates, and those that vouch for an identity of somebody's own.
+fn sync_roots(ours: &str, material: &Material) -> String {
+    match material.text(CA_CERT) {
+        Some(theirs) if theirs != ours => format!("{}\n{theirs}", ours.trim_end()),
+        Some(_) | None => ours.to_owned(),
+    }
+}
+
+fn issue(
+    authority: &Authority,
+    identity: &Identity,
+    now: Timestamp,
+) -> Result<Material, pki::Error> {
+    let issued = authority.issue(&identity.leaf, now)?;
     let mut material = Material::default();
     material.insert(CA_CERT, authority.certificate());
     material.insert(TLS_CERT, issued.certificate);
     material.insert(TLS_KEY, issued.key.expose_secret());
+    if let Some((key, text)) = &identity.beside {
+        material.insert(key, text.as_str());
+    }
     Ok(material)
 }
 
 fn check(
     material: &Material,
     authority: &Authority,
-    leaf: &Leaf,
+    identity: &Identity,
     now: Timestamp,
 ) -> Result<(), Flaw> {
     let text = |key| material.text(key).ok_or(Flaw::Missing);
     if text(CA_CERT)? != authority.certificate() {
         return Err(Flaw::Stale);
     }
+    if let Some((key, wanted)) = &identity.beside
+        && text(key)? != wanted
+    {
+        return Err(Flaw::Stale);
+    }
     inspect::leaf(
         text(TLS_CERT)?,
         text(TLS_KEY)?,
         authority.certificate(),
-        leaf,
+        &identity.leaf,
         now,
     )
 }
 
-fn keys(material: &Material) -> Result<Keys, Error> {
+fn keys(material: &Material, shared: Shared) -> Result<Keys, Error> {
     let bytes = |key| material.get(key).unwrap_or_default();
     Ok(Keys {
         identity: tls::Identity::from_pem(bytes(TLS_CERT), bytes(TLS_KEY))
             .map_err(Error::Identity)?,
         roots: tls::Roots::from_pem(bytes(CA_CERT)).map_err(Error::Identity)?,
+        shared: Arc::new(shared),
         fingerprint: material.fingerprint(),
     })
 }

@@ -6,7 +6,9 @@
 //! off, because those are the host's.
 
 use serde_json::{Value, json};
-use vcluster_resources::layout::{API_TARGET_PORT, FRONT_PROXY_USER};
+use vcluster_resources::layout::{
+    API_TARGET_PORT, FRONT_PROXY_USER, PLATFORM_CA_CERT, SYNC_CLIENT_CERT, SYNC_CLIENT_KEY,
+};
 
 use super::{CONFIG_HASH, DATA_VOLUME, Inputs, resources};
 use crate::admission;
@@ -73,6 +75,8 @@ fn pod(inputs: Inputs<'_>) -> Value {
     json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
+        // The API server finds sync by the host's DNS.
+        "dnsPolicy": "ClusterFirst",
         "terminationGracePeriodSeconds": 30,
         "securityContext": {
             "runAsNonRoot": true,
@@ -216,7 +220,13 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
         "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         format!("--proxy-client-cert-file={}", pki(AGGREGATOR_CERT)),
         format!("--proxy-client-key-file={}", pki(AGGREGATOR_KEY)),
-        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        // Nodes lead to sync, which knows the tenant by this certificate. Its name comes first: the
+        // internal address is that of the host's node, where ports of Services are dialled.
+        "--kubelet-preferred-address-types=InternalDNS,InternalIP".to_owned(),
+        format!("--kubelet-client-certificate={}", pki(SYNC_CLIENT_CERT)),
+        format!("--kubelet-client-key={}", pki(SYNC_CLIENT_KEY)),
+        // A node of the tenant's own making leads nowhere else: nobody else has such a certificate.
+        format!("--kubelet-certificate-authority={}", pki(PLATFORM_CA_CERT)),
     ]
 }
 

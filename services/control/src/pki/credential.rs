@@ -3,14 +3,14 @@
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use vcluster_resources::layout;
+use vcluster_resources::{TenantUri, layout};
 
 use super::inspect::{self, Flaw};
 use super::leaf::Leaf;
 use super::roots::{
     CA_CERT, CA_KEY, FRONT_PROXY_CA_CERT, SERVICE_ACCOUNT_PRIVATE, SERVICE_ACCOUNT_PUBLIC,
 };
-use super::{Authority, Error, Material, Roots, kubeconfig};
+use super::{Authority, Error, Issuers, Material, kubeconfig};
 use crate::address::Address;
 use crate::subject::Subject;
 
@@ -28,6 +28,8 @@ pub const AGGREGATOR_CERT: &str = "front-proxy-client.crt";
 pub const AGGREGATOR_KEY: &str = "front-proxy-client.key";
 /// Key of the controller-manager's kubeconfig.
 pub const CONTROLLER_MANAGER_CONFIG: &str = "controller-manager.conf";
+/// User as which the virtual API server calls sync.
+const SYNC_CLIENT_USER: &str = "kube-apiserver-kubelet-client";
 
 /// A Secret of a virtual cluster, by its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +69,7 @@ pub enum Health {
 
 /// What stands under one key, or two.
 enum Entry {
-    /// A copy of something of the roots.
+    /// A copy of something that its issuers have.
     Copy { key: &'static str, kind: Kind },
     /// A certificate and its key.
     Pair {
@@ -91,11 +93,13 @@ enum Kind {
     FrontProxy,
     ServiceAccountPublic,
     ServiceAccountPrivate,
+    Sync,
 }
 
 enum Signer {
     Cluster,
     FrontProxy,
+    Tenants,
 }
 
 impl Credential {
@@ -120,7 +124,7 @@ impl Credential {
     /// Makes the contents of its Secret.
     pub fn mint(
         self,
-        roots: &Roots,
+        issuers: Issuers<'_>,
         subject: &Subject,
         address: Address,
         now: Timestamp,
@@ -128,20 +132,21 @@ impl Credential {
         let mut material = Material::default();
         for entry in recipe(self, subject, address) {
             match entry {
-                Entry::Copy { key, kind } => material.insert(key, kind.of(roots)),
+                Entry::Copy { key, kind } => material.insert(key, kind.of(issuers)),
                 Entry::Pair {
                     certificate,
                     key,
                     signer,
                     leaf,
                 } => {
-                    let issued = signer.of(roots).issue(&leaf, now)?;
+                    let issued = signer.of(issuers).issue(&leaf, now)?;
                     material.insert(certificate, issued.certificate);
                     material.insert(key, issued.key.expose_secret());
                 }
                 Entry::Kubeconfig { key, server, leaf } => {
-                    let issued = roots.cluster.issue(&leaf, now)?;
-                    let text = kubeconfig::write(&server, roots.cluster.certificate(), &issued);
+                    let authority = &issuers.roots.cluster;
+                    let issued = authority.issue(&leaf, now)?;
+                    let text = kubeconfig::write(&server, authority.certificate(), &issued);
                     material.insert(key, text.expose_secret());
                 }
             }
@@ -153,14 +158,14 @@ impl Credential {
     pub fn inspect(
         self,
         material: &Material,
-        roots: &Roots,
+        issuers: Issuers<'_>,
         subject: &Subject,
         address: Address,
         now: Timestamp,
     ) -> Health {
         let mut flawed = None;
         for entry in recipe(self, subject, address) {
-            match check(&entry, material, roots, now) {
+            match check(&entry, material, issuers, now) {
                 Ok(()) => {}
                 // Says more than any other flaw, so it must not hide behind an earlier one.
                 Err((key, Problem::OtherAuthority)) => return Health::OtherAuthority { key },
@@ -183,7 +188,7 @@ enum Problem {
 fn check(
     entry: &Entry,
     material: &Material,
-    roots: &Roots,
+    issuers: Issuers<'_>,
     now: Timestamp,
 ) -> Result<(), (&'static str, Problem)> {
     let text = |key| {
@@ -197,7 +202,7 @@ fn check(
     match entry {
         Entry::Copy { key, kind } => match material.get(key) {
             None => Err((*key, Problem::Flaw(Flaw::Missing))),
-            Some(found) if found == kind.of(roots) => Ok(()),
+            Some(found) if found == kind.of(issuers) => Ok(()),
             Some(found) if kind.is_authority() && inspect::is_certificate(found) => {
                 Err((*key, Problem::OtherAuthority))
             }
@@ -209,12 +214,12 @@ fn check(
             signer,
             leaf,
         } => {
-            let authority = signer.of(roots).certificate();
+            let authority = signer.of(issuers).certificate();
             inspect::leaf(text(certificate)?, text(key)?, authority, leaf, now)
                 .map_err(|flaw| (*certificate, Problem::Flaw(flaw)))
         }
         Entry::Kubeconfig { key, server, leaf } => {
-            let authority = roots.cluster.certificate();
+            let authority = issuers.roots.cluster.certificate();
             kubeconfig::check(text(key)?, server, authority, leaf, now)
                 .map_err(|flaw| (*key, Problem::Flaw(flaw)))
         }
@@ -222,29 +227,37 @@ fn check(
 }
 
 impl Kind {
-    fn of(&self, roots: &Roots) -> Vec<u8> {
+    fn of(&self, issuers: Issuers<'_>) -> Vec<u8> {
+        let roots = issuers.roots;
         match self {
             Self::Cluster => roots.cluster.certificate().into(),
             Self::ClusterKey => roots.cluster.key().expose_secret().into(),
             Self::FrontProxy => roots.front_proxy.certificate().into(),
             Self::ServiceAccountPublic => roots.service_account_public.as_str().into(),
             Self::ServiceAccountPrivate => roots.service_account_private.expose_secret().into(),
+            Self::Sync => issuers.shared.sync.as_str().into(),
         }
     }
 
+    /// Whether it is an authority of the cluster's own, which nothing ever replaces.
     const fn is_authority(&self) -> bool {
         match self {
             Self::Cluster | Self::FrontProxy => true,
-            Self::ClusterKey | Self::ServiceAccountPublic | Self::ServiceAccountPrivate => false,
+            // The installation's changes where an administrator replaces it, and is followed.
+            Self::Sync
+            | Self::ClusterKey
+            | Self::ServiceAccountPublic
+            | Self::ServiceAccountPrivate => false,
         }
     }
 }
 
 impl Signer {
-    const fn of<'r>(&self, roots: &'r Roots) -> &'r Authority {
+    const fn of<'i>(&self, issuers: Issuers<'i>) -> &'i Authority {
         match self {
-            Self::Cluster => &roots.cluster,
-            Self::FrontProxy => &roots.front_proxy,
+            Self::Cluster => &issuers.roots.cluster,
+            Self::FrontProxy => &issuers.roots.front_proxy,
+            Self::Tenants => &issuers.shared.tenants,
         }
     }
 }
@@ -326,7 +339,25 @@ fn control_plane(subject: &Subject, address: Address) -> Vec<Entry> {
             server: format!("https://127.0.0.1:{}", layout::API_TARGET_PORT),
             leaf: Leaf::client("system:kube-controller-manager", None),
         },
+        Entry::Pair {
+            certificate: layout::SYNC_CLIENT_CERT,
+            key: layout::SYNC_CLIENT_KEY,
+            signer: Signer::Tenants,
+            leaf: Leaf::client(SYNC_CLIENT_USER, None).of_tenant(tenant(subject)),
+        },
+        Entry::Copy {
+            key: layout::PLATFORM_CA_CERT,
+            kind: Kind::Sync,
+        },
     ]
+}
+
+fn tenant(subject: &Subject) -> TenantUri {
+    TenantUri {
+        namespace: subject.namespace().clone(),
+        name: subject.name().clone(),
+        uid: subject.uid().to_owned(),
+    }
 }
 
 /// Every name by which the virtual API server is called: by its Service in the host, as

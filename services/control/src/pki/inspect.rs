@@ -109,17 +109,18 @@ fn is(found: &X509Certificate<'_>, wanted: &Leaf) -> bool {
     let subject = found.subject();
     text(subject.iter_common_name().next()).as_deref() == Some(wanted.common_name.as_str())
         && text(subject.iter_organization().next()).as_deref() == wanted.organization
-        && has_names(found, &wanted.names)
+        && has_names(found, wanted)
         && has_usage(found, wanted.usage)
 }
 
-fn has_names(found: &X509Certificate<'_>, wanted: &[String]) -> bool {
+fn has_names(found: &X509Certificate<'_>, wanted: &Leaf) -> bool {
     let names = match found.subject_alternative_name() {
         Ok(Some(extension)) => extension.value.general_names.as_slice(),
         Ok(None) | Err(_) => &[],
     };
     let mut names: Vec<String> = names.iter().filter_map(name).collect();
-    let mut wanted = wanted.to_vec();
+    let tenant = wanted.tenant.as_ref().map(ToString::to_string);
+    let mut wanted: Vec<String> = wanted.names.iter().cloned().chain(tenant).collect();
     for list in [&mut names, &mut wanted] {
         list.sort_unstable();
         list.dedup();
@@ -127,9 +128,9 @@ fn has_names(found: &X509Certificate<'_>, wanted: &[String]) -> bool {
     names == wanted
 }
 
-/// A name as text; ours are of these two kinds only.
+/// A name as text; ours are of these three kinds only. A URI is never a DNS name or an address.
 fn name(name: &GeneralName<'_>) -> Option<String> {
-    if let GeneralName::DNSName(name) = name {
+    if let GeneralName::DNSName(name) | GeneralName::URI(name) = name {
         return Some((*name).to_owned());
     }
     let GeneralName::IPAddress(bytes) = name else {

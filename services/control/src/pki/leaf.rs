@@ -3,9 +3,10 @@
 use std::fmt;
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType,
 };
 use secrecy::SecretString;
+use vcluster_resources::TenantUri;
 
 use super::Error;
 
@@ -29,6 +30,8 @@ pub struct Leaf {
     pub organization: Option<&'static str>,
     /// DNS names and IP addresses that it is valid for.
     pub names: Vec<String>,
+    /// The virtual cluster that it speaks for.
+    pub tenant: Option<TenantUri>,
     /// What it may be used for.
     pub usage: Usage,
 }
@@ -48,7 +51,16 @@ impl Leaf {
             common_name: common_name.into(),
             organization,
             names: Vec::new(),
+            tenant: None,
             usage: Usage::Client,
+        }
+    }
+
+    /// The same, speaking for a virtual cluster.
+    pub fn of_tenant(self, tenant: TenantUri) -> Self {
+        Self {
+            tenant: Some(tenant),
+            ..self
         }
     }
 
@@ -58,12 +70,17 @@ impl Leaf {
             common_name: common_name.into(),
             organization: None,
             names,
+            tenant: None,
             usage: Usage::Server,
         }
     }
 
     pub(super) fn params(&self) -> Result<CertificateParams, Error> {
         let mut params = CertificateParams::new(self.names.clone()).map_err(Error::Generate)?;
+        if let Some(tenant) = &self.tenant {
+            let uri = tenant.to_string().try_into().map_err(Error::Generate)?;
+            params.subject_alt_names.push(SanType::URI(uri));
+        }
         params.distinguished_name = DistinguishedName::new();
         if let Some(organization) = self.organization {
             params

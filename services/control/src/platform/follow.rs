@@ -1,5 +1,6 @@
 //! Keeps the installation's keys fresh while the service runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng as _;
@@ -7,6 +8,7 @@ use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::tls::{Identity, Live, Publisher, Roots};
 
 use super::{Error, Keys, Platform};
+use crate::pki::Shared;
 
 /// How often the keys are looked at. Certificates live a year; this is for people who replace one.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -20,8 +22,11 @@ pub struct Following {
     pub identity: Live<Identity>,
     /// Whose client certificates it takes.
     pub roots: Live<Roots>,
+    /// What virtual clusters need of the installation.
+    pub shared: Live<Arc<Shared>>,
     identities: Publisher<Identity>,
     trusted: Publisher<Roots>,
+    sharing: Publisher<Arc<Shared>>,
     fingerprint: String,
 }
 
@@ -33,15 +38,19 @@ pub async fn begin(platform: &Platform, mut told: impl FnMut(&Error)) -> Followi
             Ok(Keys {
                 identity,
                 roots,
+                shared,
                 fingerprint,
             }) => {
                 let (identities, identity) = Live::channel(identity);
                 let (trusted, roots) = Live::channel(roots);
+                let (sharing, shared) = Live::channel(shared);
                 return Following {
                     identity,
                     roots,
+                    shared,
                     identities,
                     trusted,
+                    sharing,
                     fingerprint,
                 };
             }
@@ -57,13 +66,7 @@ impl Following {
     pub async fn run(mut self, platform: Platform, leadership: Leadership) {
         loop {
             match platform.ensure(leadership.is_leader()).await {
-                Ok(keys) if keys.fingerprint != self.fingerprint => {
-                    tracing::info!("this service's certificate has changed");
-                    self.fingerprint = keys.fingerprint;
-                    self.identities.publish(keys.identity);
-                    self.trusted.publish(keys.roots);
-                }
-                Ok(_) => {}
+                Ok(keys) => self.publish(keys),
                 Err(error) => tracing::warn!(
                     %error,
                     cause = std::error::Error::source(&error).map(ToString::to_string),
@@ -71,6 +74,19 @@ impl Following {
                 ),
             }
             tokio::time::sleep(jitter(PERIOD)).await;
+        }
+    }
+}
+
+impl Following {
+    fn publish(&mut self, keys: Keys) {
+        // Whoever reads it compares; nobody is woken.
+        self.sharing.publish(keys.shared);
+        if keys.fingerprint != self.fingerprint {
+            tracing::info!("this service's certificate has changed");
+            self.fingerprint = keys.fingerprint;
+            self.identities.publish(keys.identity);
+            self.trusted.publish(keys.roots);
         }
     }
 }

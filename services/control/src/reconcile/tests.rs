@@ -1,6 +1,7 @@
 //! The loop against a host that keeps objects and can fail at any request.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use http::Method;
 use prometheus_client::registry::Registry;
@@ -11,6 +12,7 @@ use vcluster_resources::ownership::CONTROL_FINALIZER;
 
 use super::*;
 use crate::distro::Images;
+use crate::pki::Shared;
 
 mod host;
 
@@ -18,6 +20,10 @@ use host::{CLUSTER, Host, NAMESPACE};
 
 const ROOTS: &str = "/api/v1/namespaces/vcluster-system/secrets/vcluster-ca-";
 const SERVICE: &str = "/api/v1/namespaces/team-a/services/demo";
+
+/// The same for every reconciler, as it is for every replica.
+static SHARED: LazyLock<Arc<Shared>> =
+    LazyLock::new(|| Arc::new(Shared::sample("2026-06-01T00:00:00Z".parse().unwrap())));
 
 fn reconciler(host: &Host) -> Reconciler {
     let client = host.server().client();
@@ -32,7 +38,12 @@ fn reconciler(host: &Host) -> Reconciler {
             pull_policy: None,
         },
     };
-    let observer = Observer::new(client.clone(), "vcluster-system".to_owned(), Vec::new());
+    let observer = Observer::new(
+        client.clone(),
+        "vcluster-system".to_owned(),
+        Vec::new(),
+        Arc::clone(&SHARED).into(),
+    );
     let metrics = Metrics::register(&mut Registry::default());
     let clock = Arc::new(ManualClock::at("2026-06-01T00:00:00Z".parse().unwrap()));
     Reconciler::new(
