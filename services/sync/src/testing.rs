@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::testing::ManualClock;
-use vcluster_translate::Context;
+use vcluster_translate::{Context, HostAccess};
 
 use crate::config;
 use crate::engine::Engine;
@@ -216,6 +216,7 @@ fn context() -> Context {
         host_namespace: "team-a".parse().unwrap(),
         api: "10.96.0.17".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
+        host_access: HostAccess::Refused,
     }
 }
 

@@ -17,4 +17,16 @@ pub struct Context {
     pub api: IpAddr,
     /// DNS domain of the virtual cluster, for example `cluster.local`.
     pub cluster_domain: String,
+    /// Whether its pods may reach the host's nodes.
+    pub host_access: HostAccess,
+}
+
+/// Whether pods may reach the host's nodes: their namespaces, files, ports and kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HostAccess {
+    /// What would is refused.
+    Refused,
+    /// The host's administrator labelled the host namespace
+    /// `pod-security.kubernetes.io/enforce: privileged`.
+    Granted,
 }

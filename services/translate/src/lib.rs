@@ -32,7 +32,7 @@ pub mod refusal;
 pub mod secret;
 pub mod text;
 
-pub use context::Context;
+pub use context::{Context, HostAccess};
 pub use owner::Owner;
 pub use patch::Patch;
 pub use refusal::Refusal;

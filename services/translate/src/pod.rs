@@ -16,12 +16,11 @@
 //! | `nodeName` | a required node affinity: the host's scheduler still decides |
 //! | `schedulingGates` | the host pod is made when they are gone |
 //! | `schedulerName`, `priority`, `priorityClassName`, `preemptionPolicy`, `overhead`, `evictionResponders` | dropped: the virtual API server has resolved them, or they name what only the host has |
-//! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks, `capabilities.add` beyond a short list | refused: they reach the host's nodes |
+//! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks, `capabilities.add` beyond a short list, unmasked `procMount`, unconfined seccomp, AppArmor and SELinux, sysctls that are not a pod's own, GMSA identities | refused: they reach the host's nodes ([`HostAccess`](crate::HostAccess)) |
 //! | `resourceClaims`, `runtimeClassName`, `schedulingGroup`, `workloadRef` | refused: their kinds are not translated yet |
 //!
-//! Other capabilities, seccomp, AppArmor, SELinux, `procMount`, sysctls, users and groups,
-//! `allowPrivilegeEscalation` and `hostUsers` pass: the host's pod security admission judges them
-//! by the labels of the host namespace.
+//! The whole of it, field by field and each with its reason, stands in the tables of `tests/schema`,
+//! which are checked against the API of the pinned Kubernetes version and against the code.
 //!
 //! Annotations act on the host if anything there reads them, and serve nothing if not; so only
 //! those of a short list pass (`annotation`), and the rest stay readable to the pod's own

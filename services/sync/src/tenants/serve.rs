@@ -16,7 +16,7 @@ use vcluster_chassis::retry::Policy;
 use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_resources::label;
 use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
-use vcluster_translate::Context;
+use vcluster_translate::{Context, HostAccess};
 
 use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
@@ -211,6 +211,7 @@ impl Supervisor {
             host_namespace: self.id.namespace.parse::<HostNamespace>()?,
             api: endpoint.ip,
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
+            host_access: HostAccess::Refused,
         };
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),

@@ -15,7 +15,7 @@ pub(super) fn rewrite(
     field: &str,
     scope: &mut Scope<'_>,
 ) -> Result<(), Refusal> {
-    security::check_container(container, field)?;
+    security::check_container(container, field, scope)?;
     let Some(container) = container.as_object_mut() else {
         return Err(Refusal::invalid(field, "must be an object"));
     };

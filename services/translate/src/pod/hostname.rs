@@ -15,6 +15,12 @@ const KERNEL_LIMIT: usize = 64;
 
 /// Says the host name in `spec`.
 pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<(), Refusal> {
+    if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
+        // The node's own, whatever the pod says.
+        spec.remove("subdomain");
+        spec.remove("setHostnameAsFQDN");
+        return Ok(());
+    }
     let given = |spec: &Map<String, Value>, key: &str| {
         let text = spec.get(key).and_then(Value::as_str);
         text.filter(|text| !text.is_empty()).map(str::to_owned)

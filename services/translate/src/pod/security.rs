@@ -1,15 +1,21 @@
 //! What would reach the host's nodes, and is therefore refused.
 //!
-//! The line is the Pod Security Standard "baseline" where it is about the host itself: its
-//! namespaces, ports, devices, addresses and kernel. What is about the container's own hardening is
-//! left to the host's pod security admission.
+//! The line is the Pod Security Standard "baseline" (1.37), and beyond it what makes the node itself
+//! act for the pod: volumes and connections that it opens with its own rights, identities of the
+//! host's domain. It is held here and not left to the host's pod security admission, which is off
+//! where a namespace bears no label. An administrator who labels the host namespace
+//! `pod-security.kubernetes.io/enforce: privileged` lifts it ([`HostAccess::Granted`]).
 
 use serde_json::Value;
 
+use super::scope::Scope;
 use crate::{
     Refusal,
+    context::HostAccess,
     json::{array, is_true, text},
 };
+
+mod hardening;
 
 /// Capabilities that end at the pod: those of the standard "baseline", and those over the pod's own
 /// network. With others (`SYS_ADMIN`, `SYS_MODULE`, ...) root in a container is root on its node.
@@ -31,36 +37,38 @@ const CAPABILITIES: [&str; 15] = [
     "SYS_CHROOT",
 ];
 
+/// The refusal of something that reaches the host: what it does, and what to do instead.
+pub(super) fn refusal(field: impl Into<String>, does: &str, instead: &str) -> Refusal {
+    Refusal::host_access(
+        field,
+        format!(
+            "{does}, which this virtual cluster may not; {instead}, or have the host's \
+             administrator label the host namespace pod-security.kubernetes.io/enforce=privileged"
+        ),
+    )
+}
+
 /// Checks the fields of the pod itself.
-pub(super) fn check_pod(spec: &Value) -> Result<(), Refusal> {
-    for (key, what) in [
-        ("hostNetwork", "network"),
-        ("hostPID", "processes"),
-        ("hostIPC", "inter-process communication"),
-    ] {
-        if is_true(spec, &format!("/{key}")) {
-            return Err(Refusal::host_access(
-                format!("spec.{key}"),
-                format!(
-                    "shares the {what} of the host's node, which virtual clusters may not; remove it or set it to false"
-                ),
-            ));
+pub(super) fn check_pod(spec: &Value, scope: &Scope<'_>) -> Result<(), Refusal> {
+    match scope.context.host_access {
+        HostAccess::Granted => {}
+        HostAccess::Refused => {
+            check_namespaces(spec)?;
+            hardening::check_pod(spec)?;
         }
     }
-    if is_true(spec, "/securityContext/windowsOptions/hostProcess") {
-        return Err(host_process("spec.securityContext"));
-    }
-    for (key, kind) in [
+    for (path, kind) in [
         ("resourceClaims", "ResourceClaims"),
+        ("resources/claims", "ResourceClaims"),
         ("runtimeClassName", "RuntimeClasses"),
         ("schedulingGroup", "PodGroups"),
         ("workloadRef", "Workloads"),
     ] {
-        let value = spec.get(key).unwrap_or(&Value::Null);
+        let value = spec.pointer(&format!("/{path}")).unwrap_or(&Value::Null);
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
         if !empty {
             return Err(Refusal::not_supported(
-                format!("spec.{key}"),
+                format!("spec.{}", path.replace('/', ".")),
                 format!("{kind} are not translated to the host yet; remove it"),
             ));
         }
@@ -68,25 +76,42 @@ pub(super) fn check_pod(spec: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks one container of any sort.
-pub(super) fn check_container(container: &Value, field: &str) -> Result<(), Refusal> {
-    if is_true(container, "/securityContext/privileged") {
-        return Err(Refusal::host_access(
-            format!("{field}.securityContext.privileged"),
-            "has all rights on the host's node, which virtual clusters may not; remove it or set \
-             it to false",
-        ));
-    }
-    if is_true(container, "/securityContext/windowsOptions/hostProcess") {
-        return Err(host_process(&format!("{field}.securityContext")));
-    }
-    check_capabilities(container, field)?;
-    for (index, port) in array(container, "/ports").iter().enumerate() {
-        if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) != 0 {
-            return Err(Refusal::host_access(
-                format!("{field}.ports[{index}].hostPort"),
-                "opens a port of the host's node, which virtual clusters may not; remove it",
+fn check_namespaces(spec: &Value) -> Result<(), Refusal> {
+    for (key, what) in [
+        ("hostNetwork", "network"),
+        ("hostPID", "processes"),
+        ("hostIPC", "inter-process communication"),
+    ] {
+        if is_true(spec, &format!("/{key}")) {
+            return Err(refusal(
+                format!("spec.{key}"),
+                &format!("shares the {what} of the host's node"),
+                "remove it or set it to false",
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks one container of any sort.
+pub(super) fn check_container(
+    container: &Value,
+    field: &str,
+    scope: &Scope<'_>,
+) -> Result<(), Refusal> {
+    match scope.context.host_access {
+        HostAccess::Granted => {}
+        HostAccess::Refused => {
+            if is_true(container, "/securityContext/privileged") {
+                return Err(refusal(
+                    format!("{field}.securityContext.privileged"),
+                    "has all rights on the host's node",
+                    "remove it or set it to false",
+                ));
+            }
+            check_capabilities(container, field)?;
+            hardening::check_container(container, field, scope)?;
+            check_connections(container, field)?;
         }
     }
     if !array(container, "/resources/claims").is_empty() {
@@ -94,6 +119,20 @@ pub(super) fn check_container(container: &Value, field: &str) -> Result<(), Refu
             format!("{field}.resources.claims"),
             "ResourceClaims are not translated to the host yet; remove it",
         ));
+    }
+    Ok(())
+}
+
+/// Ports that the node opens, and connections that it makes.
+fn check_connections(container: &Value, field: &str) -> Result<(), Refusal> {
+    for (index, port) in array(container, "/ports").iter().enumerate() {
+        if port.get("hostPort").and_then(Value::as_i64).unwrap_or(0) != 0 {
+            return Err(refusal(
+                format!("{field}.ports[{index}].hostPort"),
+                "opens a port of the host's node",
+                "remove it",
+            ));
+        }
     }
     for handler in [
         "livenessProbe",
@@ -104,10 +143,10 @@ pub(super) fn check_container(container: &Value, field: &str) -> Result<(), Refu
     ] {
         for action in ["httpGet", "tcpSocket"] {
             if text(container, &format!("/{handler}/{action}/host")).is_some() {
-                return Err(Refusal::host_access(
+                return Err(refusal(
                     format!("{field}.{}.{action}.host", handler.replace('/', ".")),
-                    "the host's node itself makes this connection, so it may only lead to the \
-                     pod; remove it",
+                    "has the host's node itself connect to another place than the pod",
+                    "remove it",
                 ));
             }
         }
@@ -122,23 +161,12 @@ fn check_capabilities(container: &Value, field: &str) -> Result<(), Refusal> {
             .as_str()
             .is_some_and(|name| CAPABILITIES.contains(&name))
         {
-            return Err(Refusal::host_access(
+            return Err(refusal(
                 format!("{field}.securityContext.capabilities.add[{index}]"),
-                format!(
-                    "{capability} is a right over the host's node, which virtual clusters may not \
-                     have; allowed are {}",
-                    CAPABILITIES.join(", ")
-                ),
+                &format!("{capability} is a right over the host's node"),
+                &format!("use one of {}", CAPABILITIES.join(", ")),
             ));
         }
     }
     Ok(())
-}
-
-fn host_process(field: &str) -> Refusal {
-    Refusal::host_access(
-        format!("{field}.windowsOptions.hostProcess"),
-        "runs on the host's node itself, which virtual clusters may not; remove it or set it to \
-         false",
-    )
 }

@@ -3,7 +3,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
-    Patch, Refusal,
+    Context, HostAccess, Patch, Refusal,
     fixture::{context, host_of, namespace_labels, patched, pod, pod_with},
     refusal::Reason,
 };
@@ -12,6 +12,7 @@ mod odd;
 mod refused;
 mod rich;
 mod scheduling;
+mod schema;
 mod status;
 mod update;
 

@@ -112,7 +112,7 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
         return Err(Refusal::invalid("spec", "must be an object"));
     };
     let mut spec = spec.clone();
-    security::check_pod(&scope.pod["spec"])?;
+    security::check_pod(&scope.pod["spec"], scope)?;
     for key in DROPPED {
         spec.remove(key);
     }

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{
     downward,
     scope::{ReferenceKind, Scope, Token},
+    security,
 };
-use crate::{Refusal, json::text, name};
+use crate::{HostAccess, Refusal, json::text, name};
 
 /// Life of a token if the pod does not say; the API server's own default.
 const TOKEN_SECONDS: i64 = 3600;
@@ -49,9 +50,16 @@ fn rewrite_source(
         }
         "downwardAPI" => downward_items(source, field, scope),
         "projected" => projected(source, volume, field, scope),
-        "hostPath" => Err(Refusal::host_access(
+        "hostPath" | "nfs" if scope.context.host_access == HostAccess::Granted => Ok(()),
+        "hostPath" => Err(security::refusal(
             field,
-            "shows files of the host's node, which virtual clusters may not; use emptyDir",
+            "shows files of the host's node",
+            "use emptyDir",
+        )),
+        "nfs" => Err(security::refusal(
+            field,
+            "is reached from the address of the host's node",
+            "use a PersistentVolumeClaim",
         )),
         "persistentVolumeClaim" | "ephemeral" => Err(Refusal::not_supported(
             field,
@@ -75,7 +83,6 @@ fn rewrite_source(
         | "gitRepo"
         | "glusterfs"
         | "iscsi"
-        | "nfs"
         | "photonPersistentDisk"
         | "portworxVolume"
         | "quobyte"

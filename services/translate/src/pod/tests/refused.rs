@@ -158,3 +158,54 @@ fn every_volume_source_of_the_api_has_a_decision() {
         }
     }
 }
+
+#[test]
+fn an_administrator_of_the_host_may_let_pods_reach_it() {
+    let pod = pod_with(json!({
+        "hostNetwork": true,
+        "hostPID": true,
+        "dnsPolicy": "Default",
+        "subdomain": "s",
+        "securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]},
+        "containers": [{
+            "name": "main", "image": "i",
+            "ports": [{"containerPort": 80, "hostPort": 80}],
+            "readinessProbe": {"tcpSocket": {"port": 1, "host": "127.0.0.1"}},
+            "securityContext": {
+                "privileged": true, "procMount": "Unmasked", "capabilities": {"add": ["SYS_ADMIN"]},
+                "seccompProfile": {"type": "Unconfined"}, "seLinuxOptions": {"type": "spc_t"},
+            },
+        }],
+        "volumes": [
+            {"name": "root", "hostPath": {"path": "/"}},
+            {"name": "share", "nfs": {"server": "s", "path": "/"}},
+        ],
+    }));
+    let context = Context {
+        host_access: HostAccess::Granted,
+        ..context()
+    };
+    let host = to_host(&pod, &namespace_labels(), &context).unwrap().object;
+    for key in ["hostNetwork", "hostPID", "volumes", "securityContext"] {
+        assert_eq!(host["spec"][key], pod["spec"][key], "{key}");
+    }
+    for key in ["ports", "readinessProbe", "securityContext"] {
+        let pointer = format!("/spec/containers/0/{key}");
+        assert_eq!(host.pointer(&pointer), pod.pointer(&pointer), "{key}");
+    }
+    // The node's name is the pod's: the API refuses any other beside `hostNetwork`.
+    for key in ["hostname", "hostnameOverride", "subdomain"] {
+        assert_eq!(host["spec"].get(key), None, "{key}");
+    }
+}
+
+#[test]
+fn files_of_the_kernel_show_only_to_a_pod_with_users_of_its_own() {
+    let unmasked =
+        json!([{"name": "main", "image": "i", "securityContext": {"procMount": "Unmasked"}}]);
+    let spec = host_spec(json!({"hostUsers": false, "containers": unmasked}));
+    assert_eq!(
+        spec["containers"][0]["securityContext"]["procMount"],
+        "Unmasked"
+    );
+}
