@@ -30,6 +30,7 @@ pub mod plan;
 pub mod pod;
 pub mod refusal;
 pub mod secret;
+pub mod service;
 pub mod text;
 
 pub use context::{Context, HostAccess};

@@ -26,6 +26,8 @@ pub enum Reason {
     Invalid,
     /// Its host name is taken by an object that is not ours.
     NameTaken,
+    /// The host gave it another address than it has inside.
+    AddressDiffers,
     /// The host's API server refused it: a quota, a policy, pod security.
     HostRefused,
 }
@@ -38,6 +40,7 @@ impl Reason {
             Self::NotSupported => "NotSupported",
             Self::Invalid => "InvalidObject",
             Self::NameTaken => "HostNameTaken",
+            Self::AddressDiffers => "AddressDiffers",
             Self::HostRefused => "HostRefused",
         }
     }

@@ -1,0 +1,76 @@
+//! What a Service has of addresses and ports, and what it still wants.
+
+use serde_json::Value;
+
+use crate::json::{array, is_set, text};
+
+/// Namespace and name of the Service inside that shows the virtual cluster's DNS server.
+pub const DNS_SERVICE: (&str, &str) = ("kube-system", "kube-dns");
+/// Namespace and name of the Service inside that shows the virtual API server.
+pub(super) const API_SERVICE: (&str, &str) = ("default", "kubernetes");
+/// `clusterIP` of a headless Service.
+const HEADLESS: &str = "None";
+
+/// `type`, or its default.
+pub(super) fn kind(service: &Value) -> &str {
+    text(service, "/spec/type").unwrap_or("ClusterIP")
+}
+
+/// `clusterIP`, which for a headless Service is the word `None`.
+pub(super) fn cluster_ip(service: &Value) -> Option<&str> {
+    text(service, "/spec/clusterIP")
+}
+
+pub(super) fn is_headless(service: &Value) -> bool {
+    cluster_ip(service) == Some(HEADLESS)
+}
+
+/// The address that the environment of containers names, if the Service has one.
+pub fn env_address(service: &Value) -> Option<&str> {
+    cluster_ip(service).filter(|ip| *ip != HEADLESS && kind(service) != "ExternalName")
+}
+
+/// Whether each port has a port of the nodes.
+pub(super) fn has_node_ports(service: &Value) -> bool {
+    match kind(service) {
+        "NodePort" => true,
+        "LoadBalancer" => {
+            let asked = service.pointer("/spec/allocateLoadBalancerNodePorts");
+            asked != Some(&Value::Bool(false))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it has a port of the nodes that tells load balancers of their health.
+pub(super) fn has_health_port(service: &Value) -> bool {
+    kind(service) == "LoadBalancer" && text(service, "/spec/externalTrafficPolicy") == Some("Local")
+}
+
+/// A port number that is given.
+pub(super) fn number(value: Option<&Value>) -> Option<u64> {
+    value.and_then(Value::as_u64).filter(|number| *number != 0)
+}
+
+/// Whether an API server would have to choose an address or port for it.
+pub(super) fn lacks(service: &Value) -> bool {
+    let node_ports = || {
+        array(service, "/spec/ports")
+            .iter()
+            .all(|port| number(port.get("nodePort")).is_some())
+    };
+    let two = matches!(
+        text(service, "/spec/ipFamilyPolicy"),
+        Some("PreferDualStack" | "RequireDualStack")
+    );
+    cluster_ip(service).is_none()
+        || (two && array(service, "/spec/clusterIPs").len() < 2)
+        || (has_node_ports(service) && !node_ports())
+        || (has_health_port(service)
+            && number(service.pointer("/spec/healthCheckNodePort")).is_none())
+}
+
+/// Whether anything is under `externalIPs`.
+pub(super) fn has_external_ips(service: &Value) -> bool {
+    is_set(service, "/spec/externalIPs") && !array(service, "/spec/externalIPs").is_empty()
+}

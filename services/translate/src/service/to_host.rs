@@ -1,0 +1,98 @@
+//! From a virtual Service to its host Service.
+
+use serde_json::{Map, Value, json};
+use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE, VIRTUAL_NAMESPACE};
+
+use super::address::{API_SERVICE, DNS_SERVICE, has_external_ips, kind};
+use crate::{
+    Context, Owner, Refusal,
+    json::{object, strings, text},
+    label, name,
+    owner::metadata,
+};
+
+/// Annotation of a host Service: which of its annotations are the user's, so that one the user
+/// takes away goes, and one of the host's stays.
+pub(super) const PASSED_LIST: &str = "vcluster.dev/passed-annotations";
+
+/// Whether a virtual Service has a host Service.
+pub fn is_on_host(service: &Value, _context: &Context) -> bool {
+    let place = (
+        text(service, "/metadata/namespace").unwrap_or_default(),
+        text(service, "/metadata/name").unwrap_or_default(),
+    );
+    let managed = service
+        .pointer("/metadata/labels")
+        .and_then(|labels| labels.get(MANAGED));
+    let shows_dns = place == DNS_SERVICE && managed.and_then(Value::as_str) == Some(MANAGED_VALUE);
+    kind(service) != "ExternalName" && place != API_SERVICE && !shows_dns
+}
+
+/// The host Service of a virtual one, with the addresses and ports that it has inside.
+///
+/// # Errors
+/// It names external IPs, or lacks a name, namespace or UID.
+pub fn to_host(service: &Value, context: &Context) -> Result<Value, Refusal> {
+    let owner = Owner::of_virtual(service, "Service", context)?;
+    if has_external_ips(service) {
+        return Err(Refusal::host_access(
+            "spec.externalIPs",
+            "is not allowed: it would take over addresses that belong to others of the host \
+             cluster; remove it, or use type LoadBalancer",
+        ));
+    }
+    let Some(spec) = object(service, "/spec") else {
+        return Err(Refusal::invalid("spec", "must be an object"));
+    };
+    let mut spec = spec.clone();
+    spec.remove("externalIPs");
+    spec.remove("externalName");
+    match spec.remove("selector") {
+        Some(Value::Object(found)) if !found.is_empty() => {
+            spec.insert("selector".to_owned(), selector(&found, &owner, context));
+        }
+        Some(_) | None => {}
+    }
+    let labels = label::OBJECT.translate(service, "/metadata/labels");
+    let host_name = name::of_service(&owner.namespace, &owner.name, context);
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(&owner, &host_name, labels, passed(service), context),
+        "spec": spec,
+    }))
+}
+
+/// The same pods: those of the virtual namespace, by our labels.
+fn selector(found: &Map<String, Value>, owner: &Owner, context: &Context) -> Value {
+    let mut selector: Map<String, Value> = found
+        .iter()
+        .map(|(key, value)| (label::OBJECT.key(key), value.clone()))
+        .collect();
+    selector.insert(CLUSTER_UID.to_owned(), context.cluster_uid.as_str().into());
+    selector.insert(
+        VIRTUAL_NAMESPACE.to_owned(),
+        owner.namespace.as_str().into(),
+    );
+    selector.into()
+}
+
+/// The user's annotations that pass, and their list.
+fn passed(service: &Value) -> Map<String, Value> {
+    let passes = |key: &str| {
+        let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+        let ours = domain == "vcluster.dev" || domain.ends_with(".vcluster.dev");
+        !ours && domain != "kubectl.kubernetes.io"
+    };
+    let mut passed: Map<String, Value> = strings(service, "/metadata/annotations")
+        .filter(|(key, _)| passes(key))
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect();
+    if !passed.is_empty() {
+        let mut keys: Vec<_> = passed.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let list = keys.join(",");
+        passed.insert(PASSED_LIST.to_owned(), list.into());
+    }
+    passed
+}

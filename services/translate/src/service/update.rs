@@ -1,0 +1,209 @@
+//! Later changes of a Service, in both directions.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    RESERVED_UNTIL,
+    address::{cluster_ip, kind},
+    to_host::{PASSED_LIST, to_host},
+};
+use crate::{
+    Context, Owner, Patch, Refusal,
+    json::{merge_patch, object, text},
+    label, name,
+    patch::{Format, Subresource},
+    plan::Action,
+    refusal::Reason,
+    secret::Change,
+    text::Names,
+};
+
+/// Fields that go on the host when they are gone inside. Others that the host alone has are its
+/// own: what it allocated, or what its version or its admission put in.
+const CLEARED: [&str; 11] = [
+    "allocateLoadBalancerNodePorts",
+    "externalName",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "internalTrafficPolicy",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "publishNotReadyAddresses",
+    "selector",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+];
+
+/// What must change on the host Service of a virtual one.
+///
+/// One whose address differs inside serves nobody there. It is made again with the right address,
+/// unless it has a load balancer, which others may rely on.
+///
+/// # Errors
+/// As [`to_host`], or its address differs and cannot be put right without breaking something.
+pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
+    let wanted = to_host(service, context)?;
+    if let (Some(inside), Some(found)) = (cluster_ip(service), cluster_ip(host))
+        && inside != found
+    {
+        return match kind(host) {
+            "LoadBalancer" => Err(address_differs(inside, found)),
+            _ => Ok(Change::Replace),
+        };
+    }
+    let mut body = json!({});
+    if let Some(spec) = spec_changes(&wanted, host) {
+        body["spec"] = spec;
+    }
+    let changes = [
+        ("labels", label_changes(&wanted, host)),
+        ("annotations", annotation_changes(&wanted, host)),
+    ];
+    for (key, changes) in changes {
+        if !changes.is_empty() {
+            body["metadata"][key] = changes.into();
+        }
+    }
+    if body.as_object().is_none_or(Map::is_empty) {
+        return Ok(Change::None);
+    }
+    let uid = text(host, "/metadata/uid").unwrap_or_default();
+    Ok(Change::Patch(Patch::new(None, Format::Merge, uid, body)))
+}
+
+fn address_differs(inside: &str, found: &str) -> Refusal {
+    Refusal::new(
+        Reason::AddressDiffers,
+        "spec.clusterIP",
+        format!(
+            "is {inside} inside, but its Service on the host has {found}, so that nothing answers \
+             at its address; delete the Service and create it again"
+        ),
+    )
+}
+
+fn spec_changes(wanted: &Value, host: &Value) -> Option<Value> {
+    let empty = Map::new();
+    let found = object(host, "/spec").unwrap_or(&empty);
+    let mut target = object(wanted, "/spec").unwrap_or(&empty).clone();
+    for (key, value) in found {
+        if !CLEARED.contains(&key.as_str()) && !target.contains_key(key) {
+            target.insert(key.clone(), value.clone());
+        }
+    }
+    merge_patch(&found.clone().into(), &target.into())
+}
+
+fn label_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
+    changes(wanted, host, "/metadata/labels", label::is_ours)
+}
+
+fn annotation_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
+    let list = host
+        .pointer("/metadata/annotations")
+        .and_then(|annotations| annotations.get(PASSED_LIST))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    changes(wanted, host, "/metadata/annotations", |key| {
+        [RESERVED_UNTIL, PASSED_LIST].contains(&key) || list.split(',').any(|passed| passed == key)
+    })
+}
+
+/// The members to set, and as null those of ours to remove.
+fn changes(
+    wanted: &Value,
+    host: &Value,
+    pointer: &str,
+    is_ours: impl Fn(&str) -> bool,
+) -> Map<String, Value> {
+    let empty = Map::new();
+    let wanted = object(wanted, pointer).unwrap_or(&empty);
+    let found = object(host, pointer).unwrap_or(&empty);
+    let set = wanted
+        .iter()
+        .filter(|(key, value)| found.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let removed = found
+        .keys()
+        .filter(|key| !wanted.contains_key(*key) && is_ours(key))
+        .map(|key| (key.clone(), Value::Null));
+    set.chain(removed).collect()
+}
+
+/// Until when `action` must wait, because the host Service is reserved for a virtual one that is
+/// about to be stored: in RFC 3339. Taking over what was reserved never waits.
+pub fn reservation<'a>(
+    service: Option<&Value>,
+    host: &'a Value,
+    action: &Action<Value>,
+) -> Option<&'a str> {
+    let until = host
+        .pointer("/metadata/annotations")?
+        .get(RESERVED_UNTIL)?
+        .as_str()?;
+    let waits = match action {
+        Action::DeleteHost(_) => true,
+        // The virtual Service as it still is; as it will be, it was reserved for.
+        Action::PatchHost(patch) => {
+            let known = service.and_then(|service| text(service, "/metadata/uid"));
+            let owner = Owner::of_host(host).map(|owner| owner.uid);
+            patch.body.get("spec").is_some() && known == owner.as_deref()
+        }
+        Action::Nothing
+        | Action::Wait(_)
+        | Action::Refuse(_)
+        | Action::Create(_)
+        | Action::PatchVirtual(_)
+        | Action::Bind(_)
+        | Action::DeleteVirtual(_) => false,
+    };
+    waits.then_some(until)
+}
+
+/// What the virtual Service must be told of its host Service: its load balancer's addresses and
+/// the conditions that the host's controllers set.
+pub fn status_to_virtual(host: &Value, service: &Value, context: &Context) -> Option<Patch> {
+    let balanced = kind(service) == "LoadBalancer" && kind(host) == "LoadBalancer";
+    let of = |object: &Value| {
+        let part = |key: &str| object.pointer("/status").and_then(|status| status.get(key));
+        json!({
+            // Nothing and empty are the same.
+            "loadBalancer": part("loadBalancer").filter(|_| balanced).cloned().unwrap_or_else(|| json!({})),
+            "conditions": part("conditions").cloned().unwrap_or_else(|| json!([])),
+        })
+    };
+    let mut wanted = of(host);
+    translate_messages(&mut wanted, service, context);
+    let found = json!({
+        "loadBalancer": service.pointer("/status/loadBalancer").cloned().unwrap_or_else(|| json!({})),
+        "conditions": of(service)["conditions"],
+    });
+    let status = merge_patch(&found, &wanted)?;
+    let uid = text(service, "/metadata/uid").unwrap_or_default();
+    let body = json!({ "status": status });
+    Some(Patch::new(
+        Some(Subresource::Status),
+        Format::Merge,
+        uid,
+        body,
+    ))
+}
+
+fn translate_messages(status: &mut Value, service: &Value, context: &Context) {
+    let names = names(service, context);
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
+        if let Some(message) = condition.get("message").and_then(Value::as_str) {
+            condition["message"] = names.translate(message).into();
+        }
+    }
+}
+
+/// The host names that texts about a virtual Service may hold.
+pub(super) fn names(service: &Value, context: &Context) -> Names {
+    let mut names = Names::new(context);
+    let namespace = text(service, "/metadata/namespace").unwrap_or_default();
+    let name = text(service, "/metadata/name").unwrap_or_default();
+    names.add(name::of_service(namespace, name, context), namespace, name);
+    names
+}
