@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::der_parser::{Oid, oid};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 pub mod headers;
 
@@ -130,6 +130,34 @@ pub fn certificate(certificate: &CertificateDer<'_>) -> Result<Identity, Certifi
     })
 }
 
+/// Reads the URIs among the subject's alternative names, in their order.
+///
+/// It does not verify: to be asked only about a certificate whose chain has been verified.
+pub fn uris(certificate: &CertificateDer<'_>) -> Result<Vec<String>, CertificateError> {
+    let (rest, parsed) =
+        X509Certificate::from_der(certificate).map_err(|_error| CertificateError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(CertificateError::Malformed);
+    }
+    let names = parsed
+        .subject_alternative_name()
+        .map_err(|_error| CertificateError::Malformed)?;
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let uri = |name: &GeneralName<'_>| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::DNSName(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::IPAddress(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
+    };
+    Ok(names.filter_map(uri).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -189,8 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn uris_are_read_and_other_alternative_names_are_not() {
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        let uri = rcgen::SanType::URI("vcluster://a/b/c".try_into().unwrap());
+        params.subject_alt_names.push(uri);
+        let key = KeyPair::generate().unwrap();
+        let issued = params.self_signed(&key).unwrap().der().clone();
+        assert_eq!(uris(&issued), Ok(vec!["vcluster://a/b/c".to_owned()]));
+        assert_eq!(uris(&issue(&[(DnType::CommonName, "a")])), Ok(vec![]));
+    }
+
+    #[test]
     fn what_is_not_a_certificate_is_refused() {
         let garbage = CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]);
+        assert_eq!(uris(&garbage), Err(CertificateError::Malformed));
         assert_eq!(certificate(&garbage), Err(CertificateError::Malformed));
         let mut trailing = issue(&[(DnType::CommonName, "a")]).to_vec();
         trailing.push(0);

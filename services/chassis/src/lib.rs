@@ -27,6 +27,7 @@ pub mod drain;
 pub mod grpc;
 pub mod health;
 pub mod identity;
+pub mod idle;
 pub mod kube_client;
 pub mod lease;
 pub mod metrics;

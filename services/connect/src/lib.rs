@@ -23,7 +23,6 @@ pub mod clusters;
 pub mod config;
 pub mod credential;
 pub mod gateway;
-pub mod idle;
 pub mod limits;
 pub mod listener;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use vcluster_chassis::identity::{self, Identity};
 
 use crate::client_ca::ClientCa;
-use crate::idle::Requests;
+use vcluster_chassis::idle::Requests;
 
 /// How long a verdict about a certificate is kept.
 const VERDICT: Duration = Duration::from_mins(1);

@@ -12,11 +12,11 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::authenticate::{By, Caller};
-use crate::idle::UnderWay;
 use crate::metrics::{Class, Counted, Metrics, To};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::route::ClusterKey;
+use vcluster_chassis::idle::UnderWay;
 
 /// Longest part of a path that is logged.
 const PATH: usize = 1024;

@@ -24,7 +24,9 @@ use crate::api::Service;
 use crate::args::Args;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::metrics::Metrics;
+use crate::kubelet::Kubelet;
+use crate::metrics::{Metrics, Port};
+use crate::peer;
 use crate::server::Host;
 use crate::tenants::Tenants;
 use crate::{gauges, host_watch};
@@ -46,6 +48,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let kubelet = TcpListener::bind(config.kubelet_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.kubelet_listen))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
@@ -55,7 +60,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Arc::clone(&clock),
         metrics,
     ));
-    serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
+    let peers = serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
+    peers.serve(Port::Kubelet, kubelet, Arc::new(Kubelet));
     admin.serve(Arc::new(registry), health.clone(), &shutdown);
     let leadership = leadership(&config, &engine, clock, &shutdown);
     shutdown.spawn(
@@ -77,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves the gRPC API.
+/// Serves the gRPC API; returns what serves virtual API servers with the same identity.
 async fn serve(
     args: &Args,
     listener: TcpListener,
@@ -85,13 +91,21 @@ async fn serve(
     registry: &mut Registry,
     health: &Health,
     shutdown: &Shutdown,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<peer::Server> {
     let tls_metrics = tls::Metrics::register(registry);
     let reloader = Reloader::new(shutdown, &tls_metrics);
     let identity = reloader
         .identity(&args.tls.tls_cert_file, &args.tls.tls_key_file)
         .await?;
     let roots = reloader.roots(&args.tls.tls_client_ca_file).await?;
+    let peers = peer::Server {
+        identity: identity.clone(),
+        authority: args.tls.tenant_ca_file.clone(),
+        reloader,
+        tls: tls_metrics.clone(),
+        metrics: engine.metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
     let server = tls::server_config(identity, ClientAuth::Optional(roots), &[tls::ALPN_H2]);
     let incoming = tls::accept(
         listener,
@@ -116,7 +130,7 @@ async fn serve(
         FILE_DESCRIPTOR_SET,
     )
     .serve(incoming, shutdown)?;
-    Ok(())
+    Ok(peers)
 }
 
 fn leadership(

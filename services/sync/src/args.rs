@@ -20,9 +20,18 @@ pub struct Args {
     )]
     pub listen: SocketAddr,
 
-    /// Identity of the gRPC API.
+    /// Identity of the gRPC API, and of the ports for virtual API servers.
     #[command(flatten)]
     pub tls: ServerTls,
+
+    /// Address of the kubelet API for virtual API servers, TLS.
+    #[arg(
+        long,
+        env = "VCLUSTER_KUBELET_LISTEN",
+        default_value = "0.0.0.0:10250",
+        value_name = "ADDRESS"
+    )]
+    pub kubelet_listen: SocketAddr,
 
     /// Namespace of this release, where the Lease is.
     #[arg(
@@ -98,6 +107,16 @@ pub struct ServerTls {
         value_name = "FILE"
     )]
     pub tls_key_file: PathBuf,
+
+    /// PEM file with the authority that signed the client certificates of virtual API servers. While it
+    /// is missing, they are not served, and everything else is.
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_CA_FILE",
+        default_value = "/etc/vcluster/tls/tenant-ca.crt",
+        value_name = "FILE"
+    )]
+    pub tenant_ca_file: PathBuf,
 }
 
 /// Sizes and limits of the engine.

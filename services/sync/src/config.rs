@@ -37,6 +37,8 @@ pub struct Limits {
 pub struct Config {
     /// gRPC.
     pub listen: SocketAddr,
+    /// The kubelet API.
+    pub kubelet_listen: SocketAddr,
     /// Namespace of the release.
     pub namespace: String,
     /// Name of this process in the Lease.
@@ -63,6 +65,7 @@ impl TryFrom<&Args> for Config {
     fn try_from(args: &Args) -> Result<Self, Error> {
         Ok(Self {
             listen: args.listen,
+            kubelet_listen: args.kubelet_listen,
             namespace: args.namespace.clone(),
             holder: args.pod_name.clone(),
             unopposed: args.unopposed,

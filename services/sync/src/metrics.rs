@@ -12,6 +12,8 @@
 //! | `sync_events` | host events, by what became of them |
 //! | `sync_scan` | what scans found |
 //! | `sync_watch_failures` | watches that failed and were tried again, by what they follow |
+//! | `sync_peer_connections` | open connections of virtual API servers, by port |
+//! | `sync_peer_turned_away` | connections of virtual API servers that were one too many, by port |
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -72,6 +74,25 @@ pub enum Watched {
     VirtualClusters,
 }
 
+/// A port for virtual API servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Port {
+    /// The kubelet API.
+    Kubelet,
+    /// The admission webhooks.
+    Webhook,
+}
+
+impl Port {
+    /// Its name in logs and tasks.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubelet => "kubelet",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
 /// State of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum State {
@@ -116,6 +137,28 @@ struct OfWatched {
     watched: Watched,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPort {
+    port: Port,
+}
+
+/// Something that is under way, counted until dropped.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The metrics. Clones count into the same series.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -130,6 +173,8 @@ pub struct Metrics {
     events: Family<OfTold, Counter>,
     scan: Family<OfFound, Counter>,
     watch_failures: Family<OfWatched, Counter>,
+    peer_connections: Family<OfPort, Gauge>,
+    peer_turned_away: Family<OfPort, Counter>,
 }
 
 impl Default for Metrics {
@@ -146,6 +191,8 @@ impl Default for Metrics {
             events: Family::default(),
             scan: Family::default(),
             watch_failures: Family::default(),
+            peer_connections: Family::default(),
+            peer_turned_away: Family::default(),
         }
     }
 }
@@ -176,6 +223,16 @@ impl Metrics {
             "watch_failures",
             "Watches that failed and were tried again",
             this.watch_failures.clone(),
+        );
+        registry.register(
+            "peer_connections",
+            "Open connections of virtual API servers",
+            this.peer_connections.clone(),
+        );
+        registry.register(
+            "peer_turned_away",
+            "Connections of virtual API servers that were one too many",
+            this.peer_turned_away.clone(),
         );
         this
     }
@@ -226,5 +283,19 @@ impl Metrics {
     /// Counts what a scan found.
     pub fn found(&self, found: Found) {
         self.scan.get_or_create(&OfFound { found }).inc();
+    }
+
+    /// Counts a connection of a virtual API server until the guard is dropped.
+    pub fn peer_connection(&self, port: Port) -> Counted {
+        Counted::new(
+            self.peer_connections
+                .get_or_create(&OfPort { port })
+                .clone(),
+        )
+    }
+
+    /// Counts a connection of a virtual API server that was one too many.
+    pub fn peer_turned_away(&self, port: Port) {
+        self.peer_turned_away.get_or_create(&OfPort { port }).inc();
     }
 }

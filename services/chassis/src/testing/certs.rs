@@ -66,6 +66,15 @@ impl Authority {
         self.issue(&params)
     }
 
+    /// Issues a certificate for a client that is named by URIs.
+    pub fn client_of(&self, user: &str, uris: &[&str]) -> Issued {
+        let mut params = named(user, &[]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let uri = |uri: &&str| SanType::URI((*uri).try_into().expect("URIs in tests are ASCII"));
+        params.subject_alt_names = uris.iter().map(uri).collect();
+        self.issue(&params)
+    }
+
     fn issue(&self, params: &CertificateParams) -> Issued {
         let key = key();
         let certificate = params.signed_by(&key, &self.issuer).expect(MINT);

@@ -1,0 +1,169 @@
+//! HTTPS for virtual API servers: the kubelet endpoint and the admission webhook stand on it.
+//!
+//! Promises:
+//! - a request that reaches a [`Handler`] comes from a virtual API server, and its [`Caller`] says of which
+//!   tenant: by the one URI in the client certificate, which the tenant authority has signed. Neither the Host
+//!   header nor anything else of a request has a say;
+//! - whoever shows no such certificate gets 403 with the reason;
+//! - the tenant that opens too many connections keeps nobody else out;
+//! - no connection outlives its certificate by much: each is ended, gracefully, after an hour.
+//!
+//! It does not know whether the tenant still exists, nor what it may do: handlers ask.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::idle::Requests;
+use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Identity, Live, Reloader, Roots};
+use vcluster_resources::TenantUri;
+
+use crate::metrics::{Metrics, Port};
+use crate::reply::Body;
+
+mod caller;
+mod connection;
+mod open;
+#[cfg(test)]
+mod tests;
+
+pub use caller::Unnamed;
+use open::Open;
+
+/// Connections of all callers at once, per port; further ones wait in the kernel.
+const CONNECTIONS: usize = 4096;
+/// Connections of one tenant at once, per port; further ones are closed. Every exec, attach and port-forward has one
+/// of its own.
+const PER_TENANT: usize = 256;
+/// How often a missing file is looked for.
+const MISSING: Duration = Duration::from_secs(5);
+
+/// Who sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The virtual cluster whose API server it is.
+    pub tenant: TenantUri,
+    /// Where it is.
+    pub address: Option<SocketAddr>,
+}
+
+/// Answers requests of virtual API servers.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one. Dropped when the client has gone.
+    fn handle(
+        self: Arc<Self>,
+        caller: Arc<Caller>,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, Response<Body>>;
+}
+
+/// Serves virtual API servers.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// What it shows: sync's platform identity, which virtual API servers verify by the platform CA.
+    pub identity: Live<Identity>,
+    /// PEM file with the authority that signed the clients' certificates.
+    pub authority: PathBuf,
+    /// Follows the file.
+    pub reloader: Reloader,
+    /// Counts handshakes.
+    pub tls: tls::Metrics,
+    /// Counts connections.
+    pub metrics: Metrics,
+    /// The end.
+    pub shutdown: Shutdown,
+}
+
+impl Server {
+    /// Serves a port in tracked tasks, from the moment that the authority's file is there. Control makes it; one that
+    /// is older than this feature does not, and everything else goes on without it.
+    pub fn serve(&self, port: Port, listener: TcpListener, handler: Arc<dyn Handler>) {
+        let this = self.clone();
+        let token = self.shutdown.token();
+        self.shutdown.spawn(port.as_str(), async move {
+            let Some(roots) = token.run_until_cancelled(this.authority(port)).await else {
+                return;
+            };
+            this.accept(port, listener, roots, handler).await;
+        });
+    }
+
+    async fn authority(&self, port: Port) -> Live<Roots> {
+        let mut said = false;
+        loop {
+            match self.reloader.roots(&self.authority).await {
+                Ok(roots) => return roots,
+                Err(error) => {
+                    if !said {
+                        tracing::warn!(
+                            port = port.as_str(),
+                            file = %self.authority.display(),
+                            error = crate::apply::with_causes(&error),
+                            "virtual API servers are not served: the authority of their certificates is missing, \
+                             which control makes"
+                        );
+                    }
+                    said = true;
+                    tokio::time::sleep(MISSING).await;
+                }
+            }
+        }
+    }
+
+    /// Ends when the shutdown begins; connections are tracked by themselves.
+    async fn accept(
+        self,
+        port: Port,
+        listener: TcpListener,
+        roots: Live<Roots>,
+        handler: Arc<dyn Handler>,
+    ) {
+        // Optional, so that whoever has none is told why instead of seeing a broken handshake.
+        let config = tls::server_config(
+            self.identity.clone(),
+            ClientAuth::Optional(roots),
+            &[tls::ALPN_H2, tls::ALPN_HTTP1],
+        );
+        let options = AcceptOptions::default();
+        let mut incoming = tls::accept(listener, config, options, &self.tls, &self.shutdown);
+        tracing::info!(port = port.as_str(), "serving virtual API servers");
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let open = Open::new(PER_TENANT);
+        // Closed never: the semaphore is ours.
+        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+            let Some(stream) = incoming.next().await else {
+                return;
+            };
+            let caller = caller::read(stream.peer());
+            let tenant = caller.as_ref().ok().map(|caller| caller.tenant.clone());
+            let Some(entered) = open.enter(tenant) else {
+                self.metrics.peer_turned_away(port);
+                tracing::debug!(
+                    port = port.as_str(),
+                    ?caller,
+                    "a connection too many was closed"
+                );
+                continue;
+            };
+            let serving = connection::Serving {
+                caller: caller.map(Arc::new),
+                handler: Arc::clone(&handler),
+                begun: self.shutdown.token(),
+                requests: Requests::default(),
+            };
+            let counted = self.metrics.peer_connection(port);
+            self.shutdown
+                .spawn_contained("virtual API server", async move {
+                    serving.run(stream).await;
+                    drop((slot, entered, counted));
+                });
+        }
+    }
+}
