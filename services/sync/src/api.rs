@@ -73,9 +73,10 @@ impl Service {
             name: tenant.id.name.clone(),
             state: state_of(state).into(),
             message,
-            kinds: [Kind::Pod, Kind::ConfigMap, Kind::Secret, Kind::Node]
+            kinds: Kind::all()
+                .filter(|kind| kind.is_translated() || kind.is_mirrored())
                 .map(|kind| self.kind(tenant, kind))
-                .into(),
+                .collect(),
             queued: number(depth.queued),
             retrying: number(depth.retrying),
             host_writes: tenant.tally.host_writes.load(Ordering::Relaxed),
@@ -88,11 +89,10 @@ impl Service {
         wire::KindStatus {
             kind: kind.as_str().to_owned(),
             virtual_listed: state.is_listed(Side::Virtual, kind),
-            host_listed: match kind {
-                Kind::Node => self.engine.nodes_listed(),
-                Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => {
-                    state.is_listed(Side::Host, kind)
-                }
+            host_listed: if kind.is_mirrored() {
+                self.engine.is_listed(kind)
+            } else {
+                state.is_listed(Side::Host, kind)
             },
             objects: number(state.count(kind)),
         }
@@ -167,7 +167,7 @@ impl SyncService for Service {
         let tenant = self.tenant(one)?;
         let (name, host) = match wanted.object {
             Object::Virtual(name) => {
-                let host = name::of(&name.namespace, &name.name, &tenant.context);
+                let host = name::of_kind(wanted.kind, &name.namespace, &name.name, &tenant.context);
                 (name, host)
             }
             Object::Host(host) => (self.virtual_of(&tenant, wanted.kind, &host).await?, host),

@@ -19,6 +19,7 @@ use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Reloader};
 use vcluster_proto::FILE_DESCRIPTOR_SET;
 use vcluster_proto::sync::v1::sync_service_server::SyncServiceServer;
 use vcluster_resources::layout::CONNECT_COMMON_NAME;
+use vcluster_translate::kind::Outside;
 
 use crate::api::Service;
 use crate::args::Args;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::kubelet::Kubelet;
 use crate::metrics::{Metrics, Port};
+use crate::object::Kind;
 use crate::peer;
 use crate::server::Host;
 use crate::tenants::Tenants;
@@ -210,12 +212,22 @@ fn begin(
             drop(leadership);
         });
     }
-    let pods = host_watch::pods(Arc::clone(engine), health.gate("host-pods"), term.clone());
-    shutdown.spawn("host pods", pods);
-    shutdown.spawn(
-        "host nodes",
-        host_watch::nodes(Arc::clone(engine), term.clone()),
-    );
+    for kind in Kind::all() {
+        let (engine, term) = (Arc::clone(engine), term.clone());
+        let name = format!("host {}", kind.plural());
+        match kind.description().outside {
+            Outside::Translated => {
+                let gate = health.gate(kind.plural());
+                let watch = host_watch::translated(engine, kind, gate, term);
+                shutdown.spawn(name, watch);
+            }
+            Outside::Everything { prune } => {
+                let watch = host_watch::mirrored(engine, kind, prune, term);
+                shutdown.spawn(name, watch);
+            }
+            Outside::Scanned | Outside::Nothing => {}
+        }
+    }
     shutdown.spawn(
         "host events",
         host_watch::events(Arc::clone(engine), term.clone()),

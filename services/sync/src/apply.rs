@@ -286,10 +286,17 @@ fn request(
 const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
 
 fn collection(kind: Kind, namespace: &str) -> String {
-    if namespace.is_empty() {
-        format!("/api/v1/{}", kind.plural())
+    let api = kind.description().api;
+    let root = if api.group.is_empty() {
+        "/api"
     } else {
-        format!("/api/v1/namespaces/{namespace}/{}", kind.plural())
+        "/apis"
+    };
+    let (version, plural) = (api.version(), api.plural);
+    if namespace.is_empty() {
+        format!("{root}/{version}/{plural}")
+    } else {
+        format!("{root}/{version}/namespaces/{namespace}/{plural}")
     }
 }
 

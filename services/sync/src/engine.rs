@@ -1,6 +1,6 @@
-//! What all tenants share: the queue, the host, its nodes, and the workers.
+//! What all tenants share: the queue, the host and its own objects, and the workers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
 use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
+use vcluster_translate::kind::Outside;
 
 use crate::config::Engine as Config;
 use crate::metrics::{Found, Metrics, Outcome};
@@ -49,9 +50,9 @@ pub struct Engine {
     /// Rights to list a tenant for the first time.
     pub lists: Semaphore,
     tenants: Mutex<Tenants>,
-    nodes: Mutex<HashMap<Arc<str>, Arc<Value>>>,
-    nodes_listed: watch::Sender<bool>,
-    pods_listed: watch::Sender<bool>,
+    /// The host's own objects, of kinds that are shown inside.
+    mirrored: Mutex<Mirrored>,
+    followed: watch::Sender<Followed>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
     entered: watch::Sender<usize>,
@@ -65,6 +66,16 @@ impl Drop for Draining<'_> {
     fn drop(&mut self) {
         self.0.draining.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Objects by kind and name.
+type Mirrored = HashMap<(Kind, Arc<str>), Arc<Value>>;
+
+/// Kinds that are followed on the host for all tenants at once.
+#[derive(Debug, Default)]
+struct Followed {
+    listed: HashSet<Kind>,
+    unserved: HashSet<Kind>,
 }
 
 #[derive(Debug, Default)]
@@ -84,9 +95,8 @@ impl Engine {
             metrics,
             lists: Semaphore::new(config.max_concurrent_lists),
             tenants: Mutex::default(),
-            nodes: Mutex::default(),
-            nodes_listed: watch::Sender::new(false),
-            pods_listed: watch::Sender::new(false),
+            mirrored: Mutex::default(),
+            followed: watch::Sender::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
             entered: watch::Sender::new(0),
@@ -156,55 +166,76 @@ impl Engine {
             .find(|tenant| tenant.id == *id)
     }
 
+    /// An object of the host's own.
+    pub fn mirrored(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
+        self.all_mirrored().get(&(kind, Arc::from(name))).cloned()
+    }
+
     /// A host node.
     pub fn node(&self, name: &str) -> Option<Arc<Value>> {
-        self.nodes().get(name).cloned()
+        self.mirrored(Kind::Node, name)
     }
 
-    /// Names of the host nodes.
-    pub fn node_names(&self) -> Vec<Arc<str>> {
-        self.nodes().keys().cloned().collect()
+    /// Names of the host's own objects of a kind.
+    pub fn mirrored_names(&self, kind: Kind) -> Vec<Arc<str>> {
+        let all = self.all_mirrored();
+        let of_kind = all.keys().filter(|(found, _)| *found == kind);
+        of_kind.map(|(_, name)| Arc::clone(name)).collect()
     }
 
-    /// Takes note of a host node, or of its end, and has every tenant look at it.
-    pub fn set_node(&self, name: &str, node: Option<Value>, lane: Lane) {
-        match node {
-            Some(node) => self.nodes().insert(Arc::from(name), Arc::new(node)),
-            None => self.nodes().remove(name),
+    /// Takes note of an object of the host's own, or of its end, and has every tenant look at it.
+    pub fn set_mirrored(&self, kind: Kind, name: &str, object: Option<Value>, lane: Lane) {
+        let place = (kind, Arc::from(name));
+        match object {
+            Some(object) => self.all_mirrored().insert(place, Arc::new(object)),
+            None => self.all_mirrored().remove(&place),
         };
         for tenant in self.all() {
-            tenant.add(Key::new(Kind::Node, "", name), lane);
+            tenant.add(Key::new(kind, "", name), lane);
         }
     }
 
-    /// Whether the host's nodes are all known.
-    pub fn nodes_listed(&self) -> bool {
-        *self.nodes_listed.borrow()
+    /// Whether the host's objects of a kind are all known.
+    pub fn is_listed(&self, kind: Kind) -> bool {
+        self.followed.borrow().listed.contains(&kind)
     }
 
-    /// Says whether the host's nodes are all known.
-    pub fn set_nodes_listed(&self, listed: bool) {
-        self.nodes_listed.send_replace(listed);
+    /// Says whether the host's objects of a kind are all known.
+    pub fn set_listed(&self, kind: Kind, listed: bool) {
+        self.followed.send_modify(|followed| {
+            if listed {
+                followed.listed.insert(kind);
+                followed.unserved.remove(&kind);
+            } else {
+                followed.listed.remove(&kind);
+            }
+        });
     }
 
-    /// Says that the host's pods are followed.
-    pub fn set_pods_listed(&self) {
-        self.pods_listed.send_replace(true);
+    /// Says that the host does not serve a kind; tells whether that is news.
+    pub fn set_unserved(&self, kind: Kind) -> bool {
+        let mut is_news = false;
+        self.followed.send_modify(|followed| {
+            is_news = followed.unserved.insert(kind);
+        });
+        is_news
     }
 
-    /// Waits until the host's nodes and pods are followed.
+    /// Waits until every kind that is followed on the host for all tenants has been listed, or is not served.
     pub async fn followed(&self) {
-        for mut listed in [self.nodes_listed.subscribe(), self.pods_listed.subscribe()] {
-            // Fails only when the engine is gone.
-            drop(listed.wait_for(|listed| *listed).await);
-        }
+        let shared = || Kind::all().filter(|kind| is_shared(*kind));
+        let all = |followed: &Followed| {
+            shared()
+                .all(|kind| followed.listed.contains(&kind) || followed.unserved.contains(&kind))
+        };
+        // Fails only when the engine is gone.
+        drop(self.followed.subscribe().wait_for(all).await);
     }
 
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
-        self.nodes_listed.send_replace(false);
-        self.pods_listed.send_replace(false);
-        self.nodes().clear();
+        self.followed.send_replace(Followed::default());
+        self.all_mirrored().clear();
     }
 
     /// Says that a tenant's objects are being removed.
@@ -274,8 +305,16 @@ impl Engine {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn nodes(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Value>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all_mirrored(&self) -> MutexGuard<'_, Mirrored> {
+        self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a kind is followed on the host for all tenants at once.
+fn is_shared(kind: Kind) -> bool {
+    match kind.description().outside {
+        Outside::Translated | Outside::Everything { .. } => true,
+        Outside::Scanned | Outside::Nothing => false,
     }
 }
 

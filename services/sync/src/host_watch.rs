@@ -1,7 +1,9 @@
-//! What is followed on the host for all tenants at once: translated pods, nodes, and events about pods.
+//! What is followed on the host for all tenants at once: translated objects, the host's own that are shown inside,
+//! and events about pods.
 //!
 //! One watch per kind over all namespaces, split by namespace in process, because the host's API server pays for
-//! each watch. Configmaps and secrets are not followed: nobody but us writes them, and the scan looks.
+//! each watch. Which kinds are followed, and how, stands in the table of kinds: secrets, for one, are not, because
+//! nobody but us writes them, and the scan looks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,13 +16,14 @@ use vcluster_resources::label::{self, Part};
 
 use crate::engine::Engine;
 use crate::metrics::{Told, Watched};
-use crate::object::{Key, Kind, Object, Side};
+use crate::object::{Key, Kind, Object, Side, resource};
 use crate::queue::{Lane, Ticket};
 use crate::state::ListId;
+use crate::tenant::Tenant;
 use crate::watch::{Change, Selection, follow};
 
-/// Translated pods.
-const WORKLOAD: Selection = Selection {
+/// Translated objects.
+const TRANSLATED: Selection = Selection {
     labels: Some((label::PART, Part::Workload.as_str())),
     fields: None,
 };
@@ -35,98 +38,120 @@ const ALL: Selection = Selection {
     fields: None,
 };
 
-/// Follows the host's pods until the token is cancelled. The gate opens with the first complete list, and stays
-/// open: a watch that fails resumes where it was, without a list that would open it again.
-pub async fn pods(engine: Arc<Engine>, gate: Gate, token: CancellationToken) {
-    let api = api(&engine.host.own.watch, Kind::Pod);
+/// Follows the translated objects of a kind until the token is cancelled. The gate opens with the first complete
+/// list, or when the host says that it does not serve the kind, and stays open: a watch that fails resumes where it
+/// was, without a list that would open it again.
+pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: CancellationToken) {
+    let api = api(&engine.host.own.watch, kind);
     let mut lists: HashMap<Ticket, ListId> = HashMap::new();
     let mut known = false;
     let sink = move |change| match change {
         Change::Begin => {
-            let begin = |tenant: &crate::tenant::Tenant| {
-                (
-                    tenant.ticket,
-                    tenant.state().begin_list(Side::Host, Kind::Pod),
-                )
+            let begin = |tenant: &Tenant| {
+                let list = tenant.state().begin_list(Side::Host, kind);
+                (tenant.ticket, list)
             };
             lists = engine.all().iter().map(|tenant| begin(tenant)).collect();
         }
-        Change::Listed(object) => see_pod(&engine, object, Lane::List),
+        Change::Listed(object) => see(&engine, kind, object, Lane::List),
         Change::End => {
             for tenant in engine.all() {
                 if let Some(list) = lists.remove(&tenant.ticket) {
-                    tenant.end_list(Side::Host, Kind::Pod, list);
+                    tenant.end_list(Side::Host, kind, list);
                 }
             }
             known = true;
             gate.open();
-            engine.set_pods_listed();
+            engine.set_listed(kind, true);
         }
-        Change::Applied(object) => see_pod(&engine, object, Lane::Live),
+        Change::Applied(object) => see(&engine, kind, object, Lane::Live),
         Change::Deleted(object) => {
             for tenant in tenants_of(&engine, &object) {
-                tenant.miss_host(Kind::Pod, &object);
+                tenant.miss_host(kind, &object);
             }
         }
+        Change::Unserved => {
+            unserved(&engine, kind);
+            for tenant in engine.all() {
+                tenant.unserved(Side::Host, kind);
+            }
+            known = true;
+            gate.open();
+        }
         Change::Failed(error) => {
-            tracing::warn!(%error, "host pods cannot be followed");
-            engine.metrics.watch_failed(Watched::HostPods);
+            tracing::warn!(%kind, %error, "host objects cannot be followed");
+            engine.metrics.watch_failed(Watched::Host(kind));
             if !known {
-                gate.close(format!("host pods cannot be followed: {error}"));
+                gate.close(format!(
+                    "host {} cannot be followed: {error}",
+                    kind.plural()
+                ));
             }
         }
     };
-    follow(api, WORKLOAD, token, sink).await;
+    follow(api, TRANSLATED, token, sink).await;
 }
 
-fn see_pod(engine: &Engine, object: Object, lane: Lane) {
-    let object = object.of_kind(Kind::Pod);
+fn see(engine: &Engine, kind: Kind, object: Object, lane: Lane) {
+    let object = object.of_kind(kind);
     for tenant in tenants_of(engine, &object) {
-        tenant.see_host(Kind::Pod, &object, lane);
+        tenant.see_host(kind, &object, lane);
     }
 }
 
-/// Follows the host's nodes until the token is cancelled.
-pub async fn nodes(engine: Arc<Engine>, token: CancellationToken) {
-    let api = api(&engine.host.own.watch, Kind::Node);
+fn unserved(engine: &Engine, kind: Kind) {
+    if engine.set_unserved(kind) {
+        tracing::warn!(%kind, "the host does not serve this kind: it is asked again every minute");
+    }
+    engine.metrics.unserved(Side::Host, kind);
+}
+
+/// Follows the host's own objects of a kind until the token is cancelled.
+pub async fn mirrored(
+    engine: Arc<Engine>,
+    kind: Kind,
+    prune: fn(&mut Value),
+    token: CancellationToken,
+) {
+    let api = api(&engine.host.own.watch, kind);
     let mut listed: Vec<Arc<str>> = Vec::new();
+    let set = |engine: &Engine, object: Object, lane| {
+        let name = object.name().name;
+        let mut object = object.of_kind(kind).into_json();
+        prune(&mut object);
+        engine.set_mirrored(kind, &name, Some(object), lane);
+    };
     let sink = move |change| match change {
         Change::Begin => {
-            engine.set_nodes_listed(false);
+            engine.set_listed(kind, false);
             listed.clear();
         }
         Change::Listed(object) => {
             listed.push(object.name().name);
-            set_node(&engine, object, Lane::List);
+            set(&engine, object, Lane::List);
         }
         Change::End => {
             let gone = engine
-                .node_names()
+                .mirrored_names(kind)
                 .into_iter()
                 .filter(|name| !listed.contains(name));
             for name in gone {
-                engine.set_node(&name, None, Lane::List);
+                engine.set_mirrored(kind, &name, None, Lane::List);
             }
-            engine.set_nodes_listed(true);
+            engine.set_listed(kind, true);
         }
-        Change::Applied(object) => set_node(&engine, object, Lane::Live),
-        Change::Deleted(object) => engine.set_node(&object.name().name, None, Lane::Live),
+        Change::Applied(object) => set(&engine, object, Lane::Live),
+        Change::Deleted(object) => {
+            engine.set_mirrored(kind, &object.name().name, None, Lane::Live);
+        }
+        // What was known stays: that a server does not serve a kind says nothing of its objects.
+        Change::Unserved => unserved(&engine, kind),
         Change::Failed(error) => {
-            tracing::warn!(%error, "host nodes cannot be followed");
-            engine.metrics.watch_failed(Watched::HostNodes);
+            tracing::warn!(%kind, %error, "host objects cannot be followed");
+            engine.metrics.watch_failed(Watched::Host(kind));
         }
     };
     follow(api, ALL, token, sink).await;
-}
-
-fn set_node(engine: &Engine, object: Object, lane: Lane) {
-    let name = object.name().name;
-    let mut node = object.of_kind(Kind::Node).into_json();
-    // Names and sizes of everything that a node has ever run: large, and never shown.
-    if let Some(status) = node.get_mut("status").and_then(Value::as_object_mut) {
-        status.remove("images");
-    }
-    engine.set_node(&name, Some(node), lane);
 }
 
 /// Follows the host's events about pods until the token is cancelled. Those that a list shows have been told
@@ -158,14 +183,15 @@ pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
         }
         Change::Failed(error) => {
             tracing::warn!(%error, "host events cannot be followed");
-            engine.metrics.watch_failed(Watched::HostEvents);
+            engine.metrics.watch_failed(Watched::Host(Kind::Event));
         }
-        Change::Begin | Change::Listed(_) | Change::End | Change::Deleted(_) => {}
+        Change::Begin | Change::Listed(_) | Change::End | Change::Deleted(_) | Change::Unserved => {
+        }
     };
     follow(api, ABOUT_PODS, token, sink).await;
 }
 
-fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<crate::tenant::Tenant>> {
+fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<Tenant>> {
     engine.in_namespace(object_namespace(object))
 }
 
@@ -178,7 +204,7 @@ fn object_namespace(object: &Object) -> &str {
 }
 
 fn api(client: &kube::Client, kind: Kind) -> Api<Object> {
-    Api::all_with(client.clone(), &kind.resource())
+    Api::all_with(client.clone(), &resource(kind))
 }
 
 #[cfg(test)]
@@ -197,8 +223,30 @@ mod tests {
         let health = Health::new(&Shutdown::new());
         let token = CancellationToken::new();
         let lists = fail_first_watch(&world.host, &token);
-        pods(Arc::clone(&world.engine), health.gate("host-pods"), token).await;
+        let engine = Arc::clone(&world.engine);
+        translated(engine, Kind::Pod, health.gate("pods"), token).await;
         assert_eq!(lists.load(Ordering::Relaxed), 1, "it was not listed again");
         assert!(health.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_the_host_does_not_serve_is_asked_for_again_and_keeps_nothing_waiting() {
+        let world = World::unlisted();
+        let health = Health::new(&Shutdown::new());
+        let token = CancellationToken::new();
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (counted, ended) = (Arc::clone(&asked), token.clone());
+        world.host.script(move |_call| {
+            if counted.fetch_add(1, Ordering::Relaxed) == 1 {
+                ended.cancel();
+            }
+            Some(crate::testing::status(404, "NotFound"))
+        });
+        let engine = Arc::clone(&world.engine);
+        translated(engine, Kind::Pod, health.gate("pods"), token).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert!(health.is_ready());
+        let unlisted = world.tenant.unlisted();
+        assert!(!unlisted.contains(&(Side::Host, Kind::Pod)));
     }
 }

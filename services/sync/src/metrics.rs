@@ -14,6 +14,7 @@
 //! | `sync_watch_failures` | watches that failed and were tried again, by what they follow |
 //! | `sync_peer_connections` | open connections of virtual API servers, by port |
 //! | `sync_peer_turned_away` | connections of virtual API servers that were one too many, by port |
+//! | `sync_unserved` | kinds that were asked for and are not served, by side |
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -62,14 +63,10 @@ pub enum Found {
 }
 
 /// What a watch follows for all tenants at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watched {
-    /// Translated pods on the host.
-    HostPods,
-    /// Nodes of the host.
-    HostNodes,
-    /// Events on the host.
-    HostEvents,
+    /// Objects on the host.
+    Host(Kind),
     /// VirtualClusters.
     VirtualClusters,
 }
@@ -134,7 +131,13 @@ struct OfFound {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfWatched {
-    watched: Watched,
+    watched: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    side: &'static str,
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -175,6 +178,7 @@ pub struct Metrics {
     watch_failures: Family<OfWatched, Counter>,
     peer_connections: Family<OfPort, Gauge>,
     peer_turned_away: Family<OfPort, Counter>,
+    unserved: Family<OfKind, Counter>,
 }
 
 impl Default for Metrics {
@@ -193,6 +197,7 @@ impl Default for Metrics {
             watch_failures: Family::default(),
             peer_connections: Family::default(),
             peer_turned_away: Family::default(),
+            unserved: Family::default(),
         }
     }
 }
@@ -234,6 +239,11 @@ impl Metrics {
             "Connections of virtual API servers that were one too many",
             this.peer_turned_away.clone(),
         );
+        registry.register(
+            "unserved",
+            "Kinds that were asked for and are not served",
+            this.unserved.clone(),
+        );
         this
     }
 
@@ -261,11 +271,14 @@ impl Metrics {
 
     /// Counts a request that wrote.
     pub fn wrote(&self, side: Side) {
-        let side = match side {
-            Side::Virtual => "virtual",
-            Side::Host => "host",
-        };
+        let side = name_of(side);
         self.writes.get_or_create(&OfSide { side }).inc();
+    }
+
+    /// Counts that a kind was asked for and is not served.
+    pub fn unserved(&self, side: Side, kind: Kind) {
+        let (side, kind) = (name_of(side), kind.as_str());
+        self.unserved.get_or_create(&OfKind { side, kind }).inc();
     }
 
     /// Counts a host event.
@@ -275,9 +288,12 @@ impl Metrics {
 
     /// Counts a watch that failed.
     pub fn watch_failed(&self, watched: Watched) {
-        self.watch_failures
-            .get_or_create(&OfWatched { watched })
-            .inc();
+        let watched = match watched {
+            Watched::Host(kind) => kind.plural(),
+            Watched::VirtualClusters => "virtualclusters",
+        };
+        let watched = &OfWatched { watched };
+        self.watch_failures.get_or_create(watched).inc();
     }
 
     /// Counts what a scan found.
@@ -297,5 +313,12 @@ impl Metrics {
     /// Counts a connection of a virtual API server that was one too many.
     pub fn peer_turned_away(&self, port: Port) {
         self.peer_turned_away.get_or_create(&OfPort { port }).inc();
+    }
+}
+
+fn name_of(side: Side) -> &'static str {
+    match side {
+        Side::Virtual => "virtual",
+        Side::Host => "host",
     }
 }

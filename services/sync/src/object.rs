@@ -13,73 +13,18 @@ use kube::api::ApiResource;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// Kinds that are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// To host, status back.
-    Pod,
-    /// To host, if a pod uses it.
-    ConfigMap,
-    /// To host, if a pod uses it.
-    Secret,
-    /// Read only: labels of namespaces.
-    Namespace,
-    /// From host.
-    Node,
-    /// From host, about synced pods.
-    Event,
-}
+pub use vcluster_translate::Kind;
+use vcluster_translate::kind::Reference;
 
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::Pod,
-        Self::ConfigMap,
-        Self::Secret,
-        Self::Namespace,
-        Self::Node,
-        Self::Event,
-    ];
-
-    /// Name in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pod => "Pod",
-            Self::ConfigMap => "ConfigMap",
-            Self::Secret => "Secret",
-            Self::Namespace => "Namespace",
-            Self::Node => "Node",
-            Self::Event => "Event",
-        }
-    }
-
-    /// Name of the collection in the API.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Pod => "pods",
-            Self::ConfigMap => "configmaps",
-            Self::Secret => "secrets",
-            Self::Namespace => "namespaces",
-            Self::Node => "nodes",
-            Self::Event => "events",
-        }
-    }
-
-    /// What kube needs to make paths.
-    pub fn resource(self) -> ApiResource {
-        ApiResource {
-            group: String::new(),
-            version: "v1".to_owned(),
-            api_version: "v1".to_owned(),
-            kind: self.as_str().to_owned(),
-            plural: self.plural().to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+/// What kube needs to make paths.
+pub fn resource(kind: Kind) -> ApiResource {
+    let api = kind.description().api;
+    ApiResource {
+        group: api.group.to_owned(),
+        version: api.version.to_owned(),
+        api_version: api.version(),
+        kind: api.kind.to_owned(),
+        plural: api.plural.to_owned(),
     }
 }
 
@@ -88,7 +33,7 @@ impl fmt::Display for Kind {
 pub enum Side {
     /// In the virtual cluster.
     Virtual,
-    /// In the host namespace; for nodes, in the host cluster.
+    /// In the host namespace; for what is not in namespaces, in the host cluster.
     Host,
 }
 
@@ -108,6 +53,11 @@ impl Key {
             kind,
             name: Name::new(namespace, name),
         }
+    }
+
+    /// The object that another one names.
+    pub fn of(reference: &Reference) -> Self {
+        Self::new(reference.kind, &reference.namespace, &reference.name)
     }
 }
 
@@ -176,7 +126,8 @@ impl Object {
     /// Sets `apiVersion` and `kind`, which the items of a list lack.
     pub fn of_kind(mut self, kind: Kind) -> Self {
         if let Some(object) = self.json.as_object_mut() {
-            object.insert("apiVersion".to_owned(), Value::from("v1"));
+            let version = kind.description().api.version();
+            object.insert("apiVersion".to_owned(), version.into());
             object.insert("kind".to_owned(), Value::from(kind.as_str()));
         }
         self

@@ -1,57 +1,53 @@
-//! Which pods use which configmaps and secrets, both ways. No I/O.
+//! Which objects use which others, both ways: pods their configmaps and secrets, ingresses their certificates.
+//! No I/O.
 //!
-//! An object that no pod uses does not go to the host. A pod uses what it names as long as it exists on
-//! either side.
+//! What goes to the host only if it is used does not go there before. An object uses what it names as long as it
+//! exists on either side.
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::object::{Key, Name};
+use crate::object::Key;
 
 /// The index.
 #[derive(Debug, Default)]
 pub struct References {
-    by_pod: HashMap<Name, BTreeSet<Key>>,
-    by_object: HashMap<Key, BTreeSet<Name>>,
+    by_user: HashMap<Key, BTreeSet<Key>>,
+    by_object: HashMap<Key, BTreeSet<Key>>,
 }
 
 impl References {
-    /// Says what a pod uses now; returns the objects whose users have changed.
-    pub fn set(&mut self, pod: &Name, uses: BTreeSet<Key>) -> Vec<Key> {
-        let before = self.by_pod.remove(pod).unwrap_or_default();
+    /// Says what an object uses now; returns the objects whose users have changed.
+    pub fn set(&mut self, user: &Key, uses: BTreeSet<Key>) -> Vec<Key> {
+        let before = self.by_user.remove(user).unwrap_or_default();
         for gone in before.difference(&uses) {
-            self.unlink(gone, pod);
+            self.unlink(gone, user);
         }
         for new in uses.difference(&before) {
             self.by_object
                 .entry(new.clone())
                 .or_default()
-                .insert(pod.clone());
+                .insert(user.clone());
         }
         let changed = before.symmetric_difference(&uses).cloned().collect();
         if !uses.is_empty() {
-            self.by_pod.insert(pod.clone(), uses);
+            self.by_user.insert(user.clone(), uses);
         }
         changed
     }
 
-    /// What a pod uses.
-    pub fn of_pod(&self, pod: &Name) -> impl Iterator<Item = &Key> {
-        self.by_pod.get(pod).into_iter().flatten()
-    }
-
-    /// The pods that use an object.
-    pub fn users(&self, object: &Key) -> impl Iterator<Item = &Name> {
+    /// The objects that use an object.
+    pub fn users(&self, object: &Key) -> impl Iterator<Item = &Key> {
         self.by_object.get(object).into_iter().flatten()
     }
 
-    /// Whether any pod uses it.
+    /// Whether anything uses it.
     pub fn is_used(&self, object: &Key) -> bool {
         self.by_object.contains_key(object)
     }
 
-    fn unlink(&mut self, object: &Key, pod: &Name) {
+    fn unlink(&mut self, object: &Key, user: &Key) {
         if let Some(users) = self.by_object.get_mut(object) {
-            users.remove(pod);
+            users.remove(user);
             if users.is_empty() {
                 self.by_object.remove(object);
             }
@@ -72,9 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_used_until_its_last_pod_lets_go() {
+    fn an_object_is_used_until_its_last_user_lets_go() {
         let mut index = References::default();
-        let (one, two) = (Name::new("shop", "one"), Name::new("shop", "two"));
+        let (one, two) = (
+            Key::new(Kind::Pod, "shop", "one"),
+            Key::new(Kind::Pod, "shop", "two"),
+        );
         assert_eq!(index.set(&one, keys(&["a", "b"])).len(), 2);
         assert_eq!(index.set(&two, keys(&["b"])).len(), 1);
         assert_eq!(index.set(&two, keys(&["b"])), []);
@@ -84,6 +83,6 @@ mod tests {
         assert_eq!(index.users(&b).collect::<Vec<_>>(), [&two]);
         index.set(&two, keys(&[]));
         assert!(!index.is_used(&b));
-        assert!(index.by_pod.is_empty() && index.by_object.is_empty());
+        assert!(index.by_user.is_empty() && index.by_object.is_empty());
     }
 }

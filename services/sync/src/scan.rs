@@ -9,6 +9,7 @@ use crate::metrics::Found;
 use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
+use vcluster_translate::kind::Outside;
 use vcluster_translate::owner;
 
 /// Why the host's side is listed.
@@ -25,7 +26,7 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
     if !tenant.is_active() {
         return;
     }
-    for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
+    for kind in Kind::all().filter(|kind| kind.is_translated()) {
         if let Err(error) = list_host(engine, tenant, kind, Purpose::Check).await {
             tracing::warn!(tenant = %tenant.id, %kind, %error, "scan is broken off");
             return;
@@ -55,7 +56,13 @@ pub async fn list_host(
     let mut tokens: Vec<Name> = Vec::new();
     let mut next = None;
     loop {
-        let (page, following) = tenant.list_page(kind, next.as_deref()).await?;
+        let (page, following) = match tenant.list_page(kind, next.as_deref()).await {
+            Err(Failure::Gone) => {
+                tenant.unserved(Side::Host, kind);
+                return Ok(());
+            }
+            page => page?,
+        };
         for object in page {
             if kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now()) {
                 tokens.extend(pod_of(tenant, &object));
@@ -73,7 +80,7 @@ pub async fn list_host(
         tenant.tokens.keep(&tokens);
     }
     let missing = tenant.end_list(Side::Host, kind, list);
-    if purpose == Purpose::Check && kind != Kind::Pod {
+    if purpose == Purpose::Check && !is_watched(kind) {
         for _ in 0..missing {
             engine.metrics.found(Found::Missing);
         }
@@ -86,9 +93,17 @@ fn pod_of(tenant: &Tenant, secret: &Object) -> Option<Name> {
     Some(Name::new(&owner.namespace, &owner.name))
 }
 
-/// Counts what a check finds that nobody told of. Pods change by themselves, and their events are on their way.
+/// Whether the host's changes of it are told, so that a check may merely be earlier.
+fn is_watched(kind: Kind) -> bool {
+    match kind.description().outside {
+        Outside::Translated | Outside::Everything { .. } => true,
+        Outside::Scanned | Outside::Nothing => false,
+    }
+}
+
+/// Counts what a check finds that nobody told of.
 fn compare(engine: &Engine, tenant: &Tenant, kind: Kind, object: &Object, purpose: Purpose) {
-    if purpose == Purpose::First || kind == Kind::Pod {
+    if purpose == Purpose::First || is_watched(kind) {
         return;
     }
     let Some(owner) = owner::of_ours(object.json(), &tenant.context) else {

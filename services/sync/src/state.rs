@@ -29,7 +29,7 @@ pub struct State {
     pods_by_host_name: HashMap<Arc<str>, Name>,
     next_list: u64,
     gone: Gone,
-    /// Who uses which configmap and secret.
+    /// Who uses what.
     pub references: References,
     /// The newest objects in full, as far as they fit.
     pub bodies: Bodies,
@@ -92,6 +92,7 @@ pub struct ListId(u64);
 #[derive(Debug, Default)]
 struct List {
     complete: bool,
+    unserved: bool,
     running: Option<Running>,
 }
 
@@ -152,6 +153,11 @@ impl State {
             .filter(|key| key.kind == kind)
             .cloned()
             .collect()
+    }
+
+    /// Every key that is there on some side.
+    pub fn all_keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
     }
 
     /// How many objects of a kind are known.
@@ -310,7 +316,9 @@ impl State {
 
     /// Begins a list of everything of that kind on that side; the kind is not listed until it ends.
     pub fn begin_list(&mut self, side: Side, kind: Kind) -> ListId {
-        self.lists.entry((side, kind)).or_default().complete = false;
+        let list = self.lists.entry((side, kind)).or_default();
+        // A server that does not serve the kind is asked again and again; that is no news.
+        list.complete = list.unserved;
         self.begin(side, kind)
     }
 
@@ -342,6 +350,7 @@ impl State {
             return Vec::new();
         };
         list.complete = true;
+        list.unserved = false;
         let mut missing = Vec::new();
         for (key, entry) in &mut self.entries {
             let slot = entry.slot_mut(side);
@@ -354,16 +363,31 @@ impl State {
         missing
     }
 
-    /// Whether everything of that kind on that side is known.
+    /// Takes note that the server of that side does not serve that kind: it counts as listed, so that it stops
+    /// nothing else, and nothing is concluded from it. Tells whether that was news.
+    pub fn set_unserved(&mut self, side: Side, kind: Kind) -> bool {
+        let list = self.lists.entry((side, kind)).or_default();
+        list.complete = true;
+        list.running = None;
+        !std::mem::replace(&mut list.unserved, true)
+    }
+
+    /// Whether the server of that side serves that kind, as far as is known.
+    pub fn is_served(&self, side: Side, kind: Kind) -> bool {
+        let list = self.lists.get(&(side, kind));
+        list.is_none_or(|list| !list.unserved)
+    }
+
+    /// Whether everything of that kind on that side is known, or it is not served.
     pub fn is_listed(&self, side: Side, kind: Kind) -> bool {
         self.lists
             .get(&(side, kind))
             .is_some_and(|list| list.complete)
     }
 
-    /// Says what a pod uses; returns the objects whose users have changed.
-    pub fn set_references(&mut self, pod: &Name, uses: BTreeSet<Key>) -> Vec<Key> {
-        self.references.set(pod, uses)
+    /// Says what an object uses; returns the objects whose users have changed.
+    pub fn set_references(&mut self, user: &Key, uses: BTreeSet<Key>) -> Vec<Key> {
+        self.references.set(user, uses)
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use vcluster_translate::kind::Translation;
 use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
@@ -16,13 +17,14 @@ use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
-mod copies;
 mod events;
+mod from_host;
 mod nodes;
 pub(crate) mod pods;
 mod report;
 #[cfg(test)]
 mod tests;
+mod to_host;
 mod tokens;
 
 pub use report::Refusals;
@@ -65,12 +67,11 @@ enum Step {
 pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
-        let step = match key.kind {
-            Kind::Pod => pods::step(engine, tenant, key).await,
-            Kind::ConfigMap | Kind::Secret => copies::step(tenant, key).await,
-            Kind::Node => nodes::step(engine, tenant, key).await,
-            Kind::Event => events::step(engine, tenant, key).await,
-            Kind::Namespace => Ok(Step::Done(Next::Settled)),
+        let step = match &key.kind.description().translation {
+            Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
+            Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
+            Translation::Bespoke => bespoke(engine, tenant, key).await,
+            Translation::ReadOnly => Ok(Step::Done(Next::Settled)),
         };
         match step {
             Ok(Step::Again) => {}
@@ -101,6 +102,16 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     (next, STEPS)
 }
 
+/// One step about an object whose kind has rules of its own.
+async fn bespoke(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    match key.kind {
+        Kind::Pod => pods::step(engine, tenant, key).await,
+        Kind::Node => nodes::step(engine, tenant, key).await,
+        Kind::Event => events::step(engine, tenant, key).await,
+        Kind::ConfigMap | Kind::Secret | Kind::Namespace => Ok(Step::Done(Next::Settled)),
+    }
+}
+
 /// When to look again at what waits.
 fn until(waiting: &Waiting) -> Next {
     let pause = match waiting {
@@ -110,6 +121,14 @@ fn until(waiting: &Waiting) -> Next {
         Waiting::Predecessor | Waiting::Termination => OTHERS,
     };
     Next::Until(Instant::now() + pause)
+}
+
+fn knowledge(is_complete: bool) -> Knowledge {
+    if is_complete {
+        Knowledge::Complete
+    } else {
+        Knowledge::Partial
+    }
 }
 
 impl Tenant {
@@ -194,27 +213,30 @@ impl Tenant {
 
     /// What the object is called on one side.
     fn name_on(&self, side: Side, key: &Key) -> Name {
-        match (side, key.kind) {
-            (Side::Virtual, _) | (Side::Host, Kind::Node) => key.name.clone(),
-            (Side::Host, _) => {
-                let Name { namespace, name } = &key.name;
-                let host = vcluster_translate::name::of(namespace, name, &self.context);
-                Name::new(self.context.host_namespace.as_str(), &host)
-            }
+        if side == Side::Virtual || key.kind.is_mirrored() {
+            return key.name.clone();
         }
+        let Name { namespace, name } = &key.name;
+        let host = vcluster_translate::name::of_kind(key.kind, namespace, name, &self.context);
+        Name::new(self.context.host_namespace.as_str(), &host)
     }
 
-    /// Whether everything of these kinds is known on both sides.
-    fn knows(&self, kinds: &[Kind]) -> Knowledge {
+    /// Whether everything of a kind is known on both sides, and everything that may use it.
+    fn knows(&self, kind: Kind) -> Knowledge {
         let state = self.state();
-        let listed = |kind: &Kind| {
-            state.is_listed(Side::Virtual, *kind) && state.is_listed(Side::Host, *kind)
+        let listed = |kind: Kind| {
+            [Side::Virtual, Side::Host]
+                .into_iter()
+                .all(|side| state.is_listed(side, kind) && state.is_served(side, kind))
         };
-        if kinds.iter().all(listed) && self.link.is_up() {
-            Knowledge::Complete
-        } else {
-            Knowledge::Partial
-        }
+        knowledge(listed(kind) && to_host::users_of(kind).all(listed) && self.link.is_up())
+    }
+
+    /// Whether everything of a kind is known inside and on the host, whose own it is.
+    fn knows_mirrored(&self, engine: &Engine, kind: Kind) -> Knowledge {
+        let state = self.state();
+        let inside = state.is_listed(Side::Virtual, kind) && state.is_served(Side::Virtual, kind);
+        knowledge(inside && engine.is_listed(kind))
     }
 
     /// Deletes an object and takes note of what is left of it.

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use vcluster_translate::Context;
+use vcluster_translate::kind::{Inside, Need, Translation};
 
 use crate::bucket::Bucket;
 use crate::config::Limits;
@@ -31,16 +32,16 @@ mod right;
 pub mod store;
 
 /// Which lists must be complete before anything is done for a tenant.
-pub const LISTS: [(Side, Kind); 8] = [
-    (Side::Virtual, Kind::Pod),
-    (Side::Virtual, Kind::ConfigMap),
-    (Side::Virtual, Kind::Secret),
-    (Side::Virtual, Kind::Namespace),
-    (Side::Virtual, Kind::Node),
-    (Side::Host, Kind::Pod),
-    (Side::Host, Kind::ConfigMap),
-    (Side::Host, Kind::Secret),
-];
+pub fn lists() -> impl Iterator<Item = (Side, Kind)> {
+    Kind::all().flat_map(|kind| {
+        let inside = match kind.description().inside {
+            Inside::Everything | Inside::Managed => Some((Side::Virtual, kind)),
+            Inside::Nothing => None,
+        };
+        let outside = kind.is_translated().then_some((Side::Host, kind));
+        inside.into_iter().chain(outside)
+    })
+}
 
 /// One stay of a VirtualCluster: the same name made again has another UID and is another tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -241,9 +242,8 @@ impl Tenant {
     /// Has every key looked at of which it is not known that nothing is left to do.
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
-        let keys = Kind::ALL.into_iter().flat_map(|kind| state.keys(kind));
-        let unsettled = |key: &Key| needs_looks(&state, key) && !state.is_settled(key);
-        let mut keys: Vec<_> = keys.filter(unsettled).collect();
+        let unsettled = |key: &&Key| needs_looks(&state, key) && !state.is_settled(key);
+        let mut keys: Vec<_> = state.all_keys().filter(unsettled).cloned().collect();
         drop(state);
         // A token Secret may be all that is left of a pod, or be missing.
         keys.extend(self.tokens.due().into_iter().map(|name| Key {
@@ -268,8 +268,7 @@ impl Tenant {
     /// Lists that are not complete.
     pub fn unlisted(&self) -> Vec<(Side, Kind)> {
         let state = self.state();
-        LISTS
-            .into_iter()
+        lists()
             .filter(|(side, kind)| !state.is_listed(*side, *kind))
             .collect()
     }
@@ -295,13 +294,15 @@ impl Drop for Tenant {
     }
 }
 
-/// Whether a key can need work at all: most configmaps and secrets are used by no pod.
+/// Whether a key can need work at all: most configmaps and secrets are used by nothing.
 pub(crate) fn needs_looks(state: &State, key: &Key) -> bool {
-    match key.kind {
-        Kind::Pod | Kind::Node => true,
-        Kind::ConfigMap | Kind::Secret => {
+    let description = key.kind.description();
+    match (&description.translation, description.need) {
+        (Translation::ToHost(_), Need::Used) => {
             state.references.is_used(key) || state.entry(key).host.seen.is_some()
         }
-        Kind::Namespace | Kind::Event => false,
+        (Translation::ToHost(_), Need::Always) | (Translation::FromHost(_), _) => true,
+        (Translation::Bespoke, _) => key.kind.is_translated() || key.kind.is_mirrored(),
+        (Translation::ReadOnly, _) => false,
     }
 }

@@ -20,7 +20,7 @@ use crate::object::{Key, Kind, Side};
 use crate::queue;
 use crate::server::{Host, Server};
 use crate::sync;
-use crate::tenant::{Clients, HostClient, Id, LISTS, Parts, Tenant};
+use crate::tenant::{Clients, HostClient, Id, Parts, Tenant, lists};
 
 mod store;
 
@@ -42,11 +42,13 @@ impl World {
     /// Both sides empty, completely listed, with the environment made.
     pub(crate) async fn new() -> Self {
         let world = Self::unlisted();
-        for (side, kind) in LISTS {
+        for (side, kind) in lists() {
             let list = world.tenant.state().begin_list(side, kind);
             world.tenant.end_list(side, kind, list);
         }
-        world.engine.set_nodes_listed(true);
+        for kind in Kind::all().filter(|kind| kind.is_mirrored()) {
+            world.engine.set_listed(kind, true);
+        }
         world.tenant.ensure_environment().await.unwrap();
         world.calls();
         world
@@ -119,7 +121,7 @@ impl World {
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
-        for (side, kind) in LISTS {
+        for (side, kind) in lists() {
             let list = self.tenant.state().begin_list(side, kind);
             self.tenant.end_list(side, kind, list);
         }

@@ -23,6 +23,9 @@ const RETRY: Policy = Policy {
     cap: Duration::from_secs(5),
 };
 
+/// When a server is asked again for a kind that it does not serve.
+const UNSERVED: Duration = Duration::from_mins(1);
+
 /// What has happened in the collection.
 #[derive(Debug)]
 pub enum Change {
@@ -36,6 +39,8 @@ pub enum Change {
     Applied(Object),
     /// This is gone.
     Deleted(Object),
+    /// The server does not serve this kind; it is asked again later.
+    Unserved,
     /// The collection cannot be followed at the moment; it is tried again.
     Failed(watcher::Error),
 }
@@ -61,7 +66,7 @@ pub async fn follow(
         .labels
         .map(|(label, value)| format!("{label}={value}"));
     config.field_selector = selection.fields.map(ToOwned::to_owned);
-    let mut events = watcher(api, config).boxed();
+    let mut events = watcher(api.clone(), config.clone()).boxed();
     let mut failures = 0;
     while let Some(Some(event)) = token.run_until_cancelled(events.next()).await {
         let change = match event {
@@ -70,8 +75,19 @@ pub async fn follow(
             Ok(Event::InitDone) => Change::End,
             Ok(Event::Apply(object)) => Change::Applied(object),
             Ok(Event::Delete(object)) => Change::Deleted(object),
+            Err(error) if is_unserved(&error) => Change::Unserved,
             Err(error) => Change::Failed(error),
         };
+        if matches!(change, Change::Unserved) {
+            sink(change);
+            let pause = tokio::time::sleep(UNSERVED);
+            if token.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            // Whatever was followed before is no more: it begins with a list.
+            events = watcher(api.clone(), config.clone()).boxed();
+            continue;
+        }
         let failed = matches!(change, Change::Failed(_));
         // Every list begins with an event that says nothing about the server's health.
         let begins = matches!(change, Change::Begin);
@@ -90,4 +106,15 @@ pub async fn follow(
             failures = 0;
         }
     }
+}
+
+/// Whether the server has no such collection. While it starts, an API server says 503 and not 404.
+fn is_unserved(error: &watcher::Error) -> bool {
+    let cause = match error {
+        watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) => cause,
+        watcher::Error::WatchError(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => return false,
+    };
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
 }

@@ -3,9 +3,25 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Context, Owner, Refusal, name,
+    Context, Owner, Refusal,
+    change::{Change, change},
+    kind::{Api, Description, Need, Outside, Scope, Successor, ToHost},
+    name,
     owner::metadata,
-    secret::{Change, change},
+};
+
+/// Its row in the table of kinds. Sync never watches ConfigMaps of the host: nobody else writes
+/// ours.
+pub const KIND: Description = Description {
+    need: Need::Used,
+    outside: Outside::Scanned,
+    ..Description::to_host(
+        Api::core("ConfigMap", "configmaps", Scope::Namespaced),
+        ToHost {
+            successor: Successor::TakesOver,
+            ..ToHost::new(to_host, update_host)
+        },
+    )
 };
 
 /// The host ConfigMap of a virtual one: its data and immutability. Its labels and annotations stay

@@ -4,7 +4,20 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use vcluster_resources::name::SUBDOMAIN_LIMIT;
 
-use crate::{Context, Owner, json::text, text::Names};
+use crate::{
+    Context, Owner,
+    json::text,
+    kind::{Api, Description, Inside, Outside, Scope},
+    text::Names,
+};
+
+/// Its row in the table of kinds. What happens to synced objects is watched for all tenants at once,
+/// and not kept.
+pub const KIND: Description = Description::bespoke(
+    Api::core("Event", "events", Scope::Namespaced),
+    Inside::Nothing,
+    Outside::Nothing,
+);
 
 /// The host object of which an event speaks; the engine looks its owner up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

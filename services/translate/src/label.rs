@@ -88,7 +88,12 @@ pub fn host_key(key: &str) -> String {
 
 /// Whether a label of a host object is one that translation writes.
 pub(crate) fn is_ours(key: &str) -> bool {
-    key.starts_with("vcluster.dev/") || OBJECT.holds(key) || NAMESPACE.holds(key)
+    key.starts_with("vcluster.dev/") || is_virtual(key)
+}
+
+/// Whether a label of a host object stands for one of its virtual object or of its namespace.
+pub(crate) fn is_virtual(key: &str) -> bool {
+    OBJECT.holds(key) || NAMESPACE.holds(key)
 }
 
 /// What a LabelSelector asks, as requirements over the keys of `domain`. An empty selector asks

@@ -5,14 +5,11 @@
 //! is never lost. What would reach the host, or cannot be kept true there, is refused with the
 //! field and the reason, never dropped in silence.
 //!
-//! | to host | from host |
-//! |---|---|
-//! | [`pod`] with its references and tokens | the pod's status and node |
-//! | [`config_map`], [`secret`] that pods use | [`node`], [`event`] |
-//!
-//! [`plan`] decides, for one object at a time, what to do next about what was seen on both sides.
+//! [`kind`] is the table of kinds: a kind is one module with a translation each way, and one row
+//! there. [`plan`] decides, for one object at a time, what to do next about what was seen on both sides.
 //! Nothing here waits, reads a clock or talks to anybody.
 
+pub mod change;
 pub mod config_map;
 pub mod context;
 pub mod digest;
@@ -21,8 +18,11 @@ pub mod event;
 #[cfg(test)]
 mod fixture;
 mod json;
+pub mod kind;
 pub mod label;
+pub mod mirror;
 pub mod name;
+pub mod namespace;
 pub mod node;
 pub mod owner;
 pub mod patch;
@@ -33,7 +33,9 @@ pub mod secret;
 pub mod service;
 pub mod text;
 
+pub use change::Change;
 pub use context::{Context, HostAccess};
+pub use kind::Kind;
 pub use owner::Owner;
 pub use patch::Patch;
 pub use refusal::Refusal;

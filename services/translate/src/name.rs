@@ -6,7 +6,7 @@
 
 use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name, service_host_name};
 
-use crate::Context;
+use crate::{Context, Kind, kind::Naming};
 
 /// Ends the name of a pod's token Secret.
 const TOKEN_SUFFIX: &str = ".token";
@@ -24,7 +24,15 @@ fn limit(context: &Context) -> usize {
     SUBDOMAIN_LIMIT.min(FILE_NAME_LIMIT - around)
 }
 
-/// Host name of a pod, ConfigMap or Secret.
+/// Host name of an object of that kind.
+pub fn of_kind(kind: Kind, namespace: &str, name: &str, context: &Context) -> String {
+    match kind.description().api.naming {
+        Naming::Subdomain => of(namespace, name, context),
+        Naming::Label => of_service(namespace, name, context),
+    }
+}
+
+/// Host name of an object whose kind takes any name, as a pod, ConfigMap or Secret.
 pub fn of(namespace: &str, name: &str, context: &Context) -> String {
     host_name(name, namespace, &context.cluster, limit(context))
 }

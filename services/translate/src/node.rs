@@ -18,8 +18,25 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 use crate::{
     Context, Patch,
     json::{array, merge_patch, object, strings, text},
+    kind::{Api, Description, Inside, Outside, Scope},
     patch::{Format, Subresource},
 };
+
+pub use crate::mirror::is_ours;
+
+/// Its row in the table of kinds.
+pub const KIND: Description = Description::bespoke(
+    Api::core("Node", "nodes", Scope::Cluster),
+    Inside::Managed,
+    Outside::Everything { prune },
+);
+
+/// Names and sizes of everything that a node has ever run: large, and never shown.
+fn prune(node: &mut Value) {
+    if let Some(status) = node.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("images");
+    }
+}
 
 /// The virtual node of a host node, status included. An API server ignores the status at creation;
 /// it is written by a second request.
@@ -86,16 +103,6 @@ fn status(host: &Value) -> Value {
         status.insert("nodeInfo".to_owned(), info.into());
     }
     status.into()
-}
-
-/// Whether a virtual node is one that mirrors the host's. A tenant may have nodes of its own.
-pub fn is_ours(node: &Value, context: &Context) -> bool {
-    let marked = |pointer: &str, key: &str, value: &str| {
-        let map = node.pointer(pointer);
-        map.and_then(|map| map.get(key)).and_then(Value::as_str) == Some(value)
-    };
-    marked("/metadata/labels", MANAGED, MANAGED_VALUE)
-        && marked("/metadata/annotations", CLUSTER_UID, &context.cluster_uid)
 }
 
 /// What must change on a virtual node's labels and spec; nothing if all is as it should be. Labels

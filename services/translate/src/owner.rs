@@ -6,7 +6,7 @@ use vcluster_resources::label::{
 };
 
 use crate::{
-    Context, Refusal,
+    Context, Kind, Refusal,
     json::{member, text},
     name,
 };
@@ -94,10 +94,13 @@ impl Owner {
     /// Whether a host object of this name can be this owner's: its translation, or, for a pod, the
     /// Secret of its tokens.
     fn has_named(&self, host: &str, context: &Context) -> bool {
+        let (namespace, name) = (&self.namespace, &self.name);
         if self.kind == "Service" {
-            return host == name::of_service(&self.namespace, &self.name, context);
+            return host == name::of_service(namespace, name, context);
         }
-        host == name::of(&self.namespace, &self.name, context)
+        let translated =
+            Kind::named(&self.kind).map(|kind| name::of_kind(kind, namespace, name, context));
+        translated.is_some_and(|translated| host == translated)
             || (self.kind == "Pod" && host == name::of_tokens(&self.namespace, &self.name, context))
     }
 }

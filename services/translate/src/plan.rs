@@ -14,13 +14,15 @@
 //! living watch since. A list from an API server's cache may show the past, in which a new object
 //! looks like one that is gone.
 
+mod from_host;
 mod node;
-mod object;
 mod pod;
+mod to_host;
 
+pub use from_host::from_host;
 pub use node::node;
-pub use object::{object, token_secret};
-pub use pod::{PodView, pod};
+pub use pod::{PodView, pod, token_secret};
+pub use to_host::{View, to_host};
 
 use crate::{Patch, Refusal, pod::Binding};
 
@@ -42,7 +44,7 @@ pub enum Action<T> {
     Wait(Waiting),
     /// It cannot be; the tenant is to be told why.
     Refuse(Refusal),
-    /// Create it: on the host, or for a node inside the virtual cluster.
+    /// Create it: on the host, or inside the virtual cluster for a kind that comes from the host.
     Create(T),
     /// Change the host object.
     PatchHost(Patch),
@@ -95,7 +97,7 @@ pub enum Cause {
     NodeDiffers,
     /// It must be made again, as it cannot be changed.
     Replace,
-    /// No pod uses it.
+    /// Nothing uses it, or it does not belong on the host any more.
     Unused,
 }
 

@@ -5,11 +5,26 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Context, Owner, Patch, Refusal,
-    json::{merge_patch, text},
+    Context, Owner, Refusal,
+    change::{Change, change},
+    json::text,
+    kind::{Api, Description, Need, Outside, Scope, Successor, ToHost},
     name,
     owner::metadata,
-    patch::Format,
+};
+
+/// Its row in the table of kinds. Sync never watches Secrets of the host: nobody else writes ours.
+pub const KIND: Description = Description {
+    need: Need::Used,
+    outside: Outside::Scanned,
+    confidential: true,
+    ..Description::to_host(
+        Api::core("Secret", "secrets", Scope::Namespaced),
+        ToHost {
+            successor: Successor::TakesOver,
+            ..ToHost::new(to_host, update_host)
+        },
+    )
 };
 
 /// Type of a Secret into which a controller writes a token of the account that it names: on the
@@ -72,65 +87,6 @@ pub fn of_tokens(
 pub fn renew_at(secret: &Value) -> Option<&str> {
     let annotations = secret.pointer("/metadata/annotations")?;
     annotations.get(RENEW_AT)?.as_str()
-}
-
-/// How the host object `host` of a ConfigMap or Secret comes to be `wanted`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// It is.
-    None,
-    /// By a patch.
-    Patch(Patch),
-    /// Not at all: it is immutable, or of another type. It must be deleted and made again.
-    Replace,
-}
-
-/// How `host` comes to be `wanted`, in what translation writes: `keys` of the object, our labels
-/// and annotations.
-pub(crate) fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
-    let mut body = json!({});
-    for key in keys {
-        let found = host.get(*key).unwrap_or(&Value::Null);
-        let wanted = wanted.get(*key).unwrap_or(&Value::Null);
-        // No data and empty data are the same.
-        let is_empty = |value: &Value| {
-            value.is_null()
-                || *value == Value::Bool(false)
-                || value.as_object().is_some_and(Map::is_empty)
-        };
-        if is_empty(found) && is_empty(wanted) {
-            continue;
-        }
-        if let Some(change) = merge_patch(found, wanted) {
-            body[*key] = change;
-        }
-    }
-    if body.get("type").is_some() {
-        return Change::Replace;
-    }
-    let frozen = host.get("immutable") == Some(&Value::Bool(true));
-    if frozen && body.as_object().is_some_and(|body| !body.is_empty()) {
-        return Change::Replace;
-    }
-    for key in ["labels", "annotations"] {
-        let empty = Map::new();
-        let pointer = format!("/metadata/{key}");
-        let found = crate::json::object(host, &pointer).unwrap_or(&empty);
-        let wanted = crate::json::object(wanted, &pointer).unwrap_or(&empty);
-        let set: Map<_, _> = wanted
-            .iter()
-            .filter(|(key, value)| found.get(*key) != Some(value))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        if !set.is_empty() {
-            body["metadata"][key] = set.into();
-        }
-    }
-    if body.as_object().is_none_or(Map::is_empty) {
-        return Change::None;
-    }
-    let uid = text(host, "/metadata/uid").unwrap_or_default();
-    Change::Patch(Patch::new(None, Format::Merge, uid, body))
 }
 
 /// What must change on the host Secret of a virtual one.

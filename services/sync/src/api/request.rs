@@ -115,15 +115,15 @@ impl TryFrom<&wire::TranslateNameRequest> for Translate {
         use wire::translate_name_request::Object as Wire;
         let mut wrong = Vec::new();
         let tenant = one(&request.host_namespace, &request.name, &mut wrong);
-        let kind = match request.kind.as_str() {
-            "Pod" => Some(Kind::Pod),
-            "ConfigMap" => Some(Kind::ConfigMap),
-            "Secret" => Some(Kind::Secret),
-            _ => {
-                wrong.push(violation("kind", "must be Pod, ConfigMap or Secret"));
-                None
-            }
-        };
+        let kind = Kind::named(&request.kind).filter(|kind| kind.is_translated());
+        if kind.is_none() {
+            let kinds: Vec<_> = Kind::all()
+                .filter(|kind| kind.is_translated())
+                .map(Kind::as_str)
+                .collect();
+            let description = format!("must be one of {}", kinds.join(", "));
+            wrong.push(violation("kind", &description));
+        }
         let object = match &request.object {
             Some(Wire::Virtual(object)) => {
                 present("virtual.namespace", &object.namespace, &mut wrong);

@@ -85,7 +85,7 @@ fn a_list_that_was_begun_anew_ends_with_the_new_one_only() {
 #[test]
 fn an_unlisted_side_is_never_called_listed() {
     let state = State::new(0);
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         assert!(!state.is_listed(Side::Virtual, kind) && !state.is_listed(Side::Host, kind));
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes: the host's, shown inside under their own names.
 
-use vcluster_translate::plan::{self, Action, Knowledge};
+use vcluster_translate::plan::{self, Action};
 
 use super::{Next, Step, until};
 use crate::apply::Failure;
@@ -12,12 +12,7 @@ use crate::tenant::Tenant;
 pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
     let host = engine.node(&key.name.name);
     let found = tenant.see(Side::Virtual, key).await?;
-    let listed = tenant.state().is_listed(Side::Virtual, Kind::Node) && engine.nodes_listed();
-    let knowledge = if listed {
-        Knowledge::Complete
-    } else {
-        Knowledge::Partial
-    };
+    let knowledge = tenant.knows_mirrored(engine, Kind::Node);
     match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {
         Action::Nothing => {
             tenant.state().settle(key);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use vcluster_translate::kind::Reference;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
-use vcluster_translate::pod::{self, HostPod, Reference, ReferenceKind};
+use vcluster_translate::pod::{self, HostPod};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
@@ -29,7 +30,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         pod: pod.as_ref(),
         host: host.as_ref(),
         namespace_labels: &labels,
-        knowledge: tenant.knows(&[Kind::Pod]),
+        knowledge: tenant.knows(Kind::Pod),
     };
     let mut action = plan::pod(view, &tenant.context);
     // Another host pod need not be looked for before it is made: the host says that the name is taken.
@@ -192,11 +193,7 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
     {
         let state = tenant.state();
         for reference in references {
-            let kind = match reference.kind {
-                ReferenceKind::ConfigMap => Kind::ConfigMap,
-                ReferenceKind::Secret => Kind::Secret,
-            };
-            let key = Key::new(kind, &reference.namespace, &reference.name);
+            let key = Key::of(reference);
             let entry = state.entry(&key);
             match (&entry.virtual_.seen, &entry.host.seen, entry.problem) {
                 (None, _, _) | (Some(_), Some(_), None) => {}
@@ -225,6 +222,6 @@ async fn tell_why(engine: &Engine, tenant: &Tenant, pod: &Value, delete: &Delete
         Cause::Deleting | Cause::Orphan | Cause::Replace | Cause::Unused => return,
     };
     tenant
-        .tell(engine, pod, delete.cause.as_str(), message)
+        .tell(engine, Kind::Pod, pod, delete.cause.as_str(), message)
         .await;
 }

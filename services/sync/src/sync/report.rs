@@ -1,7 +1,7 @@
-//! Telling a tenant, inside its cluster, why a pod is not as it should be.
+//! Telling a tenant, inside its cluster, why an object is not as it should be.
 //!
-//! A condition on the pod (`vcluster.dev/Synced`) says what holds, an Event when it came to be. Both are
-//! written once per reason. The pod is parked: it is looked at again when it changes, when a host pod of the
+//! An Event says when it came to be, and for a pod also a condition (`vcluster.dev/Synced`) what holds. Both are
+//! written once per reason. The object is parked: it is looked at again when it changes, when a host object of the
 //! tenant goes away (a quota may have room then), and after a while anyway.
 
 use std::collections::HashSet;
@@ -21,16 +21,16 @@ use crate::queue::Lane;
 use crate::state::Problem;
 use crate::tenant::Tenant;
 
-/// When a pod that the host refused is tried again without any other reason.
+/// When an object that the host refused is tried again without any other reason.
 const PARKED: Duration = Duration::from_mins(1);
 
-/// Pods that the host refused, for a cause that may pass.
+/// Objects that the host refused, for a cause that may pass.
 #[derive(Debug, Default)]
 pub struct Refusals {
     parked: Mutex<HashSet<Key>>,
 }
 
-/// Why a pod is not as it should be.
+/// Why an object is not as it should be.
 #[derive(Debug)]
 pub(super) struct Trouble {
     refusal: Refusal,
@@ -38,7 +38,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// The translation refuses: only a change of the pod helps.
+    /// The translation refuses: only a change of the object helps.
     pub(super) fn ours(refusal: &Refusal) -> Self {
         Self {
             refusal: refusal.clone(),
@@ -67,6 +67,34 @@ impl Refusals {
 }
 
 impl Tenant {
+    /// Says by an Event why an object other than a pod is not as it should be, once per reason, and parks it.
+    /// Tells also whether that was news.
+    pub(super) async fn park(
+        &self,
+        engine: &Engine,
+        key: &Key,
+        object: Option<&Value>,
+        trouble: Trouble,
+    ) -> (Step, bool) {
+        let Trouble { refusal, may_pass } = trouble;
+        let reason = refusal.reason.as_str();
+        let problem = Problem {
+            reason: reason.to_owned(),
+            message: format!("{} {:?}: {refusal}", key.kind, &*key.name.name),
+        };
+        let is_news = self.state().set_problem(key, Some(problem));
+        if let Some(object) = object.filter(|_| is_news) {
+            tracing::info!(tenant = %self.id, %key, %refusal, "object is refused");
+            let message = refusal.to_string();
+            self.tell(engine, key.kind, object, reason, &message).await;
+        }
+        if !may_pass {
+            return (Step::Done(Next::Settled), is_news);
+        }
+        self.refusals.locked().insert(key.clone());
+        (Step::Done(Next::Until(Instant::now() + PARKED)), is_news)
+    }
+
     /// Says on the pod why it is not as it should be, and parks it.
     pub(super) async fn report(
         &self,
@@ -103,8 +131,8 @@ impl Tenant {
             return;
         };
         tracing::info!(tenant = %self.id, %key, %refusal, "pod is refused");
-        self.tell(engine, pod, refusal.reason.as_str(), &refusal.to_string())
-            .await;
+        let (reason, message) = (refusal.reason.as_str(), refusal.to_string());
+        self.tell(engine, Kind::Pod, pod, reason, &message).await;
         match self
             .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
             .await
@@ -119,7 +147,7 @@ impl Tenant {
         }
     }
 
-    /// The pod is as it should be.
+    /// The object is as it should be.
     pub(super) fn settle(&self, key: &Key) {
         self.state().settle(key);
         self.refusals.locked().remove(key);
@@ -133,23 +161,37 @@ impl Tenant {
         }
     }
 
-    /// Writes an Event about a pod inside, at most as many as the tenant may have.
-    pub(super) async fn tell(&self, engine: &Engine, pod: &Value, reason: &str, message: &str) {
+    /// Writes an Event about an object inside, at most as many as the tenant may have.
+    pub(super) async fn tell(
+        &self,
+        engine: &Engine,
+        kind: Kind,
+        object: &Value,
+        reason: &str,
+        message: &str,
+    ) {
         if !self.events.try_take() {
             return;
         }
-        let event = event(pod, reason, message, &engine.clock.now().to_string());
-        // Best effort: what holds stands on the pod itself.
+        let event = event(
+            kind,
+            object,
+            reason,
+            message,
+            &engine.clock.now().to_string(),
+        );
+        // Best effort: of a pod, what holds stands on itself.
         if let Err(failure) = self.create(Side::Virtual, Kind::Event, &event).await {
             tracing::debug!(tenant = %self.id, reason, %failure, "event not written");
         }
     }
 }
 
-/// An Event whose name is the same for the same thing said of the same pod.
-fn event(pod: &Value, reason: &str, message: &str, now: &str) -> Value {
+/// An Event whose name is the same for the same thing said of the same object.
+fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> Value {
     let field = |name: &str| {
-        pod.pointer("/metadata")
+        object
+            .pointer("/metadata")
             .and_then(|metadata| metadata.get(name))
     };
     let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
@@ -164,7 +206,7 @@ fn event(pod: &Value, reason: &str, message: &str, now: &str) -> Value {
             "namespace": text("namespace"),
         },
         "involvedObject": {
-            "apiVersion": "v1", "kind": "Pod",
+            "apiVersion": kind.description().api.version(), "kind": kind.as_str(),
             "namespace": text("namespace"), "name": text("name"), "uid": text("uid"),
         },
         "type": "Warning",

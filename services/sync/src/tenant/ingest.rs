@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use vcluster_translate::{Owner, owner, pod};
+use vcluster_translate::{Owner, owner};
 
 use super::Tenant;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -49,6 +49,7 @@ impl VirtualSink {
                 tenant.see_virtual(kind, &object.of_kind(kind), Lane::Live);
             }
             Change::Deleted(object) => tenant.miss_virtual(kind, &object),
+            Change::Unserved => tenant.unserved(Side::Virtual, kind),
             Change::Failed(error) => {
                 tracing::debug!(tenant = %tenant.id, %kind, %error, "virtual watch failed");
                 tenant.link.suspect();
@@ -77,8 +78,9 @@ impl Tenant {
             return;
         }
         let mut touched = Vec::new();
-        if kind == Kind::Pod {
-            touched = state.set_references(&key.name, self.references(object.json()));
+        if let Some(references) = kind.description().references {
+            let uses = references(object.json(), &self.context);
+            touched = state.set_references(&key, uses.iter().map(Key::of).collect());
         }
         if super::needs_looks(&state, &key) {
             state.bodies.put(Side::Virtual, &key, object.json());
@@ -154,8 +156,20 @@ impl Tenant {
     /// Ends a list: what was known and is missing from it is looked at, and work may begin.
     /// Returns how many there were.
     pub fn end_list(&self, side: Side, kind: Kind, list: ListId) -> usize {
-        let missing = self.state().end_list(side, kind, list);
+        let mut state = self.state();
+        let was_served = state.is_served(side, kind);
+        let missing = state.end_list(side, kind, list);
         let count = missing.len();
+        // What could not be decided without the kind can be now.
+        let held = if was_served {
+            Vec::new()
+        } else {
+            state.keys(kind)
+        };
+        drop(state);
+        for key in held {
+            self.add(key, Lane::List);
+        }
         for key in missing {
             self.add(key, Lane::List);
         }
@@ -163,32 +177,32 @@ impl Tenant {
         count
     }
 
-    /// Once a pod is on neither side, it uses nothing any more.
+    /// Takes note that a server does not serve a kind. It counts as listed, so that it does not keep the others
+    /// waiting, and nothing is concluded from what it does not show.
+    pub fn unserved(&self, side: Side, kind: Kind) {
+        if self.state().set_unserved(side, kind) {
+            tracing::info!(tenant = %self.id, %kind, ?side, "the server does not serve this kind");
+        }
+        if side == Side::Virtual {
+            self.metrics.unserved(side, kind);
+        }
+        self.begin_if_listed();
+    }
+
+    /// Once an object is on neither side, it uses nothing any more.
     pub fn release_if_gone(&self, key: &Key) {
-        if key.kind != Kind::Pod {
+        if key.kind.description().references.is_none() {
             return;
         }
         let mut state = self.state();
         if !state.entry(key).is_gone() {
             return;
         }
-        let touched = state.set_references(&key.name, BTreeSet::new());
+        let touched = state.set_references(key, BTreeSet::new());
         drop(state);
         for key in touched {
             self.add(key, Lane::Live);
         }
-    }
-
-    fn references(&self, virtual_pod: &Value) -> BTreeSet<Key> {
-        let references = pod::references(virtual_pod, &self.context);
-        let key = |reference: pod::Reference| {
-            let kind = match reference.kind {
-                pod::ReferenceKind::ConfigMap => Kind::ConfigMap,
-                pod::ReferenceKind::Secret => Kind::Secret,
-            };
-            Key::new(kind, &reference.namespace, &reference.name)
-        };
-        references.into_iter().map(key).collect()
     }
 
     /// Labels of a namespace stand on the host pods of its pods.

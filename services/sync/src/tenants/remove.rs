@@ -19,7 +19,7 @@ use vcluster_translate::environment::CONFIG_MAP;
 
 use super::finalizer;
 use crate::engine::Engine;
-use crate::object::{Kind, Object};
+use crate::object::{Kind, Object, resource};
 use crate::tenant::Id;
 use crate::tenant_token::{self, TenantToken};
 
@@ -85,7 +85,7 @@ async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
         return Ok(pods);
     }
     let mut left = 0;
-    for kind in [Kind::Secret, Kind::ConfigMap] {
+    for kind in Kind::all().filter(|kind| kind.is_translated() && *kind != Kind::Pod) {
         match sweep(tenant, id, kind).await? {
             Left::Nothing => {}
             Left::Some(count) => left += count,
@@ -103,6 +103,8 @@ async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
 async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error> {
     let all = match translated(tenant, id, kind).await {
         Ok(all) => all,
+        // The host does not serve the kind.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Left::Nothing),
         Err(error) => return no_right(error),
     };
     let api = api(tenant, id, kind);
@@ -186,7 +188,7 @@ async fn is_terminating(own: &Client, id: &Id) -> bool {
 }
 
 fn api(client: &Client, id: &Id, kind: Kind) -> Api<Object> {
-    Api::namespaced_with(client.clone(), &id.namespace, &kind.resource())
+    Api::namespaced_with(client.clone(), &id.namespace, &resource(kind))
 }
 
 async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {

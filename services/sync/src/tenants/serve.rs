@@ -16,6 +16,7 @@ use vcluster_chassis::retry::Policy;
 use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_resources::label;
 use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
+use vcluster_translate::kind::Inside;
 use vcluster_translate::{Context, HostAccess};
 
 use super::credentials::Credentials;
@@ -24,7 +25,8 @@ use super::status::{Reporter, observe};
 use super::{finalizer, remove};
 use crate::apply::with_causes;
 use crate::engine::Engine;
-use crate::object::Kind;
+use crate::object::{Key, Kind, resource};
+use crate::queue::Lane;
 use crate::scan;
 use crate::server::Server;
 use crate::state::TRACEPARENT;
@@ -242,16 +244,10 @@ impl Supervisor {
         reporter
             .report(&observe(tenant), cluster.metadata.generation)
             .await;
-        for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret] {
+        for kind in Kind::all().filter(|kind| kind.is_translated()) {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
         }
-        for kind in [
-            Kind::Namespace,
-            Kind::Node,
-            Kind::ConfigMap,
-            Kind::Secret,
-            Kind::Pod,
-        ] {
+        for kind in Kind::all() {
             self.spawn_watch(tenant, kind);
         }
         let link = {
@@ -260,7 +256,7 @@ impl Supervisor {
                 let client = tenant.clients.virtual_.request.clone();
                 let thawed = || {
                     tenant.notify();
-                    tenant.add_all(crate::queue::Lane::List);
+                    tenant.add_all(Lane::List);
                 };
                 tenant
                     .link
@@ -280,13 +276,14 @@ impl Supervisor {
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
-        let client = tenant.clients.virtual_.watch.clone();
-        let api = kube::Api::all_with(client, &kind.resource());
-        let labels = match kind {
-            // A tenant may have nodes of its own, which are not ours to follow.
-            Kind::Node => Some((label::MANAGED, label::MANAGED_VALUE)),
-            Kind::Pod | Kind::ConfigMap | Kind::Secret | Kind::Namespace | Kind::Event => None,
+        let labels = match kind.description().inside {
+            // A tenant may have nodes of its own, for one, which are not ours to follow.
+            Inside::Managed => Some((label::MANAGED, label::MANAGED_VALUE)),
+            Inside::Everything => None,
+            Inside::Nothing => return,
         };
+        let client = tenant.clients.virtual_.watch.clone();
+        let api = kube::Api::all_with(client, &resource(kind));
         let selection = Selection {
             labels,
             fields: None,
@@ -307,11 +304,10 @@ impl Supervisor {
         endpoint: &Endpoint,
         credentials: &mut Credentials,
     ) {
-        for name in self.engine.node_names() {
-            tenant.add(
-                crate::object::Key::new(Kind::Node, "", &name),
-                crate::queue::Lane::List,
-            );
+        for kind in Kind::all().filter(|kind| kind.is_mirrored()) {
+            for name in self.engine.mirrored_names(kind) {
+                tenant.add(Key::new(kind, "", &name), Lane::List);
+            }
         }
         let mut reach = tenant.link.subscribe();
         let mut scan = tokio::time::interval_at(

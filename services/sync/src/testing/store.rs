@@ -154,7 +154,7 @@ impl Inner {
             return answer(200, object);
         }
         let last = path.rsplit('/').next().unwrap_or_default();
-        if Kind::ALL.iter().any(|kind| kind.plural() == last) {
+        if Kind::all().any(|kind| kind.plural() == last) {
             let within = format!("{path}/");
             let items: Vec<_> = self
                 .objects
@@ -229,10 +229,17 @@ impl Inner {
 }
 
 fn path(kind: Kind, namespace: &str, name: &str) -> String {
-    if namespace.is_empty() {
-        format!("/api/v1/{}/{name}", kind.plural())
+    let api = kind.description().api;
+    let root = if api.group.is_empty() {
+        "/api"
     } else {
-        format!("/api/v1/namespaces/{namespace}/{}/{name}", kind.plural())
+        "/apis"
+    };
+    let (version, plural) = (api.version(), api.plural);
+    if namespace.is_empty() {
+        format!("{root}/{version}/{plural}/{name}")
+    } else {
+        format!("{root}/{version}/namespaces/{namespace}/{plural}/{name}")
     }
 }
 

@@ -206,3 +206,20 @@ pub(super) fn delete(object: &Value, grace_seconds: Option<i64>, cause: Cause) -
         cause,
     }
 }
+
+/// Whether the host Secret with a pod's tokens is to be deleted: its virtual pod is gone, or
+/// another took its name. Making and renewing it takes requests to the virtual API server first;
+/// that is the engine's.
+pub fn token_secret(
+    pod: Option<&Value>,
+    secret: &Value,
+    knowledge: Knowledge,
+    context: &Context,
+) -> Option<Delete> {
+    let found = owner::of_ours(secret, context).filter(|owner| owner.kind == "Pod")?;
+    let lives = pod
+        .and_then(|pod| Owner::of_virtual(pod, "Pod", context).ok())
+        .is_some_and(|wanted| wanted == found);
+    let gone = !lives && knowledge == Knowledge::Complete && !is_deleting(secret);
+    gone.then(|| delete(secret, None, Cause::Orphan))
+}

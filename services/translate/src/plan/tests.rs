@@ -2,8 +2,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    Kind,
     fixture::{context, host_of, namespace_labels, pod, pod_with},
-    pod::{HostPod, ReferenceKind},
+    kind::Translation,
+    pod::HostPod,
     refusal::Reason,
 };
 

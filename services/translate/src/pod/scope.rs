@@ -6,27 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{Context, Owner, label, name};
 
-/// Kind of an object that a pod needs on the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReferenceKind {
-    /// A ConfigMap.
-    ConfigMap,
-    /// A Secret.
-    Secret,
-}
-
-/// An object that a pod names, in the pod's own virtual namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference {
-    /// Its kind.
-    pub kind: ReferenceKind,
-    /// Its virtual namespace.
-    pub namespace: String,
-    /// Its virtual name.
-    pub name: String,
-    /// Whether the pod starts without it.
-    pub optional: bool,
-}
+pub use crate::kind::{Kind as ReferenceKind, Reference};
 
 /// A service-account token that a pod mounts. The virtual API server issues it (TokenRequest, bound
 /// to the virtual pod); it reaches the pod as a key of the pod's token Secret.
@@ -89,7 +69,7 @@ impl<'a> Scope<'a> {
         if found.is_empty() {
             return;
         }
-        let host = name::of(&self.owner.namespace, found, self.context);
+        let host = name::of_kind(kind, &self.owner.namespace, found, self.context);
         let name = std::mem::replace(found, host);
         self.references
             .entry((kind, name))

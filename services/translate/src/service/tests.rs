@@ -6,10 +6,10 @@ use super::{
 };
 use crate::{
     Patch,
+    change::Change,
     fixture::context,
     plan::{Action, Cause, Delete},
     refusal::Reason,
-    secret::Change,
 };
 
 fn service(spec: &Value) -> Value {

@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     Context, Owner, Patch, Refusal,
+    change::Change,
     json::{merge_patch, object, text},
     label, name,
     patch::{Format, Subresource},
     plan::Action,
     refusal::Reason,
-    secret::Change,
     text::Names,
 };
 

@@ -16,14 +16,26 @@ fn next(
     in_use: bool,
     knowledge: Knowledge,
 ) -> Action<Value> {
-    object(
-        ReferenceKind::ConfigMap,
-        map,
+    next_of(Kind::ConfigMap, map, host, in_use, knowledge)
+}
+
+fn next_of(
+    kind: Kind,
+    object: Option<&Value>,
+    host: Option<&Value>,
+    needed: bool,
+    knowledge: Knowledge,
+) -> Action<Value> {
+    let Translation::ToHost(rules) = &kind.description().translation else {
+        panic!("{kind} goes to the host")
+    };
+    let view = View {
+        object,
         host,
-        in_use,
+        needed,
         knowledge,
-        &context(),
-    )
+    };
+    to_host(kind, rules, view, &context())
 }
 
 fn host_map(object: &Value) -> Value {
@@ -142,13 +154,12 @@ fn a_secret_of_another_type_is_replaced() {
     host["metadata"]["uid"] = "b057".into();
     let next = |type_: &str| {
         let secret = secret(type_);
-        object(
-            ReferenceKind::Secret,
+        next_of(
+            Kind::Secret,
             Some(&secret),
             Some(&host),
             true,
             Knowledge::Complete,
-            &context(),
         )
     };
     assert_eq!(
@@ -201,13 +212,12 @@ fn a_token_secret_is_never_taken_for_a_translated_one() {
     let mut secret =
         crate::secret::of_tokens(&pod, &[].into(), "2026-01-01T00:00:00Z", &context()).unwrap();
     secret["metadata"]["uid"] = "b057".into();
-    let action = object(
-        ReferenceKind::Secret,
+    let action = next_of(
+        Kind::Secret,
         None,
         Some(&secret),
         false,
         Knowledge::Complete,
-        &context(),
     );
     assert_eq!(action, Action::Nothing);
     assert_eq!(

@@ -1,0 +1,155 @@
+//! Objects that go to the host as the descriptions of their kinds say.
+
+use vcluster_translate::kind::{Need, Outside, ToHost};
+use vcluster_translate::plan::{self, Action, View};
+
+use super::report::Trouble;
+use super::{Next, Step, until};
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Object, Side};
+use crate::queue::Lane;
+use crate::tenant::Tenant;
+
+/// One step about an object. What is confidential is not kept in memory longer than it is worked on, however
+/// that ends: waiting, refused or failed.
+pub(super) async fn step(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    rules: &ToHost,
+) -> Result<Step, Failure> {
+    let step = decide(engine, tenant, key, rules).await;
+    if key.kind.description().confidential && !matches!(step, Ok(Step::Again)) {
+        let mut state = tenant.state();
+        state.bodies.drop(Side::Virtual, key);
+        state.bodies.drop(Side::Host, key);
+    }
+    step
+}
+
+async fn decide(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    rules: &ToHost,
+) -> Result<Step, Failure> {
+    let kind = key.kind;
+    if !tenant.state().is_served(Side::Host, kind) {
+        return unserved(engine, tenant, key).await;
+    }
+    let need = kind.description().need;
+    let needed = need == Need::Always || tenant.state().references.is_used(key);
+    let object = tenant.see(Side::Virtual, key).await?;
+    let host = tenant.see(Side::Host, key).await?;
+    let view = View {
+        object: object.as_ref(),
+        host: host.as_ref(),
+        needed,
+        knowledge: tenant.knows(kind),
+    };
+    let wrote = match plan::to_host(kind, rules, view, &tenant.context) {
+        Action::Nothing => {
+            at_rest(tenant, key);
+            return Ok(Step::Done(Next::Settled));
+        }
+        Action::Wait(waiting) => {
+            if matches!(kind.description().outside, Outside::Scanned) {
+                // Nobody tells of it: it is read when its time comes.
+                tenant.state().doubt(Side::Host, key);
+            }
+            return Ok(Step::Done(until(&waiting)));
+        }
+        Action::Refuse(refusal) => {
+            let trouble = Trouble::ours(&refusal);
+            return Ok(refused(engine, tenant, key, object.as_ref(), trouble).await);
+        }
+        Action::Create(wanted) => {
+            let made = tenant.create(Side::Host, kind, &wanted).await;
+            if made.is_ok() {
+                tenant.state().set_problem(key, None);
+                wake_users(tenant, key);
+            }
+            made
+        }
+        Action::PatchHost(patch) => {
+            let name = tenant.name_on(Side::Host, key);
+            tenant.patch(Side::Host, kind, &name, &patch).await
+        }
+        Action::PatchVirtual(patch) => {
+            let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
+            tenant.take_note(Side::Virtual, key, &patched);
+            return Ok(Step::Again);
+        }
+        Action::DeleteHost(delete) => return tenant.remove(Side::Host, key, &delete).await,
+        // Not by these rules.
+        Action::Bind(_) | Action::DeleteVirtual(_) => return Ok(Step::Done(Next::Settled)),
+    };
+    written(engine, tenant, key, object.as_ref(), wrote).await
+}
+
+/// What follows from the host's answer to a write.
+async fn written(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    object: Option<&serde_json::Value>,
+    answer: Result<Object, Failure>,
+) -> Result<Step, Failure> {
+    match answer {
+        Ok(there) => {
+            tenant.take_note(Side::Host, key, &there);
+            Ok(Step::Again)
+        }
+        Err(Failure::Refused { message, .. }) => {
+            Ok(refused(engine, tenant, key, object, Trouble::hosts(&message)).await)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The host does not serve the kind: the tenant is told, and nothing is concluded.
+async fn unserved(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    let Some(object) = tenant.see(Side::Virtual, key).await? else {
+        return Ok(Step::Done(Next::Settled));
+    };
+    let message = format!("the host cluster does not serve {}", key.kind.plural());
+    let trouble = Trouble::hosts(&message);
+    Ok(refused(engine, tenant, key, Some(&object), trouble).await)
+}
+
+fn at_rest(tenant: &Tenant, key: &Key) {
+    let had_problem = tenant.state().set_problem(key, None);
+    tenant.settle(key);
+    if had_problem {
+        wake_users(tenant, key);
+    }
+}
+
+/// It cannot be on the host: the tenant is told, and so are its users, because a tenant looks at pods.
+async fn refused(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    object: Option<&serde_json::Value>,
+    trouble: Trouble,
+) -> Step {
+    let (step, is_news) = tenant.park(engine, key, object, trouble).await;
+    if is_news {
+        wake_users(tenant, key);
+    }
+    step
+}
+
+fn wake_users(tenant: &Tenant, key: &Key) {
+    let users: Vec<_> = tenant.state().references.users(key).cloned().collect();
+    for user in users {
+        tenant.add(user, Lane::Live);
+    }
+}
+
+/// Kinds whose objects may use one of this kind.
+pub(super) fn users_of(kind: Kind) -> impl Iterator<Item = Kind> {
+    let used = kind.description().need == Need::Used;
+    Kind::all().filter(move |user| used && user.description().references.is_some())
+}

@@ -1,0 +1,146 @@
+//! How an object that exists comes to be as translation wants it.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Patch,
+    json::{merge_patch, object, text},
+    label,
+    patch::Format,
+};
+
+/// How an object comes to be as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is.
+    None,
+    /// By a patch.
+    Patch(Patch),
+    /// Not at all: what differs cannot be changed. It must be deleted and made again.
+    Replace,
+}
+
+/// How `host` comes to be `wanted`, in what translation writes: `keys` of the object, our labels
+/// and annotations. What is under other keys is somebody else's and stays. An object that is
+/// `immutable`, or of another `type`, is replaced.
+pub fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
+    let mut body = fields(host, wanted, keys);
+    if body.get("type").is_some() {
+        return Change::Replace;
+    }
+    let frozen = host.get("immutable") == Some(&Value::Bool(true));
+    if frozen && body.as_object().is_some_and(|body| !body.is_empty()) {
+        return Change::Replace;
+    }
+    for key in ["labels", "annotations"] {
+        let empty = Map::new();
+        let pointer = format!("/metadata/{key}");
+        let found = object(host, &pointer).unwrap_or(&empty);
+        let wanted = object(wanted, &pointer).unwrap_or(&empty);
+        let mut set: Map<_, _> = wanted
+            .iter()
+            .filter(|(key, value)| found.get(*key) != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        if key == "labels" {
+            let stale = |key: &&String| label::is_virtual(key) && !wanted.contains_key(*key);
+            set.extend(
+                found
+                    .keys()
+                    .filter(stale)
+                    .map(|key| (key.clone(), Value::Null)),
+            );
+        }
+        if !set.is_empty() {
+            body["metadata"][key] = set.into();
+        }
+    }
+    patch(host, body)
+}
+
+/// How the mirror `found` of a host object comes to be `wanted`: `keys` of the object, its labels
+/// and annotations are the host's alone. A key of `frozen` cannot be changed.
+pub(crate) fn mirror(found: &Value, wanted: &Value, keys: &[&str], frozen: &[&str]) -> Change {
+    let mut body = fields(found, wanted, keys);
+    if frozen.iter().any(|key| body.get(*key).is_some()) {
+        return Change::Replace;
+    }
+    for key in ["labels", "annotations"] {
+        let empty = json!({});
+        let pointer = format!("/metadata/{key}");
+        let found = found.pointer(&pointer).unwrap_or(&empty);
+        let wanted = wanted.pointer(&pointer).unwrap_or(&empty);
+        if let Some(change) = merge_patch(found, wanted) {
+            body["metadata"][key] = change;
+        }
+    }
+    patch(found, body)
+}
+
+/// The merge patch of these keys of the object.
+fn fields(found: &Value, wanted: &Value, keys: &[&str]) -> Value {
+    let mut body = json!({});
+    for key in keys {
+        let found = found.get(*key).unwrap_or(&Value::Null);
+        let wanted = wanted.get(*key).unwrap_or(&Value::Null);
+        // Nothing and empty are the same.
+        let is_empty = |value: &Value| {
+            value.is_null()
+                || *value == Value::Bool(false)
+                || value.as_object().is_some_and(Map::is_empty)
+        };
+        if is_empty(found) && is_empty(wanted) {
+            continue;
+        }
+        if let Some(change) = merge_patch(found, wanted) {
+            body[*key] = change;
+        }
+    }
+    body
+}
+
+fn patch(found: &Value, body: Value) -> Change {
+    if body.as_object().is_none_or(Map::is_empty) {
+        return Change::None;
+    }
+    let uid = text(found, "/metadata/uid").unwrap_or_default();
+    Change::Patch(Patch::new(None, Format::Merge, uid, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_ours_that_are_not_wanted_any_more_go_and_those_of_others_stay() {
+        let host = json!({"metadata": {"uid": "b057", "labels": {
+            "label.vcluster.dev/app": "web", "label.vcluster.dev/old": "x", "by-hand": "y",
+        }}});
+        let wanted = json!({"metadata": {"labels": {"label.vcluster.dev/app": "db"}}});
+        let Change::Patch(patch) = change(&host, &wanted, &[]) else {
+            panic!("not patched")
+        };
+        assert_eq!(
+            patch.body,
+            json!({"metadata": {"uid": "b057", "labels": {
+                "label.vcluster.dev/app": "db", "label.vcluster.dev/old": null,
+            }}})
+        );
+    }
+
+    #[test]
+    fn a_mirror_has_the_host_s_labels_and_no_others_and_is_replaced_where_it_is_frozen() {
+        let found = json!({"metadata": {"uid": "1", "labels": {"a": "b"}}, "value": 1, "spec": {}});
+        let mut wanted = json!({"metadata": {"labels": {"c": "d"}}, "value": 1});
+        let keys = ["value", "spec"];
+        let Change::Patch(patch) = mirror(&found, &wanted, &keys, &["value"]) else {
+            panic!("not patched")
+        };
+        assert_eq!(
+            patch.body,
+            json!({"metadata": {"uid": "1", "labels": {"a": null, "c": "d"}}})
+        );
+        wanted["value"] = 2.into();
+        assert_eq!(mirror(&found, &wanted, &keys, &["value"]), Change::Replace);
+    }
+}

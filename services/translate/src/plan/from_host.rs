@@ -1,0 +1,43 @@
+//! Objects of the host that are shown inside, as the descriptions of their kinds say.
+
+use serde_json::Value;
+
+use super::{
+    Action, Cause, Knowledge, Waiting,
+    pod::{delete, is_deleting, taken},
+};
+use crate::{Change, Context, change, kind::FromHost, mirror};
+
+/// The next step about an object of the host, if it is there, and the virtual object of its name.
+/// One that the tenant made itself is left alone.
+pub fn from_host(
+    rules: &FromHost,
+    host: Option<&Value>,
+    found: Option<&Value>,
+    knowledge: Knowledge,
+    context: &Context,
+) -> Action<Value> {
+    let wanted = host.and_then(|host| (rules.to_virtual)(host, context));
+    match (wanted, found) {
+        (None, None) => Action::Nothing,
+        (Some(wanted), None) => match knowledge {
+            Knowledge::Partial => Action::Wait(Waiting::Lists),
+            Knowledge::Complete => Action::Create(wanted),
+        },
+        (None, Some(found)) if !mirror::is_ours(found, context) => Action::Nothing,
+        (None, Some(found)) => match knowledge {
+            Knowledge::Partial => Action::Wait(Waiting::Lists),
+            Knowledge::Complete if is_deleting(found) => Action::Wait(Waiting::Termination),
+            Knowledge::Complete => Action::DeleteVirtual(delete(found, None, Cause::HostGone)),
+        },
+        (Some(_), Some(found)) if !mirror::is_ours(found, context) => Action::Refuse(taken(found)),
+        (Some(_), Some(found)) if is_deleting(found) => Action::Wait(Waiting::Termination),
+        (Some(wanted), Some(found)) => {
+            match change::mirror(found, &wanted, rules.fields, rules.frozen) {
+                Change::None => Action::Nothing,
+                Change::Patch(patch) => Action::PatchVirtual(patch),
+                Change::Replace => Action::DeleteVirtual(delete(found, None, Cause::Replace)),
+            }
+        }
+    }
+}
