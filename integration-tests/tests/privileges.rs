@@ -22,6 +22,8 @@ fn no_service_holds_power_over_the_host() {
         "bind clusterroles/cluster-admin",
         "create clusterrolebindings",
         "create pods -A",
+        "list deployments -A",
+        "create deployments -A",
         "delete nodes",
         "create pods --subresource=exec -A",
     ];

@@ -83,6 +83,12 @@ impl FromStr for Range {
     }
 }
 
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", Ipv4Addr::from(self.base), self.prefix)
+    }
+}
+
 impl Range {
     /// Whole blocks in it.
     fn blocks(self) -> u32 {

@@ -18,10 +18,14 @@ const API_SERVER_USER: &str = "system:apiserver";
 /// What a tenant reads who makes a Service with a cluster IP.
 pub const SERVICES_MESSAGE: &str = "Services with a cluster IP are not supported in this virtual \
      cluster yet: use clusterIP: None (headless) or type ExternalName";
-/// What a tenant reads who changes a node of sync's.
-pub const NODES_MESSAGE: &str = "nodes with the label vcluster.dev/managed mirror nodes of the host \
-     cluster and cannot be changed from inside the virtual cluster";
+/// What a tenant reads who changes something that sync keeps.
+pub const MANAGED_MESSAGE: &str = "objects with the label vcluster.dev/managed mirror the host \
+     cluster's, or lead to its services, and cannot be changed from inside the virtual cluster: make \
+     one of another name without the label";
 
+/// Service accounts of the controllers that work on what sync keeps: they guard it with finalizers,
+/// and report on ServiceCIDRs.
+const CONTROLLERS: &str = "system:serviceaccount:kube-system:";
 /// What a tenant reads who asks for the proxy to a node.
 pub const NODE_PROXY_MESSAGE: &str =
     "the nodes are the host cluster's: their ports cannot be reached through the API server";
@@ -79,7 +83,7 @@ fn config() -> Value {
 fn policies() -> [(&'static str, Value); 3] {
     [
         ("node-proxy", node_proxy()),
-        ("nodes", nodes()),
+        ("managed", managed()),
         ("services", services()),
     ]
 }
@@ -93,54 +97,127 @@ fn services() -> Value {
                 && has(object.spec.clusterIP) && object.spec.clusterIP == oldObject.spec.clusterIP";
     policy(
         "services.vcluster.dev.static.k8s.io",
-        &json!({
+        &json!([{
             "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
             "operations": ["CREATE", "UPDATE"],
-        }),
-        API_SERVER_USER,
+        }]),
+        Some(API_SERVER_USER),
         &[&format!("({headless}) || ({external}) || ({kept})")],
         SERVICES_MESSAGE,
     )
 }
 
-fn nodes() -> Value {
+/// Kinds of which sync keeps objects, by group.
+const MANAGED: [(&str, &str, &[&str]); 8] = [
+    (
+        "",
+        "v1",
+        &[
+            "nodes",
+            "nodes/status",
+            "persistentvolumes",
+            "persistentvolumes/status",
+            "services",
+            "services/status",
+        ],
+    ),
+    (
+        "networking.k8s.io",
+        "*",
+        &["ingressclasses", "servicecidrs", "servicecidrs/status"],
+    ),
+    (
+        "storage.k8s.io",
+        "*",
+        &[
+            "csidrivers",
+            "csinodes",
+            "csistoragecapacities",
+            "storageclasses",
+            "volumeattributesclasses",
+        ],
+    ),
+    ("snapshot.storage.k8s.io", "*", &["volumesnapshotclasses"]),
+    ("node.k8s.io", "*", &["runtimeclasses"]),
+    ("scheduling.k8s.io", "*", &["priorityclasses"]),
+    ("resource.k8s.io", "*", &["deviceclasses"]),
+    (
+        "rbac.authorization.k8s.io",
+        "*",
+        &["clusterroles", "clusterrolebindings"],
+    ),
+];
+
+fn managed() -> Value {
     let without = |object: &str| {
         format!(
-            "{object} == null || !has({object}.metadata.labels) || !('{}' in {object}.metadata.labels)",
+            "({object} == null || !has({object}.metadata.labels) || \
+             !('{}' in {object}.metadata.labels))",
             label::MANAGED
         )
     };
+    let (new, old) = (without("object"), without("oldObject"));
+    // Of a volume or a range they change no more than finalizers and status.
+    let controllers = format!(
+        "(request.operation == 'UPDATE' && request.userInfo.username.startsWith('{CONTROLLERS}') && \
+         request.resource.resource in ['persistentvolumes', 'servicecidrs'] && \
+         object.spec == oldObject.spec && object.metadata.?labels == oldObject.metadata.?labels && \
+         object.metadata.?annotations == oldObject.metadata.?annotations && \
+         object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)"
+    );
+    let rules: Vec<Value> = MANAGED
+        .iter()
+        .map(|(group, version, resources)| {
+            json!({
+                "apiGroups": [group], "apiVersions": [version], "resources": resources,
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+            })
+        })
+        .collect();
     policy(
-        "nodes.vcluster.dev.static.k8s.io",
-        &json!({
-            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes", "nodes/status"],
-            "operations": ["CREATE", "UPDATE", "DELETE"],
-        }),
-        layout::SYNC_USER,
-        &[&without("object"), &without("oldObject")],
-        NODES_MESSAGE,
+        "managed.vcluster.dev.static.k8s.io",
+        &Value::from(rules),
+        Some(layout::SYNC_USER),
+        &[&format!("({new} && {old}) || {controllers}")],
+        MANAGED_MESSAGE,
     )
 }
 
-/// The proxy to nodes dials whatever port of a host's node the caller names: not for tenants.
+/// The proxy to nodes dials whatever port of a host's node the caller names: for nobody, because an
+/// administrator can act as any user.
 fn node_proxy() -> Value {
     policy(
         "node-proxy.vcluster.dev.static.k8s.io",
-        &json!({
+        &json!([{
             "apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes/proxy"],
             "operations": ["CONNECT"],
-        }),
-        API_SERVER_USER,
+        }]),
+        None,
         &["false"],
         NODE_PROXY_MESSAGE,
     )
 }
 
-/// A policy that spares one user, and its binding.
-fn policy(name: &str, rule: &Value, spared: &str, allowed: &[&str], message: &str) -> Value {
+/// A policy and its binding. The user who is spared, if any, is not asked about.
+fn policy(
+    name: &str,
+    rules: &Value,
+    spared: Option<&str>,
+    allowed: &[&str],
+    message: &str,
+) -> Value {
     let validations: Vec<Value> = allowed
         .iter()
         .map(|expression| json!({ "expression": expression, "message": message }))
+        .collect();
+    let conditions: Vec<Value> = spared
+        .iter()
+        .map(|user| {
+            json!({
+                "name": "spared",
+                "expression": format!("request.userInfo.username != '{user}'"),
+            })
+        })
         .collect();
     json!({
         "apiVersion": "v1",
@@ -152,11 +229,8 @@ fn policy(name: &str, rule: &Value, spared: &str, allowed: &[&str], message: &st
                 "metadata": { "name": name },
                 "spec": {
                     "failurePolicy": "Fail",
-                    "matchConstraints": { "resourceRules": [rule] },
-                    "matchConditions": [{
-                        "name": "spared",
-                        "expression": format!("request.userInfo.username != '{spared}'"),
-                    }],
+                    "matchConstraints": { "resourceRules": rules },
+                    "matchConditions": conditions,
                     "validations": validations,
                 },
             },

@@ -233,7 +233,7 @@ impl Executor<'_> {
     async fn delete(&self, slot: Slot, uid: &str) -> Result<Outcome, Error> {
         let api: Api<DynamicObject> = self.api(slot, self.host());
         let mut params = bound(uid);
-        if slot == Slot::ControlPlane {
+        if matches!(slot, Slot::ControlPlane | Slot::Dns) {
             // Gone means: its pods are gone.
             params.propagation_policy = Some(PropagationPolicy::Foreground);
         }

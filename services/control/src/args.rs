@@ -186,6 +186,15 @@ pub struct Images {
     )]
     pub image_kine: String,
 
+    /// Image of CoreDNS, with its tag.
+    #[arg(
+        long,
+        env = "VCLUSTER_IMAGE_COREDNS",
+        default_value = "registry.k8s.io/coredns/coredns:v1.15.0",
+        value_name = "IMAGE"
+    )]
+    pub image_coredns: String,
+
     /// When the kubelet pulls these images; its own rule by default.
     #[arg(
         long,

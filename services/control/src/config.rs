@@ -60,6 +60,7 @@ impl TryFrom<&Serve> for Config {
                     kube_apiserver: args.images.image_kube_apiserver.clone(),
                     kube_controller_manager: args.images.image_kube_controller_manager.clone(),
                     kine: args.images.image_kine.clone(),
+                    coredns: args.images.image_coredns.clone(),
                     pull_policy: args.images.image_pull_policy.clone(),
                 },
             },

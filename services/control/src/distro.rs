@@ -25,6 +25,8 @@ pub struct Images {
     pub kube_controller_manager: String,
     /// Repository and tag of kine.
     pub kine: String,
+    /// Repository and tag of CoreDNS.
+    pub coredns: String,
     /// When the kubelet pulls them; its own rule if absent.
     pub pull_policy: Option<String>,
 }
@@ -52,7 +54,7 @@ pub fn stateful_set(inputs: Inputs<'_>) -> Value {
 }
 
 /// Resources of a container: the wish, and the default request of what it says nothing about.
-fn resources(wish: &Resources, defaults: [(&str, &str); 2]) -> Value {
+pub(crate) fn resources(wish: &Resources, defaults: [(&str, &str); 2]) -> Value {
     let mut requests: serde_json::Map<String, Value> = defaults
         .iter()
         // A limit without a request is also the request; the default may exceed it.

@@ -6,7 +6,7 @@
 //!                        ▼
 //!   reconcile: observe ─▶ plan (pure) ─▶ apply ─▶ observe … until nothing is left to do
 //!                           │
-//!        manifest, distro, admission, pki, address: what the objects should be (pure)
+//!        manifest, distro, dns, admission, pki, address: what the objects should be (pure)
 //! ```
 //!
 //! The custom resource is the truth; the gRPC API writes and watches it like any other client. The
@@ -20,6 +20,7 @@ pub mod apply;
 pub mod args;
 pub mod config;
 pub mod distro;
+pub mod dns;
 pub mod events;
 pub mod manifest;
 pub mod metrics;

@@ -8,6 +8,7 @@ use vcluster_resources::layout::{
 
 use crate::address::Address;
 use crate::distro::{self, Images};
+use crate::dns;
 use crate::pki::Material;
 use crate::slot::Slot;
 use crate::subject::Subject;
@@ -67,7 +68,13 @@ impl Wish<'_> {
                 "kind": "ConfigMap",
                 "data": crate::admission::files(),
             }),
-            Slot::Service | Slot::Secret(_) | Slot::ControlPlane | Slot::Claim => return None,
+            Slot::DnsService => dns::service(self.subject),
+            Slot::Service
+            | Slot::Secret(_)
+            | Slot::DnsConfig
+            | Slot::Dns
+            | Slot::ControlPlane
+            | Slot::Claim => return None,
         };
         Some(self.owned(slot, rendered))
     }
@@ -113,6 +120,23 @@ impl Wish<'_> {
             images: &self.installation.images,
         });
         self.owned(Slot::ControlPlane, rendered)
+    }
+
+    /// The DNS server's configuration.
+    pub fn dns_config(&self, address: Address) -> Value {
+        self.owned(Slot::DnsConfig, dns::config_map(address))
+    }
+
+    /// The DNS server, for a Secret of that digest.
+    pub fn dns(&self, address: Address, secret_fingerprint: &str) -> Value {
+        let rendered = dns::deployment(dns::Inputs {
+            subject: self.subject,
+            wish: &self.spec.dns,
+            address,
+            secret_fingerprint,
+            images: &self.installation.images,
+        });
+        self.owned(Slot::Dns, rendered)
     }
 
     /// A Secret with that contents.

@@ -73,12 +73,13 @@ impl Observer {
     /// Looks at everything around one virtual cluster.
     pub async fn look(&self, cluster: &VirtualCluster, subject: &Subject, now: Timestamp) -> Sight {
         let slots = join_all(Slot::ALL.map(|slot| self.slot(slot, subject)));
-        let (namespace, siblings, slots, roots, pods) = futures::join!(
+        let (namespace, siblings, slots, roots, pods, ranges) = futures::join!(
             self.namespace(subject),
             self.siblings(cluster, subject),
             slots,
             self.roots(subject),
             self.pods(subject),
+            self.ranges(),
         );
         let (roots_seen, roots) = roots;
         let mut contents = Vec::new();
@@ -91,10 +92,6 @@ impl Observer {
         }
         let service = objects.get(&Slot::Service).and_then(Seen::present);
         let address = service.and_then(address_of);
-        let ranges = match service {
-            Some(_) => Seen::Absent,
-            None => self.ranges().await,
-        };
         let shared = self.shared.current();
         let health = match (&roots, address) {
             (Some(roots), Some(address)) => {

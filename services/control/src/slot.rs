@@ -24,6 +24,12 @@ pub enum Slot {
     Service,
     /// A Secret with keys.
     Secret(Credential),
+    /// Address of the DNS server.
+    DnsService,
+    /// Its configuration.
+    DnsConfig,
+    /// The DNS server.
+    Dns,
     /// The StatefulSet.
     ControlPlane,
     /// The claim with the data; made by the StatefulSet.
@@ -32,7 +38,7 @@ pub enum Slot {
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::TenantAccount,
         Self::WorkloadAccount,
         Self::TenantBinding,
@@ -43,6 +49,10 @@ impl Slot {
         Self::Secret(Credential::Gateway),
         Self::Secret(Credential::Sync),
         Self::Secret(Credential::Administrator),
+        Self::Secret(Credential::Dns),
+        Self::DnsService,
+        Self::DnsConfig,
+        Self::Dns,
         Self::ControlPlane,
         Self::Claim,
     ];
@@ -56,6 +66,7 @@ impl Slot {
             Self::TenantTokenBinding => layout::TENANT_TOKEN_BINDING.to_owned(),
             Self::Admission => layout::ADMISSION_CONFIG_MAP.to_owned(),
             Self::Secret(credential) => credential.secret().to_owned(),
+            Self::DnsService | Self::DnsConfig | Self::Dns => layout::DNS.to_owned(),
             Self::Service | Self::ControlPlane => subject.name().to_string(),
             Self::Claim => subject.claim(),
         }
@@ -88,8 +99,9 @@ impl Slot {
                 "RoleBinding",
                 "rolebindings",
             ),
-            Self::Admission => ("", "v1", "ConfigMap", "configmaps"),
-            Self::Service => ("", "v1", "Service", "services"),
+            Self::Admission | Self::DnsConfig => ("", "v1", "ConfigMap", "configmaps"),
+            Self::Dns => ("apps", "v1", "Deployment", "deployments"),
+            Self::Service | Self::DnsService => ("", "v1", "Service", "services"),
             Self::Secret(_) => ("", "v1", "Secret", "secrets"),
             Self::ControlPlane => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::Claim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
@@ -106,6 +118,9 @@ impl Slot {
             | Self::TenantTokenBinding
             | Self::Admission
             | Self::Service
+            | Self::DnsService
+            | Self::DnsConfig
+            | Self::Dns
             | Self::ControlPlane => false,
         }
     }

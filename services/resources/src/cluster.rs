@@ -63,6 +63,9 @@ pub struct VirtualClusterSpec {
     /// The control plane's containers.
     #[serde(default)]
     pub control_plane: ControlPlane,
+    /// The DNS server.
+    #[serde(default)]
+    pub dns: Dns,
 }
 
 /// A distribution of Kubernetes.
@@ -130,6 +133,19 @@ pub struct ControlPlane {
     pub store: Resources,
 }
 
+/// The DNS server of a virtual cluster.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Dns {
+    /// Pods that answer.
+    #[serde(default = "default_dns_replicas")]
+    #[schemars(range(min = 1, max = 10))]
+    pub replicas: i32,
+    /// Resources of each of them.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+}
+
 /// Compute resources of one container, by `cpu` and `memory`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || !isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)")
@@ -182,8 +198,8 @@ pub struct VirtualClusterStatus {
     /// What it waits for, or that it is ready, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Facts that programs can wait for: CertificatesReady, ControlPlaneReady, SyncReady, and
-    /// Ready, which sums them up.
+    /// Facts that programs can wait for: CertificatesReady, ControlPlaneReady, DNSReady, SyncReady,
+    /// and Ready, which sums them up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -232,6 +248,16 @@ impl Default for VirtualClusterSpec {
             version: default_version(),
             store: Store::default(),
             control_plane: ControlPlane::default(),
+            dns: Dns::default(),
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            replicas: default_dns_replicas(),
+            resources: Resources::default(),
         }
     }
 }
@@ -250,6 +276,10 @@ fn default_version() -> String {
     DEFAULT_VERSION.to_owned()
 }
 
+const fn default_dns_replicas() -> i32 {
+    1
+}
+
 fn default_store_size() -> String {
     DEFAULT_STORE_SIZE.to_owned()
 }
@@ -266,6 +296,7 @@ mod tests {
         assert_eq!(spec.version, DEFAULT_VERSION);
         assert_eq!(spec.store.sqlite.size, DEFAULT_STORE_SIZE);
         assert_eq!(spec.store.sqlite.reclaim_policy, ReclaimPolicy::Delete);
+        assert_eq!(spec.dns.replicas, 1);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub enum Type {
     CertificatesReady,
     /// The virtual API server answers, and the controller-manager runs.
     ControlPlaneReady,
+    /// The virtual cluster's DNS server answers.
+    DnsReady,
     /// Sync has listed both sides and follows them. Written by sync.
     SyncReady,
     /// All of the above.
@@ -17,9 +19,10 @@ pub enum Type {
 
 impl Type {
     /// Every type, in the order in which they come true.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CertificatesReady,
         Self::ControlPlaneReady,
+        Self::DnsReady,
         Self::SyncReady,
         Self::Ready,
     ];
@@ -29,6 +32,7 @@ impl Type {
         match self {
             Self::CertificatesReady => "CertificatesReady",
             Self::ControlPlaneReady => "ControlPlaneReady",
+            Self::DnsReady => "DNSReady",
             Self::SyncReady => "SyncReady",
             Self::Ready => "Ready",
         }

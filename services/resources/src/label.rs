@@ -47,6 +47,8 @@ pub const MANAGED_VALUE: &str = "true";
 pub enum Part {
     /// Its control plane: pods, Service, Secrets.
     ControlPlane,
+    /// Pods of its DNS server, which its Service of the API must not select.
+    Dns,
     /// Translated from the virtual cluster.
     Workload,
 }
@@ -56,6 +58,7 @@ impl Part {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ControlPlane => "control-plane",
+            Self::Dns => "dns",
             Self::Workload => "workload",
         }
     }

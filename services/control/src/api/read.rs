@@ -124,6 +124,8 @@ fn spec(findings: &mut Findings, spec: wire::VirtualClusterSpec) -> Option<Virtu
     let store = store(findings, spec.store);
     let control_plane = control_plane(findings, spec.control_plane.unwrap_or_default());
     Some(VirtualClusterSpec {
+        // Not in this contract: set by kubectl.
+        dns: vcluster_resources::cluster::Dns::default(),
         distro: distro?,
         version: version?,
         store: store?,

@@ -23,7 +23,7 @@ use crate::pki::roots::{
 const PKI: &str = "/etc/kubernetes/pki";
 const SOCKET: &str = "/run/kine/kine.sock";
 /// The user of the containers: nobody in particular, and never root.
-const USER: u32 = 65532;
+pub(crate) const USER: u32 = 65532;
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 
 /// Controllers that act on nodes, addresses and volumes of a cluster that has its own.
@@ -291,7 +291,7 @@ fn container(inputs: Inputs<'_>, mut container: Value) -> Value {
 
 /// The `restricted` pod-security standard. The published images of Kubernetes carry the capability
 /// NET_BIND_SERVICE on their files and do not start where it is not allowed.
-fn security(capabilities: &[&str]) -> Value {
+pub(crate) fn security(capabilities: &[&str]) -> Value {
     let mut set = json!({ "drop": ["ALL"] });
     if !capabilities.is_empty() {
         set["add"] = capabilities.into();
@@ -332,6 +332,7 @@ mod tests {
                 kube_apiserver: "registry.k8s.io/kube-apiserver".to_owned(),
                 kube_controller_manager: "registry.k8s.io/kube-controller-manager".to_owned(),
                 kine: "docker.io/rancher/kine:v0.17.5".to_owned(),
+                coredns: "registry.k8s.io/coredns/coredns:v1.15.0".to_owned(),
                 pull_policy: None,
             },
         })

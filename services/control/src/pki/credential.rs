@@ -42,6 +42,8 @@ pub enum Credential {
     Sync,
     /// An administrator of the host.
     Administrator,
+    /// The DNS server.
+    Dns,
 }
 
 /// What is known of a Secret's contents.
@@ -104,11 +106,12 @@ enum Signer {
 
 impl Credential {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ControlPlane,
         Self::Gateway,
         Self::Sync,
         Self::Administrator,
+        Self::Dns,
     ];
 
     /// Name of its Secret.
@@ -118,6 +121,7 @@ impl Credential {
             Self::Gateway => layout::GATEWAY_SECRET,
             Self::Sync => layout::SYNC_SECRET,
             Self::Administrator => layout::KUBECONFIG_SECRET,
+            Self::Dns => layout::DNS,
         }
     }
 
@@ -289,6 +293,19 @@ fn recipe(credential: Credential, subject: &Subject, address: Address) -> Vec<En
                 key: layout::TLS_KEY,
                 signer: Signer::Cluster,
                 leaf: Leaf::client(layout::SYNC_USER, Some(MASTERS)),
+            },
+        ],
+        // What the user may read is said inside the virtual cluster.
+        Credential::Dns => vec![
+            Entry::Copy {
+                key: layout::CA_CERT,
+                kind: Kind::Cluster,
+            },
+            Entry::Pair {
+                certificate: layout::TLS_CERT,
+                key: layout::TLS_KEY,
+                signer: Signer::Cluster,
+                leaf: Leaf::client(layout::DNS_USER, None),
             },
         ],
         Credential::Administrator => vec![Entry::Kubeconfig {

@@ -1,5 +1,7 @@
 //! The plan of a virtual cluster that is wanted.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use vcluster_resources::condition::Reason;
 use vcluster_resources::label;
@@ -14,13 +16,16 @@ use crate::pki::credential::Health;
 use crate::settled::settled;
 use crate::slot::Slot;
 
+mod dns;
+
 /// Objects that need nothing but the wish.
-const PLAIN: [Slot; 5] = [
+const PLAIN: [Slot; 6] = [
     Slot::TenantBinding,
     Slot::TenantAccount,
     Slot::WorkloadAccount,
     Slot::TenantTokenBinding,
     Slot::Admission,
+    Slot::DnsService,
 ];
 
 pub(super) fn plan(input: Input<'_>) -> Plan {
@@ -41,15 +46,27 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
         (Err(fact), _) | (Ok(()), Err(fact)) => Err(fact.clone()),
     };
     let control_plane = match (&address, &certificates) {
-        (Ok(address), Ok(fingerprint)) => control_plane(input, *address, fingerprint, &mut steps),
+        (Ok(address), Ok(found)) => {
+            control_plane(input, *address, &found.control_plane, &mut steps)
+        }
         (Err(fact), _) => status::running(input).map_err(|_absent| fact.clone()),
         // What runs goes on running while a certificate is renewed or missing.
         (Ok(_), Err(_)) => status::running(input)
             .map_err(|_absent| Fact::waits(Reason::Waiting, "waits for its certificates")),
     };
+    let dns = match (&address, &certificates) {
+        (Ok(address), Ok(found)) => {
+            let runs = control_plane.is_ok();
+            dns::plan(input, *address, &found.dns, runs, &mut steps)
+        }
+        (Err(fact), _) => dns::answers(input).map_err(|_absent| fact.clone()),
+        (Ok(_), Err(_)) => dns::answers(input)
+            .map_err(|_absent| Fact::waits(Reason::Waiting, "waits for its certificates")),
+    };
     let facts = Facts {
         certificates: certificates.map(drop),
         control_plane,
+        dns,
         endpoint: address.ok().map(Address::endpoint),
     };
     finish(input, steps, facts)
@@ -274,21 +291,30 @@ fn lost(input: Input<'_>, what: &str) -> Fact {
     Fact::failed(Reason::AuthorityLost, text)
 }
 
-/// The Secrets; gives the digest of the control plane's, which its pod must have read.
-fn secrets(input: Input<'_>, steps: &mut Vec<Step>) -> Result<String, Fact> {
+/// Digests of the Secrets that pods of ours must have read.
+struct Fingerprints {
+    control_plane: String,
+    dns: String,
+}
+
+/// The Secrets.
+fn secrets(input: Input<'_>, steps: &mut Vec<Step>) -> Result<Fingerprints, Fact> {
     let mut wanting = None;
-    let mut fingerprint = None;
+    let mut found = BTreeMap::new();
     for credential in Credential::ALL {
         match secret(input, credential, steps) {
-            Ok(found) if credential == Credential::ControlPlane => fingerprint = Some(found),
-            Ok(_) => {}
+            Ok(fingerprint) => drop(found.insert(credential, fingerprint)),
             Err(fact) => drop(wanting.get_or_insert(fact)),
         }
     }
-    match (wanting, fingerprint) {
-        (None, Some(fingerprint)) => Ok(fingerprint),
+    let read = (
+        found.remove(&Credential::ControlPlane),
+        found.remove(&Credential::Dns),
+    );
+    match (wanting, read) {
+        (None, (Some(control_plane), Some(dns))) => Ok(Fingerprints { control_plane, dns }),
         (Some(fact), _) => Err(fact),
-        (None, None) => Err(Fact::waits(
+        (None, (Some(_) | None, _)) => Err(Fact::waits(
             Reason::Progressing,
             "waits for its certificates",
         )),

@@ -34,6 +34,7 @@ pub(super) fn between(
     let mut notices: Vec<Notice> = [
         Type::CertificatesReady,
         Type::ControlPlaneReady,
+        Type::DnsReady,
         Type::Ready,
     ]
     .into_iter()

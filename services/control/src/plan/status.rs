@@ -18,11 +18,17 @@ const STARTING: Duration = Duration::from_secs(3);
 const FAILED: Duration = Duration::from_secs(30);
 
 /// Conditions that control writes; sync writes the other one.
-pub(super) const OURS: [Type; 3] = [
+pub(super) const OURS: [Type; 4] = [
     Type::CertificatesReady,
     Type::ControlPlaneReady,
+    Type::DnsReady,
     Type::Ready,
 ];
+
+/// Ranges that the status has room for.
+const CIDRS: usize = 16;
+/// Whether a cluster without DNS counts as one that is not ready.
+const WAITS_FOR_DNS: bool = false;
 
 /// Why something is not (yet) as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +83,8 @@ pub(super) struct Facts {
     pub(super) certificates: Result<(), Fact>,
     /// Whether it runs, and then whether in the wanted version.
     pub(super) control_plane: Result<bool, Fact>,
+    /// Whether its DNS server answers.
+    pub(super) dns: Result<(), Fact>,
     pub(super) endpoint: Option<String>,
 }
 
@@ -85,7 +93,8 @@ impl Facts {
     pub(super) fn blocked(fact: Fact) -> Self {
         Self {
             certificates: Err(fact.clone()),
-            control_plane: Err(fact),
+            control_plane: Err(fact.clone()),
+            dns: Err(fact),
             endpoint: None,
         }
     }
@@ -95,6 +104,7 @@ impl Facts {
         let hold = |found: Fact| if found.failed { found } else { fact.clone() };
         self.certificates = self.certificates.map_err(hold);
         self.control_plane = self.control_plane.map_err(hold);
+        self.dns = self.dns.map_err(hold);
         self
     }
 
@@ -103,12 +113,14 @@ impl Facts {
             .as_ref()
             .err()
             .or_else(|| self.control_plane.as_ref().err())
+            .or_else(|| self.dns.as_ref().err().filter(|_| WAITS_FOR_DNS))
     }
 
     pub(super) fn again(&self) -> Duration {
         let facts = [
             self.certificates.as_ref().err(),
             self.control_plane.as_ref().err(),
+            self.dns.as_ref().err(),
         ];
         facts
             .into_iter()
@@ -165,23 +177,36 @@ pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus
             &facts.control_plane,
             "the virtual API server answers",
         ),
+        observe(Type::DnsReady, &facts.dns, "the DNS server answers"),
         ready(facts, &previous.conditions),
     ];
     let version = match facts.control_plane {
         Ok(true) => Some(input.cluster.spec.version.clone()),
         Ok(false) | Err(_) => previous.version.clone(),
     };
-    let summary = &observations[2];
+    let [.., summary] = &observations;
     VirtualClusterStatus {
         phase: Some(phase(summary, facts, previous.phase)),
         message: Some(summary.message.clone()),
         conditions: conditions(input, &observations, &previous.conditions),
         version,
         endpoint: facts.endpoint.clone().or(previous.endpoint),
-        service_cidrs: previous.service_cidrs,
-        dns_address: previous.dns_address,
+        service_cidrs: service_cidrs(input).unwrap_or(previous.service_cidrs),
+        dns_address: dns_address(input).or(previous.dns_address),
         observed_generation: input.cluster.metadata.generation,
     }
+}
+
+/// The host's Service ranges, if they could be seen.
+fn service_cidrs(input: Input<'_>) -> Option<Vec<String>> {
+    let ranges = input.observed.ranges.present()?;
+    Some(ranges.iter().take(CIDRS).map(ToString::to_string).collect())
+}
+
+fn dns_address(input: Input<'_>) -> Option<String> {
+    let service = input.observed.slot(Slot::DnsService);
+    let address = service.present()?.body.pointer("/spec/clusterIP")?;
+    address.as_str().map(ToOwned::to_owned)
 }
 
 /// The status of a cluster that is being deleted.
@@ -204,7 +229,7 @@ pub(super) fn of_leaving(input: Input<'_>, message: &str) -> VirtualClusterStatu
 
 fn conditions(
     input: Input<'_>,
-    observations: &[Observation; 3],
+    observations: &[Observation; OURS.len()],
     previous: &[Condition],
 ) -> Vec<Condition> {
     // Kubernetes keeps seconds; a time with more would differ from itself when read back.

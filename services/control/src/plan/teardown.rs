@@ -24,13 +24,16 @@ const WATCHED: Duration = Duration::from_secs(15);
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// What is removed once the pods are gone; the tenant's binding comes after them.
-const REST: [Slot; 10] = [
+const REST: [Slot; 13] = [
     Slot::Service,
+    Slot::DnsService,
+    Slot::DnsConfig,
     Slot::Admission,
     Slot::Secret(Credential::ControlPlane),
     Slot::Secret(Credential::Gateway),
     Slot::Secret(Credential::Sync),
     Slot::Secret(Credential::Administrator),
+    Slot::Secret(Credential::Dns),
     Slot::Claim,
     Slot::TenantTokenBinding,
     Slot::TenantAccount,
@@ -129,7 +132,7 @@ fn objects(input: Input<'_>) -> Option<Next> {
 fn control_plane(input: Input<'_>) -> Option<Next> {
     remove(
         input,
-        &[Slot::ControlPlane],
+        &[Slot::ControlPlane, Slot::Dns],
         "waits for the control plane to stop",
     )
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -18,8 +18,8 @@ use kube::{Api, Client, ResourceExt as _};
 use rand::Rng as _;
 use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
-use vcluster_resources::VirtualCluster;
 use vcluster_resources::label::{self, Part};
+use vcluster_resources::{VirtualCluster, layout};
 
 use super::{Error, Reconciler};
 use crate::metrics::Population;
@@ -68,6 +68,8 @@ pub async fn run(
 async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Population) {
     let ours = format!("{}={}", label::PART, Part::ControlPlane.as_str());
     let parts = watcher::Config::default().labels(&ours);
+    // By name: no other Deployment may be read.
+    let dns = watcher::Config::default().fields(&format!("metadata.name={}", layout::DNS));
     let enabled = format!("{}={}", label::HOST, label::HOST_VALUE);
     let controller = Controller::new(
         Api::<VirtualCluster>::all(client.clone()),
@@ -83,6 +85,7 @@ async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Populati
     controller
         .owns(Api::<StatefulSet>::all(client.clone()), parts.clone())
         .owns(Api::<Service>::all(client.clone()), parts)
+        .owns(Api::<Deployment>::all(client.clone()), dns)
         .watches(
             Api::<Namespace>::all(client),
             watcher::Config::default().labels(&enabled),

@@ -35,6 +35,7 @@ fn reconciler(host: &Host) -> Reconciler {
             kube_apiserver: "a".to_owned(),
             kube_controller_manager: "c".to_owned(),
             kine: "k".to_owned(),
+            coredns: "d".to_owned(),
             pull_policy: None,
         },
     };
@@ -73,9 +74,14 @@ async fn built() -> Host {
 
 fn whole() -> BTreeSet<String> {
     let core = "/api/v1/namespaces/team-a";
+    let apps = "/apis/apps/v1/namespaces/team-a";
     let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/team-a";
     [
         format!("{core}/configmaps/vcluster-admission"),
+        format!("{core}/configmaps/vcluster-dns"),
+        format!("{core}/secrets/vcluster-dns"),
+        format!("{core}/services/vcluster-dns"),
+        format!("{apps}/deployments/vcluster-dns"),
         format!("{core}/secrets/vcluster-gateway"),
         format!("{core}/secrets/vcluster-kubeconfig"),
         format!("{core}/secrets/vcluster-pki"),
@@ -83,7 +89,7 @@ fn whole() -> BTreeSet<String> {
         format!("{core}/serviceaccounts/vcluster-sync"),
         format!("{core}/serviceaccounts/vcluster-workload"),
         format!("{core}/services/demo"),
-        "/apis/apps/v1/namespaces/team-a/statefulsets/demo".to_owned(),
+        format!("{apps}/statefulsets/demo"),
         format!("{rbac}/rolebindings/vcluster-tenant"),
         format!("{rbac}/rolebindings/vcluster-tenant-token"),
         format!("{ROOTS}0d3b6f5e-7c1a-4d58-9f0e-1a2b3c4d5e6f"),
@@ -109,6 +115,9 @@ async fn a_new_cluster_is_built_in_one_go() {
         &status.conditions,
         Type::ControlPlaneReady
     ));
+    assert!(condition::is_true(&status.conditions, Type::DnsReady));
+    assert_eq!(status.service_cidrs, ["10.96.0.0/20"]);
+    assert_eq!(status.dns_address.as_deref(), Some("10.96.0.99"));
     let uid = "0d3b6f5e-7c1a-4d58-9f0e-1a2b3c4d5e6f";
     let namespace = host.state().objects[NAMESPACE].clone();
     assert_eq!(

@@ -112,6 +112,7 @@ fn another_authority_is_never_taken_for_damage() {
         Credential::ControlPlane,
         Credential::Gateway,
         Credential::Sync,
+        Credential::Dns,
     ] {
         let material = theirs.mint(credential);
         let health = inspect(credential, &material, &ours);

@@ -39,6 +39,7 @@ fn everything_that_waits_for_nothing_is_made_at_once() {
             "apply",
             "apply",
             "apply",
+            "apply",
             "allocate_address",
             "mint_roots"
         ]
@@ -187,10 +188,16 @@ fn the_control_plane_stops_before_its_keys_and_data_go() {
     assert!(
         matches!(
             plan.steps.as_slice(),
-            [Step::Delete {
-                slot: Slot::ControlPlane,
-                ..
-            }]
+            [
+                Step::Delete {
+                    slot: Slot::ControlPlane,
+                    ..
+                },
+                Step::Delete {
+                    slot: Slot::Dns,
+                    ..
+                }
+            ]
         ),
         "{:?}",
         plan.steps
@@ -238,7 +245,7 @@ fn a_namespace_that_was_made_for_the_cluster_goes_if_it_is_empty_and_else_stays(
 fn a_lost_binding_is_made_again_to_see_what_must_be_removed() {
     let mut world = running();
     world.delete();
-    for slot in [Slot::ControlPlane, Slot::TenantBinding] {
+    for slot in [Slot::ControlPlane, Slot::Dns, Slot::TenantBinding] {
         world.observed.objects.insert(slot, Seen::Absent);
     }
     let hidden = Slot::Secret(Credential::Sync);

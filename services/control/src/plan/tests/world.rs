@@ -26,6 +26,7 @@ static INSTALLATION: LazyLock<Installation> = LazyLock::new(|| Installation {
         kube_apiserver: "apiserver".to_owned(),
         kube_controller_manager: "kcm".to_owned(),
         kine: "kine".to_owned(),
+        coredns: "coredns".to_owned(),
         pull_policy: None,
     },
 });
@@ -121,11 +122,14 @@ impl World {
         match slot {
             Slot::Service => self.wish().service(address()),
             Slot::ControlPlane => self.wish().control_plane(address(), "good"),
+            Slot::Dns => self.wish().dns(address(), "good"),
+            Slot::DnsConfig => self.wish().dns_config(address()),
             Slot::Secret(_) | Slot::Claim => Value::Null,
             Slot::TenantAccount
             | Slot::WorkloadAccount
             | Slot::TenantBinding
             | Slot::TenantTokenBinding
+            | Slot::DnsService
             | Slot::Admission => self.wish().plain(slot).expect("it is plain"),
         }
     }
@@ -147,7 +151,10 @@ impl World {
         if let Some(object) = body.as_object_mut() {
             object.insert("kubernetes".to_owned(), json!({ "added": "this" }));
         }
-        if slot == Slot::ControlPlane {
+        if slot == Slot::DnsService {
+            body["spec"]["clusterIP"] = "10.96.0.99".into();
+        }
+        if matches!(slot, Slot::ControlPlane | Slot::Dns) {
             body["status"] = json!({ "readyReplicas": 1 });
         }
         body

@@ -219,8 +219,11 @@ impl State {
                 if let Some(found) = found {
                     body["metadata"]["uid"] = found["metadata"]["uid"].clone();
                 }
-                if body["kind"] == "StatefulSet" {
+                if body["kind"] == "StatefulSet" || body["kind"] == "Deployment" {
                     body["status"] = json!({ "readyReplicas": 1 });
+                }
+                if body["kind"] == "Service" && body["spec"]["clusterIP"].is_null() {
+                    body["spec"]["clusterIP"] = "10.96.0.99".into();
                 }
                 self.put(call.path.clone(), body)
             }
