@@ -15,7 +15,7 @@ use crate::distro::{CONFIG_HASH, Images, resources};
 use crate::subject::Subject;
 
 /// Where it listens; its Service does so on 53.
-const PORT: u16 = 1053;
+const PORT: u16 = layout::DNS_TARGET_PORT;
 const HEALTH_PORT: u16 = 8080;
 const READY_PORT: u16 = 8181;
 /// Key and file of the configuration.

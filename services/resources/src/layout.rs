@@ -34,6 +34,8 @@ pub const KUBECONFIG_SECRET: &str = "vcluster-kubeconfig";
 pub const DNS: &str = "vcluster-dns";
 /// User as which the DNS server reads the virtual API server.
 pub const DNS_USER: &str = "system:coredns";
+/// Port on which the DNS server's pods listen, for its Service's port 53.
+pub const DNS_TARGET_PORT: u16 = 1053;
 /// In [`PKI_SECRET`]: the certificate by which a virtual API server presents itself to sync, with
 /// its [`TenantUri`](crate::TenantUri), for the kubelet endpoint and the admission webhook.
 pub const SYNC_CLIENT_CERT: &str = "sync-client.crt";

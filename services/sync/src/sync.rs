@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use vcluster_translate::kind::Translation;
+use vcluster_translate::kind::{Bespoke, Translation};
 use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
@@ -70,7 +70,7 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
         let step = match &key.kind.description().translation {
             Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
             Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
-            Translation::Bespoke => bespoke(engine, tenant, key).await,
+            Translation::Bespoke(rules) => bespoke(engine, tenant, key, *rules).await,
             Translation::ReadOnly => Ok(Step::Done(Next::Settled)),
         };
         match step {
@@ -103,12 +103,16 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
 }
 
 /// One step about an object whose kind has rules of its own.
-async fn bespoke(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
-    match key.kind {
-        Kind::Pod => pods::step(engine, tenant, key).await,
-        Kind::Node => nodes::step(engine, tenant, key).await,
-        Kind::Event => events::step(engine, tenant, key).await,
-        Kind::ConfigMap | Kind::Secret | Kind::Namespace => Ok(Step::Done(Next::Settled)),
+async fn bespoke(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    rules: Bespoke,
+) -> Result<Step, Failure> {
+    match rules {
+        Bespoke::Pod => pods::step(engine, tenant, key).await,
+        Bespoke::Node => nodes::step(engine, tenant, key).await,
+        Bespoke::Event => events::step(engine, tenant, key).await,
     }
 }
 

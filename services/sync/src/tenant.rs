@@ -302,7 +302,7 @@ pub(crate) fn needs_looks(state: &State, key: &Key) -> bool {
             state.references.is_used(key) || state.entry(key).host.seen.is_some()
         }
         (Translation::ToHost(_), Need::Always) | (Translation::FromHost(_), _) => true,
-        (Translation::Bespoke, _) => key.kind.is_translated() || key.kind.is_mirrored(),
+        (Translation::Bespoke(_), _) => key.kind.is_translated() || key.kind.is_mirrored(),
         (Translation::ReadOnly, _) => false,
     }
 }

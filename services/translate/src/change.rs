@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Patch,
+    Patch, annotation,
     json::{merge_patch, object, text},
     label,
     patch::Format,
@@ -42,8 +42,12 @@ pub fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
             .filter(|(key, value)| found.get(*key) != Some(value))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        if key == "labels" {
-            let stale = |key: &&String| label::is_virtual(key) && !wanted.contains_key(*key);
+        {
+            let ours = |found: &str| match key {
+                "labels" => label::is_virtual(found),
+                _ => annotation::is_passed(host, found),
+            };
+            let stale = |key: &&String| ours(key) && !wanted.contains_key(*key);
             set.extend(
                 found
                     .keys()

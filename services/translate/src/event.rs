@@ -7,13 +7,14 @@ use vcluster_resources::name::SUBDOMAIN_LIMIT;
 use crate::{
     Context, Owner,
     json::text,
-    kind::{Api, Description, Inside, Outside, Scope},
+    kind::{Api, Bespoke, Description, Inside, Outside, Scope},
     text::Names,
 };
 
 /// Its row in the table of kinds. What happens to synced objects is watched for all tenants at once,
 /// and not kept.
 pub const KIND: Description = Description::bespoke(
+    Bespoke::Event,
     Api::core("Event", "events", Scope::Namespaced),
     Inside::Nothing,
     Outside::Nothing,

@@ -8,7 +8,10 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{Change, Context, Patch, Refusal, config_map, event, namespace, node, pod, secret};
+use crate::{
+    Change, Context, Patch, Refusal, config_map, disruption_budget, event, ingress, mirror,
+    namespace, network_policy, node, pod, secret,
+};
 
 /// What a kind is, and how it is kept the same on both sides.
 #[derive(Debug)]
@@ -108,9 +111,20 @@ pub enum Translation {
     /// Made in the virtual cluster under the same name, after the host object.
     FromHost(FromHost),
     /// By rules of its own.
-    Bespoke,
+    Bespoke(Bespoke),
     /// Nothing: it is only read.
     ReadOnly,
+}
+
+/// Whose rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bespoke {
+    /// Those of pods.
+    Pod,
+    /// Those of nodes.
+    Node,
+    /// Those of events.
+    Event,
 }
 
 /// A translation of [`to_host`](crate::plan::to_host).
@@ -143,13 +157,14 @@ pub enum Successor {
 /// A translation of [`from_host`](crate::plan::from_host).
 #[derive(Debug, Clone, Copy)]
 pub struct FromHost {
-    /// The virtual object of a host object; nothing if it is not shown. Its metadata come from
-    /// [`mirror::metadata`](crate::mirror::metadata).
-    pub to_virtual: fn(&Value, &Context) -> Option<Value>,
-    /// The fields of the object that are written.
+    /// Whether a host object is shown.
+    pub shown: fn(&Value) -> bool,
+    /// The fields of the object that are shown, beside metadata.
     pub fields: &'static [&'static str],
     /// Those of them that cannot be changed.
     pub frozen: &'static [&'static str],
+    /// Takes from the virtual object what of these fields is the host's alone.
+    pub hide: fn(&mut Value),
 }
 
 /// An object that another object of the same virtual namespace names.
@@ -204,7 +219,7 @@ impl Description {
     pub const fn to_host(api: Api, translation: ToHost) -> Self {
         Self {
             translation: Translation::ToHost(translation),
-            ..Self::bespoke(api, Inside::Everything, Outside::Translated)
+            ..Self::read_only(api, Inside::Everything, Outside::Translated)
         }
     }
 
@@ -212,12 +227,20 @@ impl Description {
     pub const fn from_host(api: Api, translation: FromHost) -> Self {
         Self {
             translation: Translation::FromHost(translation),
-            ..Self::bespoke(api, Inside::Managed, Outside::Everything { prune: nothing })
+            ..Self::read_only(api, Inside::Managed, Outside::Everything { prune: nothing })
         }
     }
 
     /// A kind with rules of its own.
-    pub const fn bespoke(api: Api, inside: Inside, outside: Outside) -> Self {
+    pub const fn bespoke(rules: Bespoke, api: Api, inside: Inside, outside: Outside) -> Self {
+        Self {
+            translation: Translation::Bespoke(rules),
+            ..Self::read_only(api, inside, outside)
+        }
+    }
+
+    /// A kind that is only read.
+    pub const fn read_only(api: Api, inside: Inside, outside: Outside) -> Self {
         Self {
             api,
             inside,
@@ -225,7 +248,7 @@ impl Description {
             need: Need::Always,
             references: None,
             confidential: false,
-            translation: Translation::Bespoke,
+            translation: Translation::ReadOnly,
         }
     }
 }
@@ -244,6 +267,22 @@ impl ToHost {
             successor: Successor::Replaces,
         }
     }
+}
+
+impl FromHost {
+    /// A translation of every object, with these fields whole.
+    pub const fn new(fields: &'static [&'static str]) -> Self {
+        Self {
+            shown: every,
+            fields,
+            frozen: &[],
+            hide: nothing,
+        }
+    }
+}
+
+fn every(_object: &Value) -> bool {
+    true
 }
 
 fn always(_object: &Value, _context: &Context) -> bool {
@@ -281,12 +320,30 @@ table! {
     Secret = secret::KIND;
     /// To host, if something uses it.
     ConfigMap = config_map::KIND;
+    /// To host, status back.
+    Ingress = ingress::KIND;
+    /// To host, confined to the tenant's own pods.
+    NetworkPolicy = network_policy::KIND;
+    /// To host, once its controller inside has counted.
+    PodDisruptionBudget = disruption_budget::KIND;
     /// Read only: labels of namespaces.
     Namespace = namespace::KIND;
     /// From host.
     Node = node::KIND;
     /// From host, about synced objects.
     Event = event::KIND;
+    /// From host.
+    StorageClass = mirror::storage_class::KIND;
+    /// From host.
+    IngressClass = mirror::ingress_class::KIND;
+    /// From host.
+    RuntimeClass = mirror::runtime_class::KIND;
+    /// From host.
+    PriorityClass = mirror::priority_class::KIND;
+    /// From host.
+    CSIDriver = mirror::csi_driver::KIND;
+    /// From host.
+    CSINode = mirror::csi_node::KIND;
 }
 
 impl Kind {

@@ -17,8 +17,9 @@
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use vcluster_resources::label::{CLUSTER_UID, PART, Part, VIRTUAL_NAMESPACE};
 
-use crate::json::strings;
+use crate::{Context, json::strings};
 
 /// Longest prefix of a label or annotation key.
 const PREFIX_LIMIT: usize = 253;
@@ -94,6 +95,36 @@ pub(crate) fn is_ours(key: &str) -> bool {
 /// Whether a label of a host object stands for one of its virtual object or of its namespace.
 pub(crate) fn is_virtual(key: &str) -> bool {
     OBJECT.holds(key) || NAMESPACE.holds(key)
+}
+
+/// The host's selector of those of the tenant's pods that `selector`, a LabelSelector over their own
+/// labels, selects in the virtual namespace `within`, or in all.
+pub(crate) fn own_pods(selector: &Value, within: Option<&str>, context: &Context) -> Value {
+    own_pods_in(selector, &Value::Null, within, context)
+}
+
+/// [`own_pods`] in the virtual namespaces that `namespaces`, a LabelSelector over their labels,
+/// selects.
+pub(crate) fn own_pods_in(
+    selector: &Value,
+    namespaces: &Value,
+    within: Option<&str>,
+    context: &Context,
+) -> Value {
+    let mut own = json!({
+        CLUSTER_UID: context.cluster_uid,
+        PART: Part::Workload.as_str(),
+    });
+    if let Some(within) = within {
+        own[VIRTUAL_NAMESPACE] = within.into();
+    }
+    let mut asked = requirements(selector, OBJECT);
+    asked.extend(requirements(namespaces, NAMESPACE));
+    let mut own = json!({ "matchLabels": own });
+    if !asked.is_empty() {
+        own["matchExpressions"] = asked.into();
+    }
+    own
 }
 
 /// What a LabelSelector asks, as requirements over the keys of `domain`. An empty selector asks

@@ -9,20 +9,24 @@
 //! there. [`plan`] decides, for one object at a time, what to do next about what was seen on both sides.
 //! Nothing here waits, reads a clock or talks to anybody.
 
+mod annotation;
 pub mod change;
 pub mod config_map;
 pub mod context;
 pub mod digest;
+pub mod disruption_budget;
 pub mod environment;
 pub mod event;
 #[cfg(test)]
 mod fixture;
+pub mod ingress;
 mod json;
 pub mod kind;
 pub mod label;
 pub mod mirror;
 pub mod name;
 pub mod namespace;
+pub mod network_policy;
 pub mod node;
 pub mod owner;
 pub mod patch;

@@ -9,7 +9,15 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 use crate::{
     Context,
     json::{strings, text},
+    kind::{FromHost, Kind},
 };
+
+pub mod csi_driver;
+pub mod csi_node;
+pub mod ingress_class;
+pub mod priority_class;
+pub mod runtime_class;
+pub mod storage_class;
 
 /// Annotation in which kubectl keeps what it applied last: long, and nobody's inside.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,6 +42,26 @@ pub fn metadata(host: &Value, context: &Context) -> Value {
     })
 }
 
+/// The mirror of a host object; nothing if it is not shown.
+pub fn of(kind: Kind, rules: &FromHost, host: &Value, context: &Context) -> Option<Value> {
+    if !(rules.shown)(host) {
+        return None;
+    }
+    let api = kind.description().api;
+    let mut mirror = json!({
+        "apiVersion": api.version(),
+        "kind": api.kind,
+        "metadata": metadata(host, context),
+    });
+    for field in rules.fields {
+        if let Some(value) = host.get(*field).filter(|value| !value.is_null()) {
+            mirror[*field] = value.clone();
+        }
+    }
+    (rules.hide)(&mut mirror);
+    Some(mirror)
+}
+
 /// Whether a virtual object is one that mirrors the host's. A tenant may have objects of its own.
 pub fn is_ours(object: &Value, context: &Context) -> bool {
     let marked = |pointer: &str, key: &str, value: &str| {
@@ -43,3 +71,6 @@ pub fn is_ours(object: &Value, context: &Context) -> bool {
     marked("/metadata/labels", MANAGED, MANAGED_VALUE)
         && marked("/metadata/annotations", CLUSTER_UID, &context.cluster_uid)
 }
+
+#[cfg(test)]
+mod tests;

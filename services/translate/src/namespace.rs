@@ -1,13 +1,10 @@
 //! Namespaces of a virtual cluster: only read, for their labels, which pods bear on the host.
 
-use crate::kind::{Api, Description, Inside, Outside, Scope, Translation};
+use crate::kind::{Api, Description, Inside, Outside, Scope};
 
 /// Its row in the table of kinds.
-pub const KIND: Description = Description {
-    translation: Translation::ReadOnly,
-    ..Description::bespoke(
-        Api::core("Namespace", "namespaces", Scope::Cluster),
-        Inside::Everything,
-        Outside::Nothing,
-    )
-};
+pub const KIND: Description = Description::read_only(
+    Api::core("Namespace", "namespaces", Scope::Cluster),
+    Inside::Everything,
+    Outside::Nothing,
+);

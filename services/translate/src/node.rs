@@ -18,7 +18,7 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 use crate::{
     Context, Patch,
     json::{array, merge_patch, object, strings, text},
-    kind::{Api, Description, Inside, Outside, Scope},
+    kind::{Api, Bespoke, Description, Inside, Outside, Scope},
     patch::{Format, Subresource},
 };
 
@@ -26,6 +26,7 @@ pub use crate::mirror::is_ours;
 
 /// Its row in the table of kinds.
 pub const KIND: Description = Description::bespoke(
+    Bespoke::Node,
     Api::core("Node", "nodes", Scope::Cluster),
     Inside::Managed,
     Outside::Everything { prune },

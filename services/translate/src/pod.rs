@@ -50,12 +50,13 @@ pub use status::{SYNCED, gates_to_host, refused, status_to_virtual};
 pub use to_host::{HostPod, Verdict, names, references, to_host};
 pub use update::{ephemeral_to_host, resize_to_host, update_host};
 
-use crate::kind::{Api, Description, Inside, Outside, Scope};
+use crate::kind::{Api, Bespoke, Description, Inside, Outside, Scope};
 
 /// Its row in the table of kinds.
 pub const KIND: Description = Description {
     references: Some(references),
     ..Description::bespoke(
+        Bespoke::Pod,
         Api::core("Pod", "pods", Scope::Namespaced),
         Inside::Everything,
         Outside::Translated,

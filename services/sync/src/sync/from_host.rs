@@ -24,7 +24,7 @@ pub(super) async fn step(
     let found = tenant.see(Side::Virtual, key).await?;
     let knowledge = tenant.knows_mirrored(engine, kind);
     let (host, found) = (host.as_deref(), found.as_ref());
-    match plan::from_host(rules, host, found, knowledge, &tenant.context) {
+    match plan::from_host(kind, rules, host, found, knowledge, &tenant.context) {
         Action::Nothing => {
             tenant.state().settle(key);
             Ok(Step::Done(Next::Settled))

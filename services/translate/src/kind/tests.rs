@@ -28,7 +28,7 @@ fn a_kind_is_followed_as_its_translation_needs() {
                 assert_eq!(description.api.scope, Scope::Cluster, "{kind}");
                 assert!(kind.is_mirrored(), "{kind}");
             }
-            Translation::Bespoke => {}
+            Translation::Bespoke(_) => {}
             Translation::ReadOnly => assert!(!kind.is_translated(), "{kind}"),
         }
     }

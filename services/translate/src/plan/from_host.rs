@@ -6,18 +6,19 @@ use super::{
     Action, Cause, Knowledge, Waiting,
     pod::{delete, is_deleting, taken},
 };
-use crate::{Change, Context, change, kind::FromHost, mirror};
+use crate::{Change, Context, Kind, change, kind::FromHost, mirror};
 
 /// The next step about an object of the host, if it is there, and the virtual object of its name.
 /// One that the tenant made itself is left alone.
 pub fn from_host(
+    kind: Kind,
     rules: &FromHost,
     host: Option<&Value>,
     found: Option<&Value>,
     knowledge: Knowledge,
     context: &Context,
 ) -> Action<Value> {
-    let wanted = host.and_then(|host| (rules.to_virtual)(host, context));
+    let wanted = host.and_then(|host| mirror::of(kind, rules, host, context));
     match (wanted, found) {
         (None, None) => Action::Nothing,
         (Some(wanted), None) => match knowledge {

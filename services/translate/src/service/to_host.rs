@@ -6,14 +6,11 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE, VIRTUAL_NAM
 use super::address::{API_SERVICE, DNS_SERVICE, has_external_ips, kind};
 use crate::{
     Context, Owner, Refusal,
-    json::{object, strings, text},
+    annotation::passed,
+    json::{object, text},
     label, name,
     owner::metadata,
 };
-
-/// Annotation of a host Service: which of its annotations are the user's, so that one the user
-/// takes away goes, and one of the host's stays.
-pub(super) const PASSED_LIST: &str = "vcluster.dev/passed-annotations";
 
 /// Whether a virtual Service has a host Service.
 pub fn is_on_host(service: &Value, _context: &Context) -> bool {
@@ -75,24 +72,4 @@ fn selector(found: &Map<String, Value>, owner: &Owner, context: &Context) -> Val
         owner.namespace.as_str().into(),
     );
     selector.into()
-}
-
-/// The user's annotations that pass, and their list.
-fn passed(service: &Value) -> Map<String, Value> {
-    let passes = |key: &str| {
-        let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-        let ours = domain == "vcluster.dev" || domain.ends_with(".vcluster.dev");
-        !ours && domain != "kubectl.kubernetes.io"
-    };
-    let mut passed: Map<String, Value> = strings(service, "/metadata/annotations")
-        .filter(|(key, _)| passes(key))
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .collect();
-    if !passed.is_empty() {
-        let mut keys: Vec<_> = passed.keys().map(String::as_str).collect();
-        keys.sort_unstable();
-        let list = keys.join(",");
-        passed.insert(PASSED_LIST.to_owned(), list.into());
-    }
-    passed
 }

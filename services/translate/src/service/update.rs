@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 use super::{
     RESERVED_UNTIL,
     address::{cluster_ip, kind},
-    to_host::{PASSED_LIST, to_host},
+    to_host::to_host,
 };
 use crate::{
     Context, Owner, Patch, Refusal,
+    annotation::is_passed,
     change::Change,
     json::{merge_patch, object, text},
     label, name,
@@ -99,13 +100,8 @@ fn label_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
 }
 
 fn annotation_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
-    let list = host
-        .pointer("/metadata/annotations")
-        .and_then(|annotations| annotations.get(PASSED_LIST))
-        .and_then(Value::as_str)
-        .unwrap_or_default();
     changes(wanted, host, "/metadata/annotations", |key| {
-        [RESERVED_UNTIL, PASSED_LIST].contains(&key) || list.split(',').any(|passed| passed == key)
+        key == RESERVED_UNTIL || is_passed(host, key)
     })
 }
 

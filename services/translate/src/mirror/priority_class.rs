@@ -1,0 +1,29 @@
+//! PriorityClasses: the host's, as a virtual cluster sees them. Those that every API server makes by
+//! itself are left to it.
+
+use serde_json::Value;
+
+use crate::{
+    json::text,
+    kind::{Api, Description, FromHost, Scope},
+};
+
+/// Its row in the table of kinds.
+pub const KIND: Description = Description::from_host(
+    Api::new(
+        "scheduling.k8s.io",
+        "v1",
+        "PriorityClass",
+        "priorityclasses",
+        Scope::Cluster,
+    ),
+    FromHost {
+        frozen: &["value", "preemptionPolicy"],
+        shown,
+        ..FromHost::new(&["value", "globalDefault", "description", "preemptionPolicy"])
+    },
+);
+
+fn shown(class: &Value) -> bool {
+    !text(class, "/metadata/name").is_some_and(|name| name.starts_with("system-"))
+}
