@@ -9,6 +9,7 @@ use crate::{
     refusal::Reason,
 };
 
+mod described;
 mod model;
 mod objects;
 
