@@ -110,6 +110,19 @@ fn an_ingress_is_served_by_the_host_with_its_certificate_and_shows_its_address()
             .ok_or_else(|| shown["status"].to_string())
     });
 
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": "from-a-controller", "namespace": tenant.namespace},
+        "involvedObject": {
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "namespace": tenant.namespace,
+            "name": host::name(&made), "uid": made["metadata"]["uid"],
+        },
+        "type": "Normal", "reason": "Sync", "message": format!("serves {}", host::name(&made)),
+        "source": {"component": "controller"},
+    });
+    tenant.host().apply(&event.to_string());
+    told(&tenant, "Ingress", "web", "serves web\"");
+
     tenant.kubectl("delete ingress web").ok();
     gone(&tenant, "ingresses", "web");
     gone(&tenant, "secrets", "cert");

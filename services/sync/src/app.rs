@@ -218,6 +218,8 @@ fn begin(
         match kind.description().outside {
             Outside::Translated => {
                 let gate = health.gate(kind.plural());
+                let events = host_watch::events(Arc::clone(&engine), kind, term.clone());
+                shutdown.spawn(format!("host events about {}", kind.plural()), events);
                 let watch = host_watch::translated(engine, kind, gate, term);
                 shutdown.spawn(name, watch);
             }
@@ -228,10 +230,6 @@ fn begin(
             Outside::Scanned | Outside::Nothing => {}
         }
     }
-    shutdown.spawn(
-        "host events",
-        host_watch::events(Arc::clone(engine), term.clone()),
-    );
     let tenants = Tenants::new(
         Arc::clone(engine),
         shutdown.clone(),

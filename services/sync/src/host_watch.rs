@@ -1,5 +1,5 @@
 //! What is followed on the host for all tenants at once: translated objects, the host's own that are shown inside,
-//! and events about pods.
+//! and events about translated objects.
 //!
 //! One watch per kind over all namespaces, split by namespace in process, because the host's API server pays for
 //! each watch. Which kinds are followed, and how, stands in the table of kinds: secrets, for one, are not, because
@@ -26,11 +26,6 @@ use crate::watch::{Change, Selection, follow};
 const TRANSLATED: Selection = Selection {
     labels: Some((label::PART, Part::Workload.as_str())),
     fields: None,
-};
-/// Events about pods.
-const ABOUT_PODS: Selection = Selection {
-    labels: None,
-    fields: Some("involvedObject.kind=Pod"),
 };
 /// Everything.
 const ALL: Selection = Selection {
@@ -154,18 +149,19 @@ pub async fn mirrored(
     follow(api, ALL, token, sink).await;
 }
 
-/// Follows the host's events about pods until the token is cancelled. Those that a list shows have been told
+/// Follows the host's events about translated objects of a kind until the token is cancelled. Those that a list shows have been told
 /// before, or are old: a restart tells nothing again.
-pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
+pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) {
     let api = api(&engine.host.own.watch, Kind::Event);
     let sink = move |change| match change {
         Change::Applied(object) => {
             for tenant in engine.in_namespace(object_namespace(&object)) {
-                let about = object
+                let name = object
                     .json()
                     .pointer("/involvedObject/name")
                     .and_then(Value::as_str);
-                let known = about.is_some_and(|pod| tenant.state().pod_by_host_name(pod).is_some());
+                let known =
+                    name.is_some_and(|name| tenant.state().by_host_name(about, name).is_some());
                 if !known || !tenant.is_ready() {
                     continue;
                 }
@@ -188,7 +184,11 @@ pub async fn events(engine: Arc<Engine>, token: CancellationToken) {
         Change::Begin | Change::Listed(_) | Change::End | Change::Deleted(_) | Change::Unserved => {
         }
     };
-    follow(api, ABOUT_PODS, token, sink).await;
+    let selection = Selection {
+        labels: None,
+        fields: Some(format!("involvedObject.kind={about}")),
+    };
+    follow(api, selection, token, sink).await;
 }
 
 fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<Tenant>> {

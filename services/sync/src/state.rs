@@ -26,7 +26,7 @@ pub const TRACEPARENT: &str = "vcluster.dev/traceparent";
 pub struct State {
     entries: HashMap<Key, Entry>,
     lists: HashMap<(Side, Kind), List>,
-    pods_by_host_name: HashMap<Arc<str>, Name>,
+    by_host_name: HashMap<(Kind, Arc<str>), Name>,
     next_list: u64,
     gone: Gone,
     /// Who uses what.
@@ -133,7 +133,7 @@ impl State {
         Self {
             entries: HashMap::new(),
             lists: HashMap::new(),
-            pods_by_host_name: HashMap::new(),
+            by_host_name: HashMap::new(),
             next_list: 0,
             gone: Gone::default(),
             references: References::default(),
@@ -171,9 +171,13 @@ impl State {
         self.entries.iter().filter(on_host).count()
     }
 
-    /// The virtual pod of a host pod.
-    pub fn pod_by_host_name(&self, host_name: &str) -> Option<&Name> {
-        self.pods_by_host_name.get(host_name)
+    /// The virtual object of a host object that is watched.
+    pub fn by_host_name(&self, kind: Kind, host_name: &str) -> Option<Key> {
+        let name = self
+            .by_host_name
+            .get(&(kind, Arc::from(host_name)))?
+            .clone();
+        Some(Key { kind, name })
     }
 
     /// Takes note of an object; tells whether that was news.
@@ -182,10 +186,11 @@ impl State {
             return false;
         }
         let entry = self.entries.entry(key.clone()).or_default();
-        if side == Side::Host && key.kind == Kind::Pod && entry.host_name.is_none() {
+        if side == Side::Host && key.kind.is_watched() && entry.host_name.is_none() {
             let host_name = object.name().name;
             entry.host_name = Some(Arc::clone(&host_name));
-            self.pods_by_host_name.insert(host_name, key.name.clone());
+            let place = (key.kind, host_name);
+            self.by_host_name.insert(place, key.name.clone());
         }
         if side == Side::Virtual {
             entry.traceparent = object.annotation(TRACEPARENT).map(Into::into);
@@ -253,7 +258,7 @@ impl State {
         if side == Side::Host
             && let Some(host_name) = entry.host_name.take()
         {
-            self.pods_by_host_name.remove(&host_name);
+            self.by_host_name.remove(&(key.kind, host_name));
         }
         if entry.is_gone() {
             self.entries.remove(key);

@@ -46,12 +46,12 @@ pub enum Change {
 }
 
 /// Which of the collection's objects are wanted.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// By a label and its value.
     pub labels: Option<(&'static str, &'static str)>,
     /// By fields.
-    pub fields: Option<&'static str>,
+    pub fields: Option<String>,
 }
 
 /// Follows the collection until the token is cancelled.
@@ -65,7 +65,7 @@ pub async fn follow(
     config.label_selector = selection
         .labels
         .map(|(label, value)| format!("{label}={value}"));
-    config.field_selector = selection.fields.map(ToOwned::to_owned);
+    config.field_selector = selection.fields;
     let mut events = watcher(api.clone(), config.clone()).boxed();
     let mut failures = 0;
     while let Some(Some(event)) = token.run_until_cancelled(events.next()).await {

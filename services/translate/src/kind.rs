@@ -375,6 +375,14 @@ impl Kind {
         }
     }
 
+    /// Whether its translated objects are watched on the host.
+    pub const fn is_watched(self) -> bool {
+        match self.description().outside {
+            Outside::Translated => true,
+            Outside::Scanned | Outside::Everything { .. } | Outside::Nothing => false,
+        }
+    }
+
     /// Whether its objects are the host's, shown inside.
     pub const fn is_mirrored(self) -> bool {
         match self.description().outside {

@@ -30,7 +30,7 @@ fn older_versions_do_not_come_back() {
     assert_eq!(uid(&state).as_deref(), Some("new"));
     assert!(state.vanish(Side::Host, &pod(), "new"));
     assert_eq!(state.count(Kind::Pod), 0);
-    assert_eq!(state.pod_by_host_name("web-x-shop-x-demo"), None);
+    assert_eq!(state.by_host_name(Kind::Pod, "web-x-shop-x-demo"), None);
 }
 
 #[test]

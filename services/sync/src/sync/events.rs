@@ -1,8 +1,10 @@
-//! Events: the host's about synced pods, told inside.
+//! Events: the host's about synced objects, told inside.
 //!
 //! Best effort and bounded: each tenant may have so many per second, and one that cannot be told is dropped.
 
+use serde_json::Value;
 use vcluster_translate::patch::Format;
+use vcluster_translate::text::Names;
 use vcluster_translate::{Owner, Patch, event, pod};
 
 use super::{Next, Step};
@@ -33,34 +35,31 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     Ok(Step::Done(done))
 }
 
-async fn tell(tenant: &Tenant, found: &serde_json::Value) -> Result<(), Failure> {
+async fn tell(tenant: &Tenant, found: &Value) -> Result<(), Failure> {
     let Some(about) = event::about(found, &tenant.context) else {
         return Ok(());
     };
-    let (pod_key, host_uid) = {
+    let (key, host_uid) = {
         let state = tenant.state();
-        let Some(name) = state.pod_by_host_name(&about.name).cloned() else {
+        let kind = Kind::named(&about.kind);
+        let Some(key) = kind.and_then(|kind| state.by_host_name(kind, &about.name)) else {
             return Ok(());
-        };
-        let key = Key {
-            kind: Kind::Pod,
-            name,
         };
         let Some(host) = state.entry(&key).host.seen else {
             return Ok(());
         };
         (key, host.uid)
     };
-    let (Some(virtual_pod), host) = (
-        tenant.see(Side::Virtual, &pod_key).await?,
-        tenant.see(Side::Host, &pod_key).await?,
+    let (Some(object), host) = (
+        tenant.see(Side::Virtual, &key).await?,
+        tenant.see(Side::Host, &key).await?,
     ) else {
         return Ok(());
     };
-    let Ok(owner) = Owner::of_virtual(&virtual_pod, Kind::Pod.as_str(), &tenant.context) else {
+    let Ok(owner) = Owner::of_virtual(&object, key.kind.as_str(), &tenant.context) else {
         return Ok(());
     };
-    let names = pod::names(&virtual_pod, host.as_ref(), &tenant.context);
+    let names = names(&key, &owner, &object, host.as_ref(), tenant);
     let wanted = event::to_virtual(found, &owner, &host_uid, &names, &tenant.context);
     let Some(wanted) = wanted else {
         return Ok(());
@@ -68,9 +67,7 @@ async fn tell(tenant: &Tenant, found: &serde_json::Value) -> Result<(), Failure>
     match tenant.create(Side::Virtual, Kind::Event, &wanted).await {
         Ok(_) => Ok(()),
         Err(Failure::Exists) => {
-            let name = wanted
-                .pointer("/metadata/name")
-                .and_then(serde_json::Value::as_str);
+            let name = wanted.pointer("/metadata/name").and_then(Value::as_str);
             let name = Name::new(&owner.namespace, name.unwrap_or_default());
             let patch = Patch {
                 subresource: None,
@@ -84,4 +81,16 @@ async fn tell(tenant: &Tenant, found: &serde_json::Value) -> Result<(), Failure>
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// The host names that an event may hold: a pod's tells of all that it refers to.
+fn names(key: &Key, owner: &Owner, object: &Value, host: Option<&Value>, tenant: &Tenant) -> Names {
+    if key.kind == Kind::Pod {
+        return pod::names(object, host, &tenant.context);
+    }
+    let mut names = Names::new(&tenant.context);
+    if let Some(host) = host {
+        names.add_object(host, owner);
+    }
+    names
 }

@@ -98,3 +98,31 @@ async fn a_class_of_the_host_is_shown_kept_and_taken_away() {
     world.work(&key).await;
     assert_eq!(world.writes(), [format!("virtual DELETE {at}/fast")]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_says_of_an_ingress_is_told_inside_in_the_virtual_cluster_s_words() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Ingress, ingress("cert"));
+    world.work(&key).await;
+    world.calls();
+    let host = world.host.get(Kind::Ingress, "team-a", "web-x-shop-x-demo");
+    let event = json!({
+        "metadata": {"namespace": "team-a", "name": "e.1", "uid": "e"},
+        "involvedObject": {
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "namespace": "team-a",
+            "name": "web-x-shop-x-demo", "uid": host.unwrap().uid(),
+        },
+        "reason": "Sync", "type": "Normal", "message": "scheduled web-x-shop-x-demo for sync",
+    });
+    let at = Key::new(Kind::Event, "team-a", "e.1");
+    world.tenant.state().bodies.put(Side::Host, &at, &event);
+    world.work(&at).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual POST /api/v1/namespaces/shop/events"]
+    );
+    let told = world.virtual_.bodies().pop().unwrap();
+    assert_eq!(told["involvedObject"]["kind"], "Ingress");
+    assert_eq!(told["involvedObject"]["name"], "web");
+    assert_eq!(told["message"], "scheduled web for sync");
+}
