@@ -43,6 +43,26 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Broken(Box<Status>);
 
+impl Broken {
+    /// Whether the peer's certificate was not accepted, as when its CA is another one.
+    pub fn is_untrusted(&self) -> bool {
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            // rustls' errors come inside of those of I/O, which do not name them as their source.
+            let inner = cause
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref)
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let found = inner.or_else(|| cause.downcast_ref::<rustls::Error>());
+            if matches!(found, Some(rustls::Error::InvalidCertificate(_))) {
+                return true;
+            }
+            next = cause.source();
+        }
+        false
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut innermost = self.0.source();

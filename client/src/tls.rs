@@ -44,7 +44,7 @@ impl fmt::Debug for Certificate {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The CA bundle holds no certificate, or one that is malformed.
-    #[error("the CA bundle is not PEM with at least one certificate")]
+    #[error("the CA bundle of the gateway is not PEM with at least one certificate")]
     Roots,
     /// The operating system has no trusted CAs.
     #[error("the system has no trusted certificates; name the CA's file")]

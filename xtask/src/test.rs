@@ -6,7 +6,7 @@
 
 use std::{env, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cluster::{self, Cluster, NODE_IP, Name},
@@ -98,20 +98,11 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     };
     install::install(&cluster, &traced, progress)?;
     progress.step("scenarios on the cluster");
-    let mut cargo = scenarios(&cluster)?;
-    cargo.args(["test", "-p", "integration-tests", "--no-fail-fast"]);
-    for group in [
-        "policies",
-        "privileges",
-        "access",
-        "lifecycle",
-        "workloads",
-        "faults",
-        "telemetry",
-    ] {
-        cargo.args(["--test", group]);
+    if let Some(text) = &test.only {
+        known(&cluster, text)?;
     }
-    cargo.args(["--", THREADS]);
+    let mut cargo = scenarios(&cluster)?;
+    cargo.args(["--no-fail-fast", "--", THREADS]);
     cargo.args(&test.only);
     let run = command::inherit(&mut cargo);
     if run.is_err() {
@@ -122,12 +113,27 @@ fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a text that no scenario's name contains: running none would look like passing all.
+fn known(cluster: &Cluster, text: &str) -> Result<()> {
+    let listed = command::stdout(scenarios(cluster)?.args(["--", "--list", "--format=terse"]))?;
+    let names: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .collect();
+    ensure!(
+        names.iter().any(|name| name.contains(text)),
+        "no scenario's name contains {text:?}; there are:\n  {}",
+        names.join("\n  ")
+    );
+    Ok(())
+}
+
 fn collector() -> String {
     format!("{NODE_IP}:{COLLECTOR_PORT}")
 }
 
-/// cargo with the cluster's kubeconfig, and its kubectl and helm and the built `vcluster` first on
-/// the PATH.
+/// `cargo test` of every scenario, with the cluster's kubeconfig, and its kubectl and helm and the
+/// built `vcluster` first on the PATH.
 fn scenarios(cluster: &Cluster) -> Result<Command> {
     let mut folders = vec![
         cluster.layout.programs(),
@@ -136,6 +142,7 @@ fn scenarios(cluster: &Cluster) -> Result<Command> {
     folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let mut cargo = Command::new("cargo");
     cargo
+        .args(["test", "-p", "integration-tests", "--test", "*"])
         .current_dir(workspace::root())
         .env(KUBECONFIG, &cluster.kubeconfig)
         .env(NETNS, cluster.layout.netns())

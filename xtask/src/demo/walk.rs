@@ -74,7 +74,8 @@ impl Walk {
     }
 
     fn quietly(&self, line: &str, kubeconfig: &PathBuf, input: Option<&str>) -> Result<Output> {
-        let mut words = line.split_whitespace();
+        // As a shell would, of which no command here needs more.
+        let mut words = line.split_whitespace().map(|word| word.trim_matches('\''));
         let program = words.next().context("an empty command")?;
         let mut command = Command::new(program);
         command
@@ -137,15 +138,32 @@ impl Walk {
 
 /// The way there, up to the last look.
 pub(super) fn tell(walk: &mut Walk) -> Result<()> {
-    // Of a demo that was told before and kept.
-    let line = format!("vcluster delete {CLUSTER} -n {NAMESPACE} --ignore-not-found --quiet");
-    succeeded(&line, &walk.quietly(&line, &walk.kubeconfig, None)?)?;
+    remove_earlier(walk)?;
     create(walk)?;
     connect(walk)?;
     deploy(walk)?;
     look_from_the_host(walk)?;
     be_admin_inside_and_a_stranger_outside(walk)?;
     be_refused(walk)
+}
+
+/// Removes what a demo that was told before has kept.
+fn remove_earlier(walk: &Walk) -> Result<()> {
+    let line = format!("vcluster get {CLUSTER} -n {NAMESPACE} --quiet");
+    if !walk
+        .quietly(&line, &walk.kubeconfig, None)?
+        .status
+        .success()
+    {
+        return Ok(());
+    }
+    output::note(format_args!(
+        "\n{CLUSTER} of an earlier demo is removed first, with what is in it"
+    ));
+    walk.ok(&format!(
+        "vcluster delete {CLUSTER} -n {NAMESPACE} --ignore-not-found"
+    ))
+    .map(drop)
 }
 
 fn create(walk: &mut Walk) -> Result<()> {
@@ -178,7 +196,9 @@ fn connect(walk: &mut Walk) -> Result<()> {
 fn deploy(walk: &mut Walk) -> Result<()> {
     walk.title("A deployment in it, with plain kubectl");
     walk.ok(&format!("kubectl create namespace {APP}"))?;
-    output::note("   $ kubectl apply -f nginx-deployment.json");
+    output::note(format_args!(
+        "   $ kubectl apply -f - <<'EOF'\n{MANIFEST}\nEOF"
+    ));
     let clock = Stopwatch::start();
     let applied = walk.quietly("kubectl apply -f -", &walk.kubeconfig, Some(MANIFEST))?;
     show(&succeeded("kubectl apply -f -", &applied)?);
@@ -239,7 +259,7 @@ fn look_from_the_host(walk: &mut Walk) -> Result<()> {
 
 fn be_admin_inside_and_a_stranger_outside(walk: &mut Walk) -> Result<()> {
     walk.title("Admin inside, a stranger outside");
-    let may = walk.ok("kubectl auth can-i * *")?;
+    let may = walk.ok("kubectl auth can-i '*' '*'")?;
     ensure!(
         may.trim() == "yes",
         "the creator is no administrator inside"

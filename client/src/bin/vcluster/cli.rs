@@ -16,7 +16,6 @@ use crate::{command, environment::Environment, exit, ui::format::Format};
     version,
     after_help = EXAMPLES,
     after_long_help = after_long_help(),
-    disable_help_subcommand = true,
     max_term_width = 100,
 )]
 pub(crate) struct Cli {

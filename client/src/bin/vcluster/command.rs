@@ -20,11 +20,29 @@ use crate::{
 /// Carries out a command, until it is done or interrupted. What was begun is dropped in order, so
 /// that no lock or temporary file stays behind.
 pub(crate) async fn run(command: Command, session: &Session) -> Result {
+    let begun = match command {
+        Command::Create(_) | Command::Delete(_) => {
+            Some("what the gateway was asked for goes on; `vcluster list` shows how far it is")
+        }
+        Command::Connect(_)
+        | Command::Disconnect(_)
+        | Command::List(_)
+        | Command::Get(_)
+        | Command::Credential(_)
+        | Command::Completion(_)
+        | Command::Version(_) => None,
+    };
     tokio::select! {
         // A command that waits has more to say about an interrupt than this.
         biased;
         result = dispatch(command, session) => result,
-        () = session.interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        () = session.interrupted() => {
+            let failure = Failure::new(Exit::Interrupted, "interrupted");
+            Err(match begun {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
     }
 }
 

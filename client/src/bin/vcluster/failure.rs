@@ -175,6 +175,10 @@ fn advice(error: &Error) -> Option<String> {
             "an administrator of the host cluster can enable it: \
              kubectl label namespace NAMESPACE vcluster.dev/host=true"
         }
+        (Error::Unreachable { source, .. }, _) if source.is_untrusted() => {
+            "its certificate is not of a CA that is trusted here: name the CA with \
+             --gateway-ca-file; for a gateway that was installed anew, `vcluster connect` again"
+        }
         (Error::Unreachable { .. } | Error::Deadline { .. }, _) => {
             "check the address with --verbose; --gateway names another one"
         }
@@ -285,10 +289,14 @@ impl From<discovery::Error> for Failure {
                 },
             },
         };
-        Self::of(exit, error).hint(
+        let hint = if matches!(exit, Exit::Unauthenticated) {
+            "the host cluster does not accept the identity of this context, which may have \
+                 expired: log in again; does `kubectl --context HOST-CONTEXT get ns` work?"
+        } else {
             "is vcluster installed there, and is this the right context (--context)? \
-             --gateway names a gateway directly",
-        )
+             --gateway names a gateway directly"
+        };
+        Self::of(exit, error).hint(hint)
     }
 }
 

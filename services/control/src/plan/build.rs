@@ -161,7 +161,7 @@ fn conflict(input: Input<'_>) -> Option<Fact> {
         })?;
     let text = format!(
         "{} exists in the host namespace {} and was not made for this virtual cluster (its \
-         annotation {} is another): delete or rename it, or use another namespace",
+         annotation {} is another): delete it, or use another namespace",
         foreign.describe(subject),
         subject.namespace(),
         label::CLUSTER_UID,

@@ -51,7 +51,12 @@ pub(crate) async fn run(args: &Credential, session: &Session) -> Result {
     };
     let gateway = session
         .configured_gateway(&host.context.name, args.gateway_ca_data.as_deref())?
-        .ok_or_else(|| Failure::new(Exit::Usage, "--gateway is missing"))?;
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, "--gateway is missing").hint(
+                "this is what `vcluster connect` has kubectl run, with every option; unlike other \
+                 commands it does not look for the gateway",
+            )
+        })?;
     let address = gateway.address.to_string();
     let issue = async || {
         let credentials = session.credentials(&host).await?;
