@@ -147,6 +147,9 @@ fn control_takes_over_no_namespace() {
     patch(&opened, &json!({"metadata": {"annotations": {"a": "b"}}})).ok();
     patch(&opened, &labels(Value::Null)).refused(&["must bear the label"]);
     patch(&opened, &labels("false".into())).refused(&["must bear the label"]);
+    let near =
+        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
+    patch(&opened, &near).refused(&["may not let pods reach the nodes"]);
     patch(&closed, &labels("true".into())).refused(&["only namespaces labelled"]);
     for (name, place) in [("kube-public", &closed), (closed.name, &closed)] {
         let args = format!("delete namespace {name} --dry-run=server --as={control}");

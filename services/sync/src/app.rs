@@ -57,7 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
     let engine = Arc::new(Engine::new(
-        config.engine,
+        config.engine.clone(),
         host,
         Arc::clone(&clock),
         metrics,

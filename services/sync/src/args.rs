@@ -4,13 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as Group, Parser};
+use clap::{Args as Group, Parser, Subcommand};
 use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
+
+use crate::hosts::Hosts;
 
 /// Translates the objects of virtual clusters into their host namespaces, and their status back.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "vcluster-sync", version)]
 pub struct Args {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Address of the gRPC API, TLS.
     #[arg(
         long,
@@ -74,6 +80,14 @@ pub struct Args {
     /// The end.
     #[command(flatten)]
     pub drain: DrainArgs,
+}
+
+/// What else the binary does.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Write the hosts file of a pod. Run by pods that sync makes.
+    #[command(hide = true)]
+    Hosts(Hosts),
 }
 
 /// Certificates of the gRPC API. Changed files are picked up within seconds.
@@ -166,6 +180,11 @@ pub struct EngineArgs {
         value_name = "N"
     )]
     pub tenant_events_per_second: u32,
+
+    /// Image by which pods with a subdomain get an /etc/hosts with their qualified name: this binary's own. Nodes
+    /// must be able to pull it. None: such pods know only their short name.
+    #[arg(long, env = "VCLUSTER_HOSTS_IMAGE", value_name = "IMAGE")]
+    pub hosts_image: Option<String>,
 
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
     #[arg(

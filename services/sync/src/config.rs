@@ -7,7 +7,7 @@ use crate::args::{Args, EngineArgs};
 use crate::queue;
 
 /// How the engine works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// Keys in work at once.
     pub workers: usize,
@@ -15,6 +15,8 @@ pub struct Engine {
     pub max_concurrent_lists: usize,
     /// Time between two scans of a tenant.
     pub scan_interval: Duration,
+    /// Image that writes `/etc/hosts` of pods with a subdomain.
+    pub hosts_image: Option<String>,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -103,6 +105,7 @@ impl TryFrom<&EngineArgs> for Engine {
             workers: positive("workers", args.workers)?,
             max_concurrent_lists: positive("max-concurrent-lists", args.max_concurrent_lists)?,
             scan_interval: args.scan_interval,
+            hosts_image: args.hosts_image.clone().filter(|image| !image.is_empty()),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,

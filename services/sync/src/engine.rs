@@ -87,13 +87,14 @@ struct Tenants {
 impl Engine {
     /// Makes it without tenants.
     pub fn new(config: Config, host: Host, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+        let lists = Semaphore::new(config.max_concurrent_lists);
         Self {
             config,
             host,
             work: Arc::default(),
             clock,
             metrics,
-            lists: Semaphore::new(config.max_concurrent_lists),
+            lists,
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
             followed: watch::Sender::default(),

@@ -10,6 +10,7 @@ pub mod config;
 pub mod engine;
 pub mod gauges;
 pub mod host_watch;
+pub mod hosts;
 pub mod kubelet;
 pub mod link;
 pub mod metrics;

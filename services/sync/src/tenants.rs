@@ -24,6 +24,7 @@ use crate::tenant::Id;
 
 mod credentials;
 mod finalizer;
+mod host_access;
 mod remove;
 mod serve;
 mod stage;

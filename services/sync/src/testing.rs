@@ -218,6 +218,7 @@ fn context() -> Context {
         host_namespace: "team-a".parse().unwrap(),
         api: "10.96.0.17".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
+        hosts_image: None,
         host_access: HostAccess::Refused,
     }
 }
@@ -227,6 +228,7 @@ fn engine_config() -> config::Engine {
         workers: 1,
         max_concurrent_lists: 1,
         scan_interval: std::time::Duration::from_mins(5),
+        hosts_image: None,
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

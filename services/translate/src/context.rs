@@ -17,6 +17,9 @@ pub struct Context {
     pub api: IpAddr,
     /// DNS domain of the virtual cluster, for example `cluster.local`.
     pub cluster_domain: String,
+    /// Image of the program that writes `/etc/hosts` of pods with a subdomain; without one, such pods
+    /// know only their short name.
+    pub hosts_image: Option<String>,
     /// Whether its pods may reach the host's nodes.
     pub host_access: HostAccess,
 }

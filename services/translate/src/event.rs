@@ -8,6 +8,7 @@ use crate::{
     Context, Owner,
     json::text,
     kind::{Api, Bespoke, Description, Inside, Outside, Scope},
+    pod::hosts,
     text::Names,
 };
 
@@ -71,6 +72,11 @@ pub fn to_virtual(
 ) -> Option<Value> {
     let about = about(event, context)?;
     if about.kind != owner.kind || about.uid.is_some_and(|uid| uid != host_uid) {
+        return None;
+    }
+    let field = text(event, "/involvedObject/fieldPath").unwrap_or_default();
+    if field.contains(&format!("{{{}}}", hosts::NAME)) {
+        // A container that is none inside.
         return None;
     }
     let host_name = text(event, "/metadata/name")?;

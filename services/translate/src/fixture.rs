@@ -14,6 +14,7 @@ pub(crate) fn context() -> Context {
         host_namespace: "team-a".parse().unwrap(),
         api: "10.96.0.17".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
+        hosts_image: Some("sync:1".to_owned()),
         host_access: crate::context::HostAccess::Refused,
     }
 }

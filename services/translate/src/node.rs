@@ -106,6 +106,13 @@ fn status(host: &Value) -> Value {
     status.into()
 }
 
+/// Whether a host node has gone silent: nobody knows what its containers do, and nobody ends them.
+pub fn is_lost(host: &Value) -> bool {
+    array(host, "/status/conditions").iter().any(|condition| {
+        text(condition, "/type") == Some("Ready") && text(condition, "/status") == Some("Unknown")
+    })
+}
+
 /// What must change on a virtual node's labels and spec; nothing if all is as it should be. Labels
 /// are the host's alone; annotations of others stay.
 pub fn update_virtual(host: &Value, node: &Value, context: &Context) -> Option<Patch> {

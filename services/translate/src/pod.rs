@@ -9,7 +9,7 @@
 //! | `volumes` | the sources of the Pod Security Standard "restricted" and `image`; others refused |
 //! | `imagePullSecrets` | host names |
 //! | `serviceAccountName`, `serviceAccount`, `automountServiceAccountToken` | a powerless account, no token; the virtual API server has already put its token volume in |
-//! | `hostname`, `subdomain`, `setHostnameAsFQDN`, `hostnameOverride` | the host name that the pod would have inside |
+//! | `hostname`, `subdomain`, `setHostnameAsFQDN`, `hostnameOverride` | the host name that the pod would have inside; with a subdomain, an init container that writes `/etc/hosts` |
 //! | `dnsPolicy` | `ClusterFirst…` becomes `Default` until Services are translated |
 //! | `enableServiceLinks` | false |
 //! | `affinity`, `topologySpreadConstraints` | selectors over our labels, confined to the same virtual namespaces |
@@ -36,6 +36,7 @@ mod binding;
 mod container;
 mod downward;
 mod hostname;
+pub(crate) mod hosts;
 mod scheduling;
 mod scope;
 mod security;

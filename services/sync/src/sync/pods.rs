@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::Reference;
+use vcluster_translate::node;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
 
@@ -31,6 +32,9 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         host: host.as_ref(),
         namespace_labels: &labels,
         knowledge: tenant.knows(Kind::Pod),
+        node_lost: host
+            .as_ref()
+            .is_some_and(|host| is_on_lost_node(engine, host)),
     };
     let mut action = plan::pod(view, &tenant.context);
     // Another host pod need not be looked for before it is made: the host says that the name is taken.
@@ -92,6 +96,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             tenant.remove(Side::Virtual, key, &delete).await
         }
     }
+}
+
+fn is_on_lost_node(engine: &Engine, host: &Value) -> bool {
+    let name = host.pointer("/spec/nodeName").and_then(Value::as_str);
+    let node = name.and_then(|name| engine.node(name));
+    node.is_some_and(|node| node::is_lost(&node))
 }
 
 /// Brings the status up, whatever else is left to do.

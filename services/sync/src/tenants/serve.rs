@@ -22,7 +22,7 @@ use vcluster_translate::{Context, HostAccess};
 use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
 use super::status::{Reporter, observe};
-use super::{finalizer, remove};
+use super::{finalizer, host_access, remove};
 use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, resource};
@@ -73,7 +73,9 @@ enum Error {
     #[error("its name cannot be used")]
     Name(#[from] vcluster_resources::name::Error),
     #[error("its finalizer cannot be set")]
-    Finalizer(#[from] Box<kube::Error>),
+    Finalizer(#[source] Box<kube::Error>),
+    #[error("its host namespace cannot be read")]
+    Namespace(#[source] Box<kube::Error>),
     #[error(transparent)]
     Store(#[from] crate::tenant::store::Error),
     #[error("its host namespace cannot be listed")]
@@ -97,6 +99,7 @@ impl Error {
             | Self::Server(_)
             | Self::Name(_)
             | Self::Finalizer(_)
+            | Self::Namespace(_)
             | Self::Store(_)
             | Self::List(_) => Reason::Waiting,
         }
@@ -178,9 +181,14 @@ impl Supervisor {
     async fn serve(&mut self, cluster: &VirtualCluster, endpoint: Endpoint) -> Result<(), Error> {
         let own = self.engine.host.own.request.clone();
         let mut credentials = Credentials::read(own.clone(), &self.id.namespace).await?;
-        let tenant = self.tenant(cluster, &endpoint, &credentials)?;
+        let access = host_access::read(own.clone(), &self.id.namespace).await;
+        let access = access.map_err(|error| Error::Namespace(Box::new(error)))?;
+        let tenant = self.tenant(cluster, &endpoint, &credentials, access)?;
         // Before the first write, so that a deletion waits for what we are about to make.
-        if !finalizer::add(&own, &self.id).await.map_err(Box::new)? {
+        if !finalizer::add(&own, &self.id)
+            .await
+            .map_err(|error| Error::Finalizer(Box::new(error)))?
+        {
             return Ok(());
         }
         let recognized = tenant.recognize_store().await;
@@ -201,6 +209,7 @@ impl Supervisor {
         cluster: &VirtualCluster,
         endpoint: &Endpoint,
         credentials: &Credentials,
+        host_access: HostAccess,
     ) -> Result<Arc<Tenant>, Error> {
         let (roots, identity) = credentials.live();
         let virtual_ = Server::virtual_cluster(&endpoint.url, roots, identity)?;
@@ -213,7 +222,8 @@ impl Supervisor {
             host_namespace: self.id.namespace.parse::<HostNamespace>()?,
             api: endpoint.ip,
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            host_access: HostAccess::Refused,
+            hosts_image: self.engine.config.hosts_image.clone(),
+            host_access,
         };
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),
@@ -336,8 +346,24 @@ impl Supervisor {
                     if let Err(error) = credentials.refresh().await {
                         tracing::warn!(tenant = %self.id, %error, "credential cannot be read again");
                     }
+                    if self.access_changed(tenant).await {
+                        return;
+                    }
                     scan::tenant(&self.engine, tenant).await;
                 }
+            }
+        }
+    }
+
+    /// Whether the host's administrator has granted or withdrawn access to the nodes: every refusal must be
+    /// thought over, so the tenant is taken up anew.
+    async fn access_changed(&self, tenant: &Tenant) -> bool {
+        let own = self.engine.host.own.request.clone();
+        match host_access::read(own, &self.id.namespace).await {
+            Ok(access) => access != tenant.context.host_access,
+            Err(error) => {
+                tracing::warn!(tenant = %self.id, %error, "host namespace cannot be read");
+                false
             }
         }
     }

@@ -71,3 +71,10 @@ fn the_name_fits_however_long_the_object_s_is() {
         "{name}"
     );
 }
+
+#[test]
+fn an_event_about_a_container_that_is_none_inside_stays_on_the_host() {
+    let mut event = host_event();
+    event["involvedObject"]["fieldPath"] = "spec.initContainers{vcluster-hosts}".into();
+    assert_eq!(translate(&event), None);
+}

@@ -111,3 +111,14 @@ fn odd_json_does_not_make_it_panic() {
         let _ = is_ours(&odd, &context());
     }
 }
+
+#[test]
+fn a_node_is_lost_when_nobody_hears_of_it() {
+    for (status, lost) in [("True", false), ("False", false), ("Unknown", true)] {
+        let node = json!({"status": {"conditions": [
+            {"type": "MemoryPressure", "status": "Unknown"}, {"type": "Ready", "status": status},
+        ]}});
+        assert_eq!(is_lost(&node), lost, "{status}");
+    }
+    assert!(!is_lost(&json!({})));
+}

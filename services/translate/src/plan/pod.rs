@@ -22,6 +22,8 @@ pub struct PodView<'a> {
     pub namespace_labels: &'a Map<String, Value>,
     /// Whether what was not seen is absent.
     pub knowledge: Knowledge,
+    /// Whether the host pod's node has gone silent, so that nobody ends its containers.
+    pub node_lost: bool,
 }
 
 /// The next step about a pod.
@@ -30,7 +32,7 @@ pub fn pod(view: PodView<'_>, context: &Context) -> Action<HostPod> {
         (None, None) => Action::Nothing,
         (Some(pod), None) => only_virtual(pod, view, context),
         (None, Some(host)) => match ours(host, context) {
-            Some(_) => orphan(host, view.knowledge),
+            Some(_) => orphan(host, view, Waiting::Termination),
             None => Action::Nothing,
         },
         (Some(pod), Some(host)) => both(pod, host, view, context),
@@ -42,12 +44,18 @@ fn ours(host: &Value, context: &Context) -> Option<Owner> {
 }
 
 /// The host pod of a virtual pod that is gone: it ends as gracefully as it asks for, and nothing
-/// hastens one that is already ending.
-fn orphan(host: &Value, knowledge: Knowledge) -> Action<HostPod> {
-    match knowledge {
+/// hastens one that is already ending. Only on a lost node nothing would ever end it: there the
+/// virtual pod is gone because somebody forced it, and that holds here too.
+fn orphan(host: &Value, view: PodView<'_>, ending: Waiting) -> Action<HostPod> {
+    match view.knowledge {
         Knowledge::Partial => Action::Wait(Waiting::Lists),
-        Knowledge::Complete if is_deleting(host) => Action::Wait(Waiting::Termination),
-        Knowledge::Complete => Action::DeleteHost(delete(host, None, Cause::Orphan)),
+        Knowledge::Complete if !is_deleting(host) => {
+            Action::DeleteHost(delete(host, None, Cause::Orphan))
+        }
+        Knowledge::Complete if view.node_lost && grace(host) != Some(0) => {
+            Action::DeleteHost(delete(host, Some(0), Cause::Orphan))
+        }
+        Knowledge::Complete => Action::Wait(ending),
     }
 }
 
@@ -87,10 +95,11 @@ fn both(pod: &Value, host: &Value, view: PodView<'_>, context: &Context) -> Acti
         Some(found) if found == wanted => {}
         // Made for an earlier pod of that name.
         Some(found) if found.namespace == wanted.namespace && found.name == wanted.name => {
-            return if is_deleting(host) {
-                Action::Wait(Waiting::Predecessor)
-            } else {
-                orphan(host, view.knowledge)
+            return match view.knowledge {
+                Knowledge::Partial if is_deleting(host) => Action::Wait(Waiting::Predecessor),
+                Knowledge::Partial | Knowledge::Complete => {
+                    orphan(host, view, Waiting::Predecessor)
+                }
             };
         }
         Some(_) | None => return Action::Refuse(taken(host)),

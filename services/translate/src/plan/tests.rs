@@ -14,11 +14,21 @@ mod model;
 mod objects;
 
 fn decide(pod: Option<&Value>, host: Option<&Value>, knowledge: Knowledge) -> Action<HostPod> {
+    decide_on_node(pod, host, knowledge, false)
+}
+
+fn decide_on_node(
+    pod: Option<&Value>,
+    host: Option<&Value>,
+    knowledge: Knowledge,
+    node_lost: bool,
+) -> Action<HostPod> {
     let view = PodView {
         pod,
         host,
         namespace_labels: &namespace_labels(),
         knowledge,
+        node_lost,
     };
     super::pod(view, &context())
 }
@@ -228,6 +238,44 @@ fn a_new_pod_of_an_old_name_waits_for_the_old_one() {
     assert_eq!(
         complete(Some(&new), Some(&deleting(&old, 30))),
         Action::Wait(Waiting::Predecessor)
+    );
+}
+
+#[test]
+fn a_lost_node_does_not_hold_a_name_for_ever() {
+    let pod = started(&pod());
+    let host = on_node(&host_of(&pod), "n1");
+    let mut new = pod.clone();
+    new["metadata"]["uid"] = "another".into();
+    let lost = |pod: Option<&Value>, host: &Value, knowledge| {
+        decide_on_node(pod, Some(host), knowledge, true)
+    };
+    let delete = |host: &Value, grace| Action::DeleteHost(delete_of(host, grace, Cause::Orphan));
+    let ending = deleting(&host, 30);
+    // Somebody forced the virtual pod away: first gracefully, then as it was asked for.
+    for gone in [None, Some(&new)] {
+        assert_eq!(lost(gone, &host, Knowledge::Complete), delete(&host, None));
+        assert_eq!(
+            lost(gone, &ending, Knowledge::Complete),
+            delete(&ending, Some(0))
+        );
+        assert!(matches!(
+            lost(gone, &ending, Knowledge::Partial),
+            Action::Wait(_)
+        ));
+        assert!(matches!(
+            lost(gone, &deleting(&host, 0), Knowledge::Complete),
+            Action::Wait(_)
+        ));
+    }
+    // Nobody forced it: its containers may run, and another must not begin.
+    assert!(matches!(
+        lost(Some(&deleting(&pod, 30)), &ending, Knowledge::Complete),
+        Action::PatchVirtual(_) | Action::Wait(Waiting::Termination)
+    ));
+    assert_eq!(
+        lost(Some(&pod), &ending, Knowledge::Complete),
+        Action::DeleteVirtual(delete_of(&pod, Some(30), Cause::HostDeletes))
     );
 }
 

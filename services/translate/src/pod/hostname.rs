@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::scope::Scope;
+use super::{hosts, scope::Scope};
 use crate::Refusal;
 
 /// Longest name of a Linux host that kubelet gives to a pod by itself.
@@ -13,13 +13,17 @@ const LIMIT: usize = 63;
 /// Longest one that the kernel knows; for fully qualified names.
 const KERNEL_LIMIT: usize = 64;
 
-/// Says the host name in `spec`.
-pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<(), Refusal> {
+/// Says the host name in `spec`. Returns the names that the pod's `/etc/hosts` must tell, where that
+/// is not what kubelet writes by itself.
+pub(super) fn set(
+    spec: &mut Map<String, Value>,
+    scope: &Scope<'_>,
+) -> Result<Option<hosts::Names>, Refusal> {
     if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
         // The node's own, whatever the pod says.
         spec.remove("subdomain");
         spec.remove("setHostnameAsFQDN");
-        return Ok(());
+        return Ok(None);
     }
     let given = |spec: &Map<String, Value>, key: &str| {
         let text = spec.get(key).and_then(Value::as_str);
@@ -41,31 +45,32 @@ pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) -> Result<()
         truncated(&short.replace('.', "-"), LIMIT).into(),
     );
     if given(spec, "hostnameOverride").is_some() {
-        return Ok(());
+        return Ok(None);
     }
-    let full = match subdomain {
-        Some(subdomain) if qualified => {
-            let namespace = &scope.owner.namespace;
-            let domain = &scope.context.cluster_domain;
-            let full = format!("{short}.{subdomain}.{namespace}.svc.{domain}");
-            if full.len() > KERNEL_LIMIT {
-                return Err(Refusal::invalid(
-                    "spec.setHostnameAsFQDN",
-                    format!(
-                        "the fully qualified name {full:?} has more than {KERNEL_LIMIT} \
-                         characters, and no node could set it; shorten the names or remove the \
-                         field"
-                    ),
-                ));
-            }
-            full
-        }
-        Some(_) | None => short.clone(),
+    let names = subdomain.map(|subdomain| hosts::Names {
+        full: format!(
+            "{short}.{subdomain}.{}.svc.{}",
+            scope.owner.namespace, scope.context.cluster_domain
+        ),
+        short: short.clone(),
+    });
+    let shown = match &names {
+        Some(hosts::Names { full, .. }) if qualified => full,
+        Some(_) | None => &short,
     };
-    if full.contains('.') {
-        spec.insert("hostnameOverride".to_owned(), full.into());
+    if shown.len() > KERNEL_LIMIT {
+        return Err(Refusal::invalid(
+            "spec.setHostnameAsFQDN",
+            format!(
+                "the fully qualified name {shown:?} has more than {KERNEL_LIMIT} characters, and no \
+                 node could set it; shorten the names or remove the field"
+            ),
+        ));
     }
-    Ok(())
+    if shown.contains('.') {
+        spec.insert("hostnameOverride".to_owned(), shown.as_str().into());
+    }
+    Ok(names)
 }
 
 /// As kubelet shortens it. Names of stored pods are ASCII.

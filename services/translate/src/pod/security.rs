@@ -18,8 +18,8 @@ use crate::{
 mod hardening;
 
 /// Capabilities that end at the pod: those of the standard "baseline", and those over the pod's own
-/// network. With others (`SYS_ADMIN`, `SYS_MODULE`, ...) root in a container is root on its node.
-const CAPABILITIES: [&str; 15] = [
+/// network and processes (`kubectl debug` asks for SYS_PTRACE). With others (`SYS_ADMIN`, `SYS_MODULE`, ...) root in a container is root on its node.
+const CAPABILITIES: [&str; 16] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
@@ -35,6 +35,7 @@ const CAPABILITIES: [&str; 15] = [
     "SETPCAP",
     "SETUID",
     "SYS_CHROOT",
+    "SYS_PTRACE",
 ];
 
 /// The refusal of something that reaches the host: what it does, and what to do instead.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::hosts;
 use crate::{
     Patch, Refusal,
     json::{array, array_mut, is_set, merge_patch, object, text},
@@ -185,7 +186,9 @@ fn translate_texts(value: &mut Value, names: &Names) {
         Value::Object(map) => {
             for (key, value) in map {
                 match (key.as_str(), value) {
-                    ("message", Value::String(text)) => *text = names.translate(text),
+                    ("message", Value::String(text)) => {
+                        *text = without_ours(&names.translate(text));
+                    }
                     (_, value) => translate_texts(value, names),
                 }
             }
@@ -197,6 +200,12 @@ fn translate_texts(value: &mut Value, names: &Names) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// A condition's list of containers that are awaited, without ours, which is the first.
+fn without_ours(text: &str) -> String {
+    text.replace(&format!("[{} ", hosts::NAME), "[")
+        .replace(&format!("[{}]", hosts::NAME), "[]")
 }
 
 /// The conditions of readiness gates that the host pod still lacks: set inside the virtual cluster,

@@ -8,6 +8,7 @@ use crate::{
     refusal::Reason,
 };
 
+mod hosts;
 mod odd;
 mod refused;
 mod rich;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vcluster_resources::layout::WORKLOAD_SERVICE_ACCOUNT;
 
 use super::{
-    annotation, container, hostname, scheduling,
+    annotation, container, hostname, hosts, scheduling,
     scope::{Reference, ReferenceKind, Scope, Token},
     security, volume,
 };
@@ -130,7 +130,9 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
     }
     scheduling::rewrite(&mut spec, scope)?;
     scheduling::pin(&mut spec);
-    hostname::set(&mut spec, scope)?;
+    if let Some(names) = hostname::set(&mut spec, scope)? {
+        hosts::tell(&mut spec, &names, scope)?;
+    }
     let by_cluster_dns = spec
         .get("dnsPolicy")
         .and_then(Value::as_str)
@@ -164,7 +166,8 @@ pub(super) fn changeable(spec: &Map<String, Value>) -> Value {
     let images = |list: &str| -> Map<String, Value> {
         let containers = spec.get(list).and_then(Value::as_array);
         let images = containers.into_iter().flatten().filter_map(|container| {
-            let name = text(container, "/name")?;
+            // A newer image of ours is for newer pods.
+            let name = text(container, "/name").filter(|name| *name != hosts::NAME)?;
             Some((name.to_owned(), container.get("image")?.clone()))
         });
         images.collect()

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    annotation, container,
+    annotation, container, hosts,
     scope::Scope,
     to_host::{Verdict, to_host},
 };
@@ -87,7 +87,7 @@ fn spec_changes(wanted: &Value, host: &Value) -> Value {
         let changed: Vec<_> = array(wanted, &pointer)
             .iter()
             .filter_map(|container| {
-                let name = text(container, "/name")?;
+                let name = text(container, "/name").filter(|name| *name != hosts::NAME)?;
                 let image = container.get("image")?;
                 let found = named(host, &pointer, name)?;
                 (found.get("image") != Some(image)).then(|| json!({"name": name, "image": image}))

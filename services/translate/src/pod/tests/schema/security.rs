@@ -33,7 +33,7 @@ fn node() -> Vec<Row> {
         judged(
             "those that end at the pod",
             "C.securityContext.capabilities.add[]",
-            ["NET_ADMIN", "CHOWN"],
+            ["NET_ADMIN", "SYS_PTRACE", "CHOWN"],
             ["ALL", "SYS_ADMIN", "SYS_MODULE", "CAP_SYS_ADMIN", "BPF"],
         ),
         judged(
