@@ -1,5 +1,7 @@
 //! Services die in the middle of what they do, and it ends the same.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use integration_tests::{Tenant, container, eventually, host};
@@ -88,6 +90,43 @@ fn sync_killed_while_pods_come_and_go() {
         left if left.is_empty() => Ok(()),
         left => Err(format!("{} left", left.len())),
     });
+}
+
+#[test]
+fn a_stream_ends_with_an_error_when_sync_is_killed_and_the_next_one_works() {
+    let _alone = alone();
+    let tenant = Tenant::create("cutoff");
+    tenant.inside().apply(&pods("default", 1));
+    tenant
+        .kubectl("wait --for=condition=Ready pod/p0 --timeout=120s")
+        .ok();
+    for websocket in ["true", "false"] {
+        let script = "echo begun; sleep 3600";
+        let mut child = std::process::Command::new("kubectl")
+            .args(["exec", "p0", "--", "sh", "-c", script])
+            .env("KUBECONFIG", tenant.kubeconfig())
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websocket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("kubectl starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("the command speaks");
+        assert_eq!(line, "begun\n");
+        kill(&tenant, "sync");
+        let status = child.wait().expect("kubectl ends");
+        assert!(!status.success(), "a stream that was cut off is no success");
+        eventually("the next command works", || {
+            let output = tenant.kubectl("exec p0 -- echo again").run();
+            if output.stdout == "again\n" {
+                Ok(())
+            } else {
+                Err(output)
+            }
+        });
+    }
 }
 
 #[test]

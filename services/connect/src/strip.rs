@@ -18,6 +18,7 @@
 //! On answers it removes what would speak for the gateway's whole origin, which all tenants share.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use vcluster_chassis::upgrade::tokens;
 
 /// Marks the element of `Sec-WebSocket-Protocol` in which browsers send a bearer token to Kubernetes.
 const BEARER_SUBPROTOCOL: &[u8] = b"bearer.authorization.k8s.io";
@@ -62,14 +63,6 @@ const ORIGIN_WIDE: [&str; 7] = [
     "set-cookie",
     "set-cookie2",
     "strict-transport-security",
-];
-
-/// Headers of a `101 Switching Protocols` that the two ends of the upgraded stream agree on.
-const HANDSHAKE: [&str; 4] = [
-    "sec-websocket-accept",
-    "sec-websocket-extensions",
-    "sec-websocket-protocol",
-    "x-stream-protocol-version",
 ];
 
 /// A request whose headers cannot be cleaned without changing its meaning.
@@ -118,18 +111,6 @@ pub fn response(headers: &mut HeaderMap) {
     });
 }
 
-/// Keeps of a `101 Switching Protocols` the handshake only; `Upgrade` and `Connection` are for the caller to
-/// set, who has checked them.
-pub fn switched(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::new();
-    for (name, value) in headers {
-        if HANDSHAKE.contains(&name.as_str()) {
-            kept.append(name, value.clone());
-        }
-    }
-    kept
-}
-
 /// Whether a header belongs to Kubernetes' impersonation.
 fn is_impersonation(name: &HeaderName) -> bool {
     plain(name).starts_with("impersonate-")
@@ -153,24 +134,6 @@ fn named_by_connection_leniently(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The elements of a comma-separated header over all its lines, empty ones left out.
-pub fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(elements)
-        .filter(|token| !token.is_empty())
-}
-
-fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-}
-
 fn remove_all(headers: &mut HeaderMap, names: Vec<HeaderName>) {
     for name in names {
         headers.remove(name);
@@ -184,6 +147,12 @@ fn remove_if(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
         .cloned()
         .collect();
     remove_all(headers, found);
+}
+
+fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
 }
 
 /// Takes bearer tokens out of `Sec-WebSocket-Protocol`; every other element keeps its line and place.

@@ -18,7 +18,7 @@ use vcluster_chassis::metrics::Registry;
 use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Reloader};
 use vcluster_proto::FILE_DESCRIPTOR_SET;
 use vcluster_proto::sync::v1::sync_service_server::SyncServiceServer;
-use vcluster_resources::layout::CONNECT_COMMON_NAME;
+use vcluster_resources::layout::{CONNECT_COMMON_NAME, SYNC_SERVICE};
 use vcluster_translate::kind::Outside;
 
 use crate::api::Service;
@@ -61,9 +61,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         host,
         Arc::clone(&clock),
         metrics,
+        format!("{SYNC_SERVICE}.{}.svc", config.namespace),
     ));
     let peers = serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
-    peers.serve(Port::Kubelet, kubelet, Arc::new(Kubelet));
+    peers.serve(
+        Port::Kubelet,
+        kubelet,
+        Arc::new(Kubelet::new(Arc::clone(&engine), &shutdown)),
+    );
     admin.serve(Arc::new(registry), health.clone(), &shutdown);
     let leadership = leadership(&config, &engine, clock, &shutdown);
     shutdown.spawn(

@@ -47,6 +47,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Host name of sync's Service, at which virtual API servers find the kubelet API of their nodes.
+    pub kubelet_host: String,
     /// Rights to list a tenant for the first time.
     pub lists: Semaphore,
     tenants: Mutex<Tenants>,
@@ -86,7 +88,13 @@ struct Tenants {
 
 impl Engine {
     /// Makes it without tenants.
-    pub fn new(config: Config, host: Host, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
+    pub fn new(
+        config: Config,
+        host: Host,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        kubelet_host: String,
+    ) -> Self {
         let lists = Semaphore::new(config.max_concurrent_lists);
         Self {
             config,
@@ -95,6 +103,7 @@ impl Engine {
             clock,
             metrics,
             lists,
+            kubelet_host,
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
             followed: watch::Sender::default(),

@@ -15,6 +15,9 @@
 //! | `sync_peer_connections` | open connections of virtual API servers, by port |
 //! | `sync_peer_turned_away` | connections of virtual API servers that were one too many, by port |
 //! | `sync_unserved` | kinds that were asked for and are not served, by side |
+//! | `sync_kubelet_requests` | requests to the kubelet API that have ended, by verb and code |
+//! | `sync_kubelet_streams` | logs and streams of pods that are open, by verb |
+//! | `sync_kubelet_bytes` | bytes of them, by direction |
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -25,6 +28,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use vcluster_chassis::metrics::CALL_SECONDS;
 
+use crate::kubelet::Verb;
 use crate::object::{Kind, Side};
 
 /// How work on a key ended.
@@ -145,6 +149,22 @@ struct OfPort {
     port: Port,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVerb {
+    verb: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    verb: &'static str,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDirection {
+    direction: &'static str,
+}
+
 /// Something that is under way, counted until dropped.
 #[derive(Debug)]
 pub struct Counted(Gauge);
@@ -179,6 +199,9 @@ pub struct Metrics {
     peer_connections: Family<OfPort, Gauge>,
     peer_turned_away: Family<OfPort, Counter>,
     unserved: Family<OfKind, Counter>,
+    kubelet_requests: Family<OfRequest, Counter>,
+    kubelet_streams: Family<OfVerb, Gauge>,
+    kubelet_bytes: Family<OfDirection, Counter>,
 }
 
 impl Default for Metrics {
@@ -198,6 +221,9 @@ impl Default for Metrics {
             peer_connections: Family::default(),
             peer_turned_away: Family::default(),
             unserved: Family::default(),
+            kubelet_requests: Family::default(),
+            kubelet_streams: Family::default(),
+            kubelet_bytes: Family::default(),
         }
     }
 }
@@ -244,7 +270,26 @@ impl Metrics {
             "Kinds that were asked for and are not served",
             this.unserved.clone(),
         );
+        this.register_kubelet(registry);
         this
+    }
+
+    fn register_kubelet(&self, registry: &mut Registry) {
+        registry.register(
+            "kubelet_requests",
+            "Requests to the kubelet API that have ended",
+            self.kubelet_requests.clone(),
+        );
+        registry.register(
+            "kubelet_streams",
+            "Logs and streams of pods that are open",
+            self.kubelet_streams.clone(),
+        );
+        registry.register(
+            "kubelet_bytes",
+            "Bytes of logs and streams",
+            self.kubelet_bytes.clone(),
+        );
     }
 
     /// Counts work on a key.
@@ -313,6 +358,26 @@ impl Metrics {
     /// Counts a connection of a virtual API server that was one too many.
     pub fn peer_turned_away(&self, port: Port) {
         self.peer_turned_away.get_or_create(&OfPort { port }).inc();
+    }
+
+    /// Counts a log or stream of a pod until the guard is dropped.
+    pub fn kubelet_stream(&self, verb: Verb) -> Counted {
+        let verb = verb.as_str();
+        let gauge = self.kubelet_streams.get_or_create(&OfVerb { verb });
+        Counted::new(gauge.clone())
+    }
+
+    /// Counts a request to the kubelet API that has ended.
+    pub fn kubelet_ended(&self, verb: Option<Verb>, code: u16, received: u64, sent: u64) {
+        let verb = verb.map_or("other", Verb::as_str);
+        self.kubelet_requests
+            .get_or_create(&OfRequest { verb, code })
+            .inc();
+        for (direction, bytes) in [("received", received), ("sent", sent)] {
+            self.kubelet_bytes
+                .get_or_create(&OfDirection { direction })
+                .inc_by(bytes);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::pool::{Connect, Io, Limits, Pool};
 use crate::tenant_token::{Bearer, TenantToken};
 
 /// What API servers log of us.
-const AGENT: HeaderValue =
+pub(crate) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("vcluster-sync/", env!("CARGO_PKG_VERSION")));
 
 /// Watches: a thousand tenants with three watches each need thirty connections of a hundred streams.
@@ -43,6 +43,16 @@ const VIRTUAL_REQUESTS: Limits = Limits {
     connect: Duration::from_secs(5),
     response: Duration::from_secs(15),
 };
+
+/// Logs that are passed on to virtual API servers: each holds a stream for as long as it is followed.
+const STREAMS: Limits = Limits {
+    connections: 64,
+    connect: Duration::from_secs(5),
+    // A container that says nothing has no answer to be seen yet; the kubelet ends streams that idle so long.
+    response: Duration::from_hours(4),
+};
+/// How long connecting for an upgrade may take.
+const DIAL: Duration = Duration::from_secs(5);
 
 /// A client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +109,8 @@ pub struct Host {
     /// As sync itself.
     pub own: Server,
     anonymous: Pool,
+    streams: Pool,
+    upgrades: Tls,
     address: Uri,
 }
 
@@ -132,21 +144,46 @@ impl Host {
         // Tenants bring a token each; a client certificate of ours would outrank it.
         let mut nobody = config.clone();
         nobody.auth_info = kube::config::AuthInfo::default();
-        let anonymous = Pool::new(Tls::of(&nobody)?, HOST_REQUESTS);
+        let nobody = Tls::of(&nobody)?;
         Ok(Self {
             own,
-            anonymous,
+            anonymous: Pool::new(nobody.clone(), HOST_REQUESTS),
+            streams: Pool::new(nobody.clone(), STREAMS),
+            upgrades: nobody.over_http1(),
             address,
         })
     }
 
     /// A client that acts as the tenant's own ServiceAccount; connections are shared.
     pub fn tenant(&self, token: Arc<TenantToken>) -> Client {
+        self.bearing(&self.anonymous, token)
+    }
+
+    /// The same, for answers that stay: they do not take the streams of other requests.
+    pub fn tenant_streams(&self, token: Arc<TenantToken>) -> Client {
+        self.bearing(&self.streams, token)
+    }
+
+    fn bearing(&self, pool: &Pool, token: Arc<TenantToken>) -> Client {
         let service = ServiceBuilder::new()
             .layer(BaseUriLayer::new(self.address.clone()))
             .map_request(with_agent)
-            .service(Bearer::new(self.anonymous.clone(), token));
+            .service(Bearer::new(pool.clone(), token));
         Client::new(service, "default")
+    }
+
+    /// A connection of its own in HTTP/1.1, which alone can be upgraded; nobody's until a request brings a token.
+    pub async fn dial(&self) -> io::Result<Box<dyn Io>> {
+        tokio::time::timeout(DIAL, self.upgrades.connect())
+            .await
+            .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Where it is, for `Host`.
+    pub fn authority(&self) -> &str {
+        self.address
+            .authority()
+            .map_or("", http::uri::Authority::as_str)
     }
 }
 
@@ -155,13 +192,14 @@ fn with_agent(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// Connects with TLS and HTTP/2 as the only protocol.
+/// Connects with TLS and one protocol only, by default HTTP/2.
 #[derive(Clone)]
 struct Tls {
     host: Arc<str>,
     port: u16,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    protocol: &'static [u8],
 }
 
 impl fmt::Debug for Tls {
@@ -186,7 +224,16 @@ impl Tls {
             port: address.port_u16().unwrap_or(443),
             name,
             config,
+            protocol: tls::ALPN_H2,
         })
+    }
+
+    fn over_http1(mut self) -> Self {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![tls::ALPN_HTTP1.to_vec()];
+        self.config = Arc::new(config);
+        self.protocol = tls::ALPN_HTTP1;
+        self
     }
 
     fn of(config: &Config) -> Result<Self, Error> {
@@ -209,8 +256,11 @@ impl Connect for Tls {
             let stream = TlsConnector::from(this.config)
                 .connect(this.name, stream)
                 .await?;
-            if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_H2) {
-                return Err(io::Error::other("the server does not speak HTTP/2"));
+            if stream.get_ref().1.alpn_protocol() != Some(this.protocol) {
+                return Err(io::Error::other(format!(
+                    "the server does not speak {}",
+                    String::from_utf8_lossy(this.protocol)
+                )));
             }
             Ok(Box::new(stream) as Box<dyn Io>)
         })

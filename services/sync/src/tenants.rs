@@ -30,6 +30,7 @@ mod serve;
 mod stage;
 pub mod status;
 
+pub(crate) use credentials::Credentials;
 pub use stage::{Stage, stage};
 
 /// The newest version of a VirtualCluster; nothing once it is gone.

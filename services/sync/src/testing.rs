@@ -71,6 +71,7 @@ impl World {
             own,
             Arc::new(clock.clone()),
             Metrics::default(),
+            context().kubelet_host,
         );
         let engine = Arc::new(engine);
         let request = virtual_.client();
@@ -219,6 +220,7 @@ fn context() -> Context {
         api: "10.96.0.17".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         hosts_image: None,
+        kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: HostAccess::Refused,
     }
 }

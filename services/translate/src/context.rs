@@ -20,6 +20,9 @@ pub struct Context {
     /// Image of the program that writes `/etc/hosts` of pods with a subdomain; without one, such pods
     /// know only their short name.
     pub hosts_image: Option<String>,
+    /// Host name at which sync serves the kubelet API of its nodes, on the port
+    /// [`KUBELET_PORT`](vcluster_resources::layout::KUBELET_PORT).
+    pub kubelet_host: String,
     /// Whether its pods may reach the host's nodes.
     pub host_access: HostAccess,
 }

@@ -15,6 +15,7 @@ pub(crate) fn context() -> Context {
         api: "10.96.0.17".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         hosts_image: Some("sync:1".to_owned()),
+        kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: crate::context::HostAccess::Refused,
     }
 }

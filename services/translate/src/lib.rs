@@ -32,6 +32,7 @@ pub mod owner;
 pub mod patch;
 pub mod plan;
 pub mod pod;
+pub mod reach;
 pub mod refusal;
 pub mod secret;
 pub mod service;

@@ -5,6 +5,7 @@
 //! nor in the fixed names of [`vcluster_resources::layout`].
 
 use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name, service_host_name};
+use vcluster_resources::{HostNamespace, TenantUri};
 
 use crate::{Context, Kind, kind::Naming};
 
@@ -19,8 +20,8 @@ const UID_LENGTH: usize = 36;
 
 /// Longest name in the host namespace: at most what the API allows, and for pods (one rule for all
 /// kinds) at most what a node can start.
-fn limit(context: &Context) -> usize {
-    let around = context.host_namespace.as_str().len() + UID_LENGTH + "__".len();
+fn limit(host_namespace: &HostNamespace) -> usize {
+    let around = host_namespace.as_str().len() + UID_LENGTH + "__".len();
     SUBDOMAIN_LIMIT.min(FILE_NAME_LIMIT - around)
 }
 
@@ -32,9 +33,19 @@ pub fn of_kind(kind: Kind, namespace: &str, name: &str, context: &Context) -> St
     }
 }
 
+/// Host name of a pod of a virtual cluster of which no more is known than who it is.
+pub fn of_pod(namespace: &str, name: &str, tenant: &TenantUri) -> String {
+    host_name(name, namespace, &tenant.name, limit(&tenant.namespace))
+}
+
 /// Host name of an object whose kind takes any name, as a pod, ConfigMap or Secret.
 pub fn of(namespace: &str, name: &str, context: &Context) -> String {
-    host_name(name, namespace, &context.cluster, limit(context))
+    host_name(
+        name,
+        namespace,
+        &context.cluster,
+        limit(&context.host_namespace),
+    )
 }
 
 /// Host name of a Service: a DNS label that begins with a letter.
@@ -44,7 +55,7 @@ pub fn of_service(namespace: &str, name: &str, context: &Context) -> String {
 
 /// Host name of the Secret that holds the service-account tokens of a pod.
 pub fn of_tokens(namespace: &str, pod: &str, context: &Context) -> String {
-    let limit = limit(context) - TOKEN_SUFFIX.len();
+    let limit = limit(&context.host_namespace) - TOKEN_SUFFIX.len();
     host_name(pod, namespace, &context.cluster, limit) + TOKEN_SUFFIX
 }
 

@@ -10,10 +10,17 @@
 //! | capacity, allocatable, conditions | images (what others run), volumes, `config` |
 //! | internal address, host name | external addresses and names |
 //! | versions, system, architecture | machine, system and boot ID |
-//! | | `daemonEndpoints`, `declaredFeatures`: until sync has a kubelet endpoint |
+//! | `declaredFeatures` | the kubelet's own endpoint: in its place stands sync's, of which see below |
+//!
+//! The virtual API server asks sync for logs, exec and the like: it finds it by the internal DNS name, which it
+//! prefers, and by the port in `daemonEndpoints`. The internal address stays the host node's, for NodePorts are
+//! dialled there. Declared features pass: those of pods are the host kubelet's own, and the one of its API,
+//! `ExtendWebSocketsToKubelet`, holds for sync, which passes WebSockets on as they are to an API server that is not
+//! older than that kubelet.
 
 use serde_json::{Map, Value, json};
 use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
+use vcluster_resources::layout::KUBELET_PORT;
 
 use crate::{
     Context, Patch,
@@ -60,7 +67,7 @@ pub fn to_virtual(host: &Value, context: &Context) -> Value {
             "annotations": { CLUSTER_UID: context.cluster_uid },
         },
         "spec": spec,
-        "status": status(host),
+        "status": status(host, context),
     })
 }
 
@@ -71,30 +78,33 @@ fn copy(from: &Value, key: &str, to: &mut Map<String, Value>) {
 }
 
 /// The fields of a node's status that translation writes.
-const STATUS: [&str; 7] = [
+const STATUS: [&str; 9] = [
     "addresses",
     "allocatable",
     "capacity",
     "conditions",
+    "daemonEndpoints",
+    "declaredFeatures",
     "features",
     "nodeInfo",
     "runtimeHandlers",
 ];
 
-fn status(host: &Value) -> Value {
+fn status(host: &Value, context: &Context) -> Value {
     let found = &host["status"];
     let mut status = Map::new();
     for key in STATUS {
         copy(found, key, &mut status);
     }
-    let addresses: Vec<_> = array(found, "/addresses")
+    let mut addresses: Vec<_> = array(found, "/addresses")
         .iter()
         .filter(|address| matches!(text(address, "/type"), Some("InternalIP" | "Hostname")))
         .cloned()
         .collect();
-    if status.contains_key("addresses") {
-        status.insert("addresses".to_owned(), addresses.into());
-    }
+    addresses.push(json!({"type": "InternalDNS", "address": context.kubelet_host}));
+    status.insert("addresses".to_owned(), addresses.into());
+    let endpoints = json!({"kubeletEndpoint": {"Port": KUBELET_PORT}});
+    status.insert("daemonEndpoints".to_owned(), endpoints);
     if let Some(info) = object(found, "/nodeInfo") {
         let mut info = info.clone();
         for key in ["machineID", "systemUUID", "bootID"] {
@@ -139,9 +149,9 @@ pub fn update_virtual(host: &Value, node: &Value, context: &Context) -> Option<P
 
 /// What must change on a virtual node's status; nothing if all is as it should be. Heartbeats
 /// alone are no change: nobody inside watches them.
-pub fn status_to_virtual(host: &Value, node: &Value) -> Option<Patch> {
-    let wanted = status(host);
-    // The rest is the virtual API server's own, such as an empty `daemonEndpoints`.
+pub fn status_to_virtual(host: &Value, node: &Value, context: &Context) -> Option<Patch> {
+    let wanted = status(host, context);
+    // The rest is the virtual API server's own.
     let found: Map<_, _> = object(node, "/status")
         .into_iter()
         .flatten()

@@ -8,19 +8,18 @@
 //! A WebSocket exec is a GET. The right that lets a caller in is the same for every method, so nothing
 //! here, or anywhere before, looks at the method to decide.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tracing::Instrument;
+use vcluster_chassis::upgrade::{self, Protocol};
 
 use super::{Admitted, told, watch_over};
 use crate::body::{self, Body};
@@ -34,34 +33,10 @@ use crate::upstream::{Error, Protocol as Transport, Upstream};
 
 /// How long the head of the answer may take; a container runtime may be slow to begin.
 const ANSWER: Duration = Duration::from_mins(2);
-/// How long the client may take to see the `101`.
-const HANDOVER: Duration = Duration::from_secs(10);
+/// How long an upgraded stream may be silent: longer than the kubelet lets it be, which ends it cleanly.
+const IDLE: Duration = Duration::from_hours(5);
 /// The most of a refusal's body that is passed on.
 const REFUSAL: usize = 1 << 20;
-/// Buffer of each direction.
-const BUFFER: usize = 16 << 10;
-
-/// A protocol that a connection may be upgraded to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    Spdy,
-    WebSocket,
-}
-
-impl Protocol {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Spdy => "SPDY/3.1",
-            Self::WebSocket => "websocket",
-        }
-    }
-
-    fn read(token: &[u8]) -> Option<Self> {
-        [Self::Spdy, Self::WebSocket]
-            .into_iter()
-            .find(|protocol| token.eq_ignore_ascii_case(protocol.name().as_bytes()))
-    }
-}
 
 /// The answer to a request for an upgrade.
 pub(super) struct Upgraded {
@@ -87,33 +62,9 @@ impl Upgraded {
     }
 }
 
-/// Reads what upgrade a request asks for, if any. It must be HTTP/1.1, name one protocol that is known, and have no body.
+/// Reads what upgrade a request asks for, if any.
 pub(super) fn asked<B: http_body::Body>(request: &Request<B>) -> Result<Option<Protocol>, Refusal> {
-    let headers = request.headers();
-    let bad = |message: &str| Err(Refusal::new(Kind::Bad, message));
-    let wants = strip::tokens(headers, &header::CONNECTION)
-        .any(|token| token.eq_ignore_ascii_case(b"upgrade"));
-    // `Upgrade` that `Connection` does not name is to be ignored (RFC 9110, 7.8).
-    if !wants || request.version() == Version::HTTP_2 {
-        return Ok(None);
-    }
-    let protocols: Vec<&[u8]> = strip::tokens(headers, &header::UPGRADE).collect();
-    let [only] = protocols.as_slice() else {
-        return bad("a request for an upgrade names exactly one protocol in Upgrade");
-    };
-    let Some(protocol) = Protocol::read(only) else {
-        return bad("connections are upgraded to SPDY/3.1 or websocket only");
-    };
-    if request.version() != Version::HTTP_11 {
-        return bad("connections are upgraded in HTTP/1.1 only");
-    }
-    if ![Method::GET, Method::POST].contains(request.method()) {
-        return bad("connections are upgraded by GET or POST only");
-    }
-    if !request.body().is_end_stream() || headers.contains_key(header::TRANSFER_ENCODING) {
-        return bad("a request for an upgrade has no body");
-    }
-    Ok(Some(protocol))
+    upgrade::asked(request).map_err(|error| Refusal::new(Kind::Bad, error.to_string()))
 }
 
 /// Asks the virtual API server for the upgrade over a connection of its own.
@@ -139,7 +90,7 @@ pub(super) async fn begin(
         super::check_trust(gateway, admitted, response.status(), &path(&request))?;
         return Ok(refused(response, entered));
     }
-    if !switches_to(response.headers(), protocol) {
+    if !upgrade::switches_to(&response, protocol) {
         return Err(Refusal::new(
             Kind::BadGateway,
             "the virtual API server switched to a protocol that was not asked for",
@@ -225,23 +176,11 @@ fn onward<B>(
     onward
 }
 
-/// Whether a `101` switches to exactly what was asked for.
-fn switches_to(headers: &HeaderMap, protocol: Protocol) -> bool {
-    let protocols: Vec<&[u8]> = strip::tokens(headers, &header::UPGRADE).collect();
-    let named = matches!(protocols.as_slice(), [only] if Protocol::read(only) == Some(protocol));
-    named
-        && strip::tokens(headers, &header::CONNECTION)
-            .any(|token| token.eq_ignore_ascii_case(b"upgrade"))
-}
-
 /// The head of a `101` as it goes to the client: the handshake and nothing else.
 fn switching(from: &HeaderMap, protocol: Protocol) -> http::response::Parts {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = strip::switched(from);
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static(protocol.name()));
+    *response.headers_mut() = upgrade::handshake(from, protocol);
     response.into_parts().0
 }
 
@@ -280,8 +219,16 @@ pub(super) fn finish(gateway: &Gateway, upgraded: Upgraded, mut record: Record) 
             entered,
         } => {
             let joined = async move {
+                let bytes = upgrade::Bytes {
+                    received: record.received(),
+                    sent: record.sent(),
+                };
                 let how = tokio::select! {
-                    how = join(client, server, &record) => how,
+                    end = upgrade::join(client, server, &bytes, IDLE) => match end {
+                        upgrade::End::Complete => "complete",
+                        upgrade::End::Broken => "broken",
+                        upgrade::End::Idle => "idle",
+                    },
                     end = ended => end.as_str(),
                 };
                 record.ended(how);
@@ -289,128 +236,6 @@ pub(super) fn finish(gateway: &Gateway, upgraded: Upgraded, mut record: Record) 
             };
             gateway.shutdown.spawn_contained("upgraded stream", joined);
             Response::from_parts(head, body::empty())
-        }
-    }
-}
-
-/// Copies bytes both ways until both ends are done; an end that closes its half leaves the other open.
-async fn join(client: OnUpgrade, server: OnUpgrade, record: &Record) -> &'static str {
-    let both = async { tokio::try_join!(client, server) };
-    let (client, server) = match tokio::time::timeout(HANDOVER, both).await {
-        Ok(Ok(both)) => both,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a connection was not handed over");
-            return "broken";
-        }
-        Err(_elapsed) => return "broken",
-    };
-    // Bytes that came with the handshake are in here and come first.
-    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-    let copied =
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
-    let how = match copied {
-        Ok((received, sent)) => {
-            record.received().fetch_add(received, Ordering::Relaxed);
-            record.sent().fetch_add(sent, Ordering::Relaxed);
-            "complete"
-        }
-        Err(error) => {
-            tracing::debug!(%error, "an upgraded stream broke");
-            "broken"
-        }
-    };
-    // An end that is gone already cannot be closed.
-    drop(client.shutdown().await);
-    drop(server.shutdown().await);
-    how
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(lines: &[(&str, &str)]) -> Request<Body> {
-        let mut request = Request::new(body::empty());
-        for (name, value) in lines {
-            let name = header::HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request
-                .headers_mut()
-                .append(name, HeaderValue::from_str(value).unwrap());
-        }
-        request
-    }
-
-    #[test]
-    fn spdy_and_websocket_are_the_only_protocols() {
-        for (value, expected) in [
-            ("SPDY/3.1", Protocol::Spdy),
-            ("spdy/3.1", Protocol::Spdy),
-            ("websocket", Protocol::WebSocket),
-            ("WebSocket", Protocol::WebSocket),
-        ] {
-            let asking = request(&[("Connection", "keep-alive, Upgrade"), ("Upgrade", value)]);
-            assert_eq!(asked(&asking), Ok(Some(expected)));
-        }
-        for value in [
-            "h2c",
-            "tls/1.0",
-            "foo",
-            "SPDY/3",
-            "websocket, h2c",
-            "",
-            "SPDY/3.1 websocket",
-        ] {
-            let asking = request(&[("Connection", "Upgrade"), ("Upgrade", value)]);
-            assert_eq!(asked(&asking).unwrap_err().kind, Kind::Bad, "{value}");
-        }
-        let twice = request(&[
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Upgrade", "foo"),
-        ]);
-        assert!(asked(&twice).is_err());
-    }
-
-    #[test]
-    fn what_connection_does_not_name_is_no_upgrade() {
-        assert_eq!(asked(&request(&[("Upgrade", "websocket")])), Ok(None));
-        assert_eq!(
-            asked(&request(&[("Connection", "close"), ("Upgrade", "h2c")])),
-            Ok(None)
-        );
-    }
-
-    #[test]
-    fn a_request_with_a_body_or_another_method_is_not_upgraded() {
-        let asking = || request(&[("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")]);
-        let with_body = asking().map(|_| body::full("x"));
-        assert!(asked(&with_body).is_err());
-        let mut delete = asking();
-        *delete.method_mut() = Method::DELETE;
-        assert!(asked(&delete).is_err());
-        let mut old = asking();
-        *old.version_mut() = Version::HTTP_10;
-        assert!(asked(&old).is_err());
-    }
-
-    #[test]
-    fn a_switch_to_another_protocol_is_none() {
-        let head = |lines: &[(&str, &str)]| request(lines).into_parts().0.headers;
-        assert!(switches_to(
-            &head(&[("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1")]),
-            Protocol::Spdy
-        ));
-        for lines in [
-            &[("Connection", "Upgrade"), ("Upgrade", "websocket")][..],
-            &[("Upgrade", "SPDY/3.1")],
-            &[("Connection", "Upgrade")],
-            &[
-                ("Connection", "Upgrade"),
-                ("Upgrade", "SPDY/3.1"),
-                ("Upgrade", "h2c"),
-            ],
-        ] {
-            assert!(!switches_to(&head(lines), Protocol::Spdy), "{lines:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use vcluster_resources::layout::{CA_CERT, SYNC_SECRET, TLS_CERT, TLS_KEY};
 
 /// The credential cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     /// The Secret cannot be read.
     #[error("cannot read Secret {SYNC_SECRET}: {0}")]
     Read(#[from] Box<kube::Error>),
@@ -22,7 +22,7 @@ pub(super) enum Error {
 }
 
 /// The credential, as it is now and as it will be.
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     client: Client,
     namespace: String,
     version: Option<String>,
@@ -40,7 +40,7 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// Reads it.
-    pub(super) async fn read(client: Client, namespace: &str) -> Result<Self, Error> {
+    pub(crate) async fn read(client: Client, namespace: &str) -> Result<Self, Error> {
         let (version, identity, roots) = read(&client, namespace).await?;
         Ok(Self {
             client,
@@ -52,12 +52,12 @@ impl Credentials {
     }
 
     /// What connections are made with.
-    pub(super) fn live(&self) -> (Live<Roots>, Live<Identity>) {
+    pub(crate) fn live(&self) -> (Live<Roots>, Live<Identity>) {
         (self.roots.1.clone(), self.identity.1.clone())
     }
 
     /// Reads it again; new connections use what has changed.
-    pub(super) async fn refresh(&mut self) -> Result<(), Error> {
+    pub(crate) async fn refresh(&mut self) -> Result<(), Error> {
         let (version, identity, roots) = read(&self.client, &self.namespace).await?;
         if version != self.version {
             self.version = version;

@@ -224,6 +224,7 @@ impl Supervisor {
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
             hosts_image: self.engine.config.hosts_image.clone(),
             host_access,
+            kubelet_host: self.engine.kubelet_host.clone(),
         };
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),

@@ -56,16 +56,16 @@ fn a_node_shows_what_pods_need_and_nothing_of_its_neighbours() {
 #[test]
 fn a_node_as_it_should_be_is_not_written() {
     assert_eq!(update_virtual(&host(), &made(), &context()), None);
-    assert_eq!(status_to_virtual(&host(), &made()), None);
+    assert_eq!(status_to_virtual(&host(), &made(), &context()), None);
 }
 
 #[test]
 fn a_heartbeat_alone_is_no_change() {
     let mut host = host();
     host["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:05:00Z".into();
-    assert_eq!(status_to_virtual(&host, &made()), None);
+    assert_eq!(status_to_virtual(&host, &made(), &context()), None);
     host["status"]["conditions"][0]["status"] = "False".into();
-    let patch = status_to_virtual(&host, &made()).unwrap();
+    let patch = status_to_virtual(&host, &made(), &context()).unwrap();
     assert_eq!(
         patched(&made(), &patch)["status"]["conditions"],
         host["status"]["conditions"]
@@ -88,6 +88,28 @@ fn cordon_taints_and_labels_follow_both_ways() {
 }
 
 #[test]
+fn a_node_made_by_an_older_version_gets_the_endpoint() {
+    let mut old = made();
+    old["status"]["daemonEndpoints"] = json!({"kubeletEndpoint": {"Port": 0}});
+    old["status"]["addresses"] = host()["status"]["addresses"].clone();
+    let patch = status_to_virtual(&host(), &old, &context()).unwrap();
+    let node = patched(&old, &patch);
+    assert_eq!(
+        node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"],
+        KUBELET_PORT
+    );
+    assert_eq!(
+        node["status"]["addresses"],
+        json!([
+            {"type": "InternalIP", "address": "10.0.0.1"},
+            {"type": "Hostname", "address": "n1"},
+            {"type": "InternalDNS", "address": "vcluster-sync.vcluster-system.svc"},
+        ])
+    );
+    assert_eq!(status_to_virtual(&host(), &node, &context()), None);
+}
+
+#[test]
 fn only_a_marked_node_is_ours() {
     assert!(is_ours(&made(), &context()));
     for pointer in ["/metadata/labels", "/metadata/annotations"] {
@@ -107,7 +129,7 @@ fn odd_json_does_not_make_it_panic() {
     ] {
         let _ = to_virtual(&odd, &context());
         let _ = update_virtual(&odd, &odd, &context());
-        let _ = status_to_virtual(&odd, &odd);
+        let _ = status_to_virtual(&odd, &odd, &context());
         let _ = is_ours(&odd, &context());
     }
 }

@@ -31,7 +31,7 @@ pub fn node(
         (Some(_), Some(found)) if !node::is_ours(found, context) => Action::Refuse(taken(found)),
         (Some(_), Some(found)) if is_deleting(found) => Action::Wait(Waiting::Termination),
         (Some(host), Some(found)) => node::update_virtual(host, found, context)
-            .or_else(|| node::status_to_virtual(host, found))
+            .or_else(|| node::status_to_virtual(host, found, context))
             .map_or(Action::Nothing, Action::PatchVirtual),
     }
 }

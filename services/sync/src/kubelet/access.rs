@@ -1,0 +1,162 @@
+//! What it takes to act for a tenant that asks: that it exists, and clients of both its sides.
+//!
+//! Made from the VirtualCluster itself rather than from the engine, because every replica answers for every tenant,
+//! whoever translates it. Looked up anew every few minutes: that is also how long a deleted virtual cluster's
+//! certificate may still be believed, whose pods and rights are gone by then.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::{Api, Client};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use vcluster_resources::{TenantUri, VirtualCluster};
+
+use crate::apply::with_causes;
+use crate::engine::Engine;
+use crate::reply::{Kind, Refusal};
+use crate::server::Server;
+use crate::tenant_token::TenantToken;
+use crate::tenants::{Credentials, Stage, stage};
+
+/// How long an access is used without being looked up again.
+const FRESH: Duration = Duration::from_mins(2);
+/// How long looking it up may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Requests of one tenant under way at once.
+const REQUESTS: usize = 200;
+
+/// A tenant that is there.
+pub(super) struct Access {
+    pub(super) tenant: TenantUri,
+    /// Its API server, as sync.
+    pub(super) virtual_: Client,
+    /// The host, as its ServiceAccount.
+    pub(super) host: Client,
+    /// The same, for answers that stay.
+    pub(super) streams: Client,
+    /// Its ServiceAccount's.
+    pub(super) token: Arc<TenantToken>,
+    /// Requests that it may have under way.
+    pub(super) slots: Arc<Semaphore>,
+    until: Instant,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tenants that have asked lately.
+#[derive(Debug)]
+pub(super) struct Accesses {
+    engine: Arc<Engine>,
+    known: Mutex<HashMap<TenantUri, Arc<Access>>>,
+}
+
+impl Accesses {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            engine,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The access of a tenant, looked up if need be.
+    pub(super) async fn get(&self, tenant: &TenantUri) -> Result<Arc<Access>, Refusal> {
+        let known = self.known().get(tenant).cloned();
+        if let Some(access) = known.as_ref().filter(|known| Instant::now() < known.until) {
+            return Ok(Arc::clone(access));
+        }
+        let open = tokio::time::timeout(DEADLINE, self.open(tenant, known)).await;
+        let opened = open.unwrap_or_else(|_elapsed| {
+            Err(Refusal::new(
+                Kind::Timeout,
+                "the host's API server does not answer in time",
+            ))
+        });
+        if opened.is_err() {
+            self.forget(tenant);
+        }
+        let access = Arc::new(opened?);
+        let mut all = self.known();
+        // The rest of those that are not asked for any more goes with time, too.
+        let now = Instant::now();
+        all.retain(|_, access| now < access.until + FRESH);
+        all.insert(tenant.clone(), Arc::clone(&access));
+        Ok(access)
+    }
+
+    /// Has the access looked up anew: something that it stands on has changed.
+    pub(super) fn forget(&self, tenant: &TenantUri) {
+        self.known().remove(tenant);
+    }
+
+    async fn open(
+        &self,
+        tenant: &TenantUri,
+        known: Option<Arc<Access>>,
+    ) -> Result<Access, Refusal> {
+        let own = self.engine.host.own.request.clone();
+        let namespace = tenant.namespace.as_str();
+        let api: Api<VirtualCluster> = Api::namespaced(own.clone(), namespace);
+        let cluster = api.get_opt(tenant.name.as_str()).await.map_err(|error| {
+            tracing::warn!(%tenant, error = with_causes(&error), "virtual cluster cannot be read");
+            unavailable("the host's API server cannot be asked for the virtual cluster")
+        })?;
+        let Some(cluster) =
+            cluster.filter(|cluster| cluster.metadata.uid.as_ref() == Some(&tenant.uid))
+        else {
+            return Err(Refusal::new(
+                Kind::Forbidden,
+                "the virtual cluster of the client certificate exists no more",
+            ));
+        };
+        let Stage::Serve(endpoint) = stage(&cluster, true) else {
+            return Err(unavailable(
+                "the virtual cluster is not served at the moment",
+            ));
+        };
+        let credentials = Credentials::read(own.clone(), namespace)
+            .await
+            .map_err(|error| {
+                tracing::warn!(%tenant, error = with_causes(&error), "credential cannot be read");
+                unavailable("sync has no credential for the virtual cluster")
+            })?;
+        let (roots, identity) = credentials.live();
+        let server = Server::virtual_cluster(&endpoint.url, roots, identity).map_err(|error| {
+            tracing::warn!(%tenant, error = with_causes(&error), "virtual cluster cannot be reached");
+            unavailable("the virtual cluster's address cannot be used")
+        })?;
+        let (token, slots) = known.map_or_else(
+            || {
+                let clock = Arc::clone(&self.engine.clock);
+                let token = TenantToken::new(namespace, own, clock);
+                (Arc::new(token), Arc::new(Semaphore::new(REQUESTS)))
+            },
+            |known| (Arc::clone(&known.token), Arc::clone(&known.slots)),
+        );
+        Ok(Access {
+            tenant: tenant.clone(),
+            virtual_: server.request,
+            host: self.engine.host.tenant(Arc::clone(&token)),
+            streams: self.engine.host.tenant_streams(Arc::clone(&token)),
+            token,
+            slots,
+            until: Instant::now() + FRESH,
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<TenantUri, Arc<Access>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unavailable(what: &str) -> Refusal {
+    Refusal::new(Kind::Unavailable, format!("{what}: try again in a moment"))
+}
