@@ -129,7 +129,7 @@ fn commands_run_with_input_exit_code_and_terminal_in_both_protocols() {
         assert_eq!(output.stdout, "hello\n", "{protocol}:\n{output}");
         assert!(output.stderr.contains("oops"), "{protocol}:\n{output}");
 
-        let line = "kubectl exec -it shell -- sh -c 'tty; stty size'";
+        let line = "kubectl exec -it shell -- tty";
         let terminal = tenant
             .inside()
             .program("script", &["-qec", line, "/dev/null"])
@@ -289,6 +289,8 @@ fn a_debug_container_is_added_and_reached() {
         .kubectl_args(&[
             "debug",
             "shell",
+            // The default one adds a right over the node, which is refused.
+            "--profile=baseline",
             "--image=docker.io/library/busybox:latest",
             "--image-pull-policy=IfNotPresent",
             "-c",

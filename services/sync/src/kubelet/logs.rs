@@ -48,7 +48,9 @@ pub(super) async fn serve(
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let said = Limited::new(body, MOST).collect().await;
-        let said = said.map(|said| said.to_bytes()).unwrap_or_default();
+        let said = said
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
         let refused = Refused::read(head.status, &said, asked, &pods);
         return record::refused(refused.into_text(), record);
     }

@@ -164,7 +164,9 @@ impl Stream<'_> {
         let (head, body) = response.into_parts();
         let said = tokio::time::timeout(ANSWER, Limited::new(body, MOST).collect()).await;
         let said = said.ok().and_then(Result::ok);
-        let said = said.map(|said| said.to_bytes()).unwrap_or_default();
+        let said = said
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
         let refused = Refused::read(head.status, &said, &self.asked, &admitted.pods);
         record::refused(refused.into_status(), record)
     }
