@@ -66,7 +66,7 @@ fn logs_are_the_container_s_own_with_every_option() {
     let stamped = tenant.kubectl("logs talker --timestamps --tail=1").ok();
     assert_eq!(stamped.lines().count(), 1, "{stamped}");
     assert!(
-        stamped.contains("T") && stamped.contains("Z tick"),
+        stamped.contains('T') && stamped.contains("Z tick"),
         "{stamped}"
     );
     // Ends by itself only once the pod has written more than it had when this began.
@@ -237,7 +237,7 @@ impl Forward {
             .and_then(|rest| rest.split_once(' '))
             .and_then(|(port, _)| port.parse().ok());
         Self {
-            port: port.unwrap_or_else(|| panic!("no port in {line:?}")),
+            port: port.expect("kubectl says the port"),
             child,
         }
     }
