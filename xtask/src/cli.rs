@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{collections::BTreeSet, ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    addon::AddOn,
     cluster::{self, Cluster, Name, Status, enter, relay},
     demo, images, install,
     output::{self, Progress},
@@ -46,7 +47,13 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
     /// Bring it up; does nothing if it is up, and repairs it if it is half up
-    Up(Which),
+    Up {
+        #[command(flatten)]
+        which: Which,
+        /// What it is to have besides; what it has it keeps
+        #[arg(long, value_delimiter = ',', value_name = "ADD-ON")]
+        with: Vec<AddOn>,
+    },
     /// Say what runs
     Status {
         #[command(flatten)]
@@ -118,9 +125,10 @@ fn dispatch(command: Command) -> Result<()> {
 
 fn on_cluster(command: ClusterCommand) -> Result<()> {
     match command {
-        ClusterCommand::Up(which) => {
+        ClusterCommand::Up { which, with } => {
             let progress = Progress::start();
-            let cluster = cluster::up(&which.name, &progress)?;
+            let with: BTreeSet<_> = with.into_iter().collect();
+            let cluster = cluster::up(&which.name, &with, &progress)?;
             progress.step(format_args!("the cluster {} is up", cluster.name));
             output::note("use it with:");
             output::data(format_args!(
@@ -160,6 +168,10 @@ fn show(status: &Status) {
         if let Some(port) = port {
             output::data(format_args!("  {what:<10}  https://127.0.0.1:{port}"));
         }
+    }
+    let with: Vec<_> = status.with.iter().map(|addon| addon.name()).collect();
+    if !with.is_empty() {
+        output::data(format_args!("  with        {}", with.join(", ")));
     }
     for component in &status.components {
         let state = component

@@ -11,6 +11,7 @@ mod components;
 mod config;
 mod down;
 pub mod enter;
+mod extend;
 mod host_folders;
 mod layout;
 mod logs;

@@ -7,6 +7,8 @@
 mod table;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 
 use crate::{
@@ -47,7 +49,7 @@ pub fn demo(demo: &Demo) -> Result<()> {
 }
 
 fn tell(demo: &Demo, progress: &Progress) -> Result<()> {
-    let cluster = cluster::up(&demo.name, progress)?;
+    let cluster = cluster::up(&demo.name, &BTreeSet::new(), progress)?;
     progress.step("the host cluster is up");
     install::install(&cluster, &install::Options::default(), progress)?;
     progress.step("the product is installed");

@@ -3,6 +3,7 @@
 //! An image is one layer and a config in a docker-archive. The same inputs give the same bytes, so
 //! archives are cached by a hash of their inputs and service images are tagged by their content.
 
+mod addons;
 mod archive;
 mod import;
 mod layer;
@@ -16,6 +17,7 @@ use std::{fs, path::PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use addons::addon;
 pub use import::import;
 pub use layer::Layer;
 pub(crate) use nginx::NGINX;

@@ -8,6 +8,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("`cargo xtask` runs a Kubernetes node on this machine and needs Linux");
 
+pub mod addon;
 pub mod cache;
 mod cli;
 pub mod cluster;

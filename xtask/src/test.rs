@@ -4,11 +4,12 @@
 //! `integration-tests` on a cluster of the run's own, which is taken down afterwards whatever
 //! happened. A run that was killed leaves a cluster behind; the next one removes it first.
 
-use std::{env, process::Command};
+use std::{collections::BTreeSet, env, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    addon::AddOn,
     cluster::{self, Cluster, NODE_IP, Name},
     command, install,
     output::Progress,
@@ -92,7 +93,7 @@ fn without_cluster(progress: &Progress) -> Result<()> {
 }
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
-    let cluster = cluster::up(&test.name, progress)?;
+    let cluster = cluster::up(&test.name, &BTreeSet::from(AddOn::ALL), progress)?;
     let traced = install::Options {
         values: vec![format!("telemetry.otlpEndpoint=http://{}", collector())],
     };

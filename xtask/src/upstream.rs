@@ -4,6 +4,7 @@
 //! their dependency trees apart; `go.sum` makes what is built here what upstream published.
 
 mod build;
+mod extra;
 mod pins;
 
 use std::{
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 pub use pins::Version;
 
-use crate::{cache::Cache, output::Progress, workspace};
+use crate::{addon::AddOn, cache::Cache, output::Progress, workspace};
 
 /// A Go module of ours that pins one upstream project.
 #[derive(Debug)]
@@ -127,7 +128,19 @@ impl Binaries {
     /// # Errors
     /// No Go, or a build fails.
     pub fn ensure(cache: &Cache, progress: &Progress) -> Result<Self> {
-        Self::collect(|project, version| build::ensure(cache, project, version, progress))
+        Self::collect(&PROJECTS, |project, version| {
+            build::ensure(cache, project, version, progress)
+        })
+    }
+
+    /// Those of an add-on, and of nothing else; builds what the cache lacks.
+    ///
+    /// # Errors
+    /// No Go, or a build fails.
+    pub fn of(addon: AddOn, cache: &Cache, progress: &Progress) -> Result<Self> {
+        Self::collect(extra::projects(addon), |project, version| {
+            build::ensure(cache, project, version, progress)
+        })
     }
 
     /// Where everything is, without building; `None` if something is missing.
@@ -135,7 +148,9 @@ impl Binaries {
     /// # Errors
     /// No Go, or a pin cannot be read.
     pub fn cached(cache: &Cache) -> Result<Option<Self>> {
-        let found = Self::collect(|project, version| build::place(cache, project, version))?;
+        let found = Self::collect(&PROJECTS, |project, version| {
+            build::place(cache, project, version)
+        })?;
         Ok(found
             .folders
             .values()
@@ -143,9 +158,12 @@ impl Binaries {
             .then_some(found))
     }
 
-    fn collect(place: impl Fn(&Project, &Version) -> Result<PathBuf>) -> Result<Self> {
+    fn collect(
+        projects: &[Project],
+        place: impl Fn(&Project, &Version) -> Result<PathBuf>,
+    ) -> Result<Self> {
         let (mut folders, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        for project in &PROJECTS {
+        for project in projects {
             let version = pins::read(&module_folder(project), project.module)?;
             let folder = place(project, &version)?;
             for (name, _) in project.binaries {
@@ -208,9 +226,14 @@ fn module_folder(project: &Project) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn every() -> impl Iterator<Item = &'static Project> {
+        let extra = AddOn::ALL.into_iter().flat_map(extra::projects);
+        PROJECTS.iter().chain(extra)
+    }
+
     #[test]
     fn every_project_has_a_pin() {
-        for project in &PROJECTS {
+        for project in every() {
             let version = pins::read(&module_folder(project), project.module).expect("a pin");
             assert!(version.as_str().starts_with('v'), "{version}");
         }
@@ -218,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_package_we_build_is_imported_by_its_module() {
-        for project in &PROJECTS {
+        for project in every() {
             let file = module_folder(project).join("upstream.go");
             let text = std::fs::read_to_string(file).expect("upstream.go");
             for (_, package) in project.binaries {

@@ -62,7 +62,7 @@ pub(super) fn wait(cluster: &Cluster, deadline: &Deadline) -> Result<()> {
     Ok(())
 }
 
-fn fill(text: &str, values: &[(&str, &str)]) -> String {
+pub(super) fn fill(text: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| {
         text.replace(name, value)
     })

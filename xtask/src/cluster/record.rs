@@ -1,6 +1,7 @@
 //! What `up` remembers of a cluster: ports, and whether it ever got ready.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Layout;
+use crate::addon::AddOn;
 
 /// `<state>/cluster.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +25,9 @@ pub(super) struct Record {
     pub(super) fingerprint: String,
     /// Set at the end of the first `up`, unset at the begin of `down`.
     pub(super) ready: bool,
+    /// The add-ons that it has.
+    #[serde(default)]
+    pub(super) with: BTreeSet<AddOn>,
 }
 
 impl Record {

@@ -9,7 +9,7 @@ use super::{
     record::{self, Record},
     start,
 };
-use crate::{cache::Cache, upstream::Binaries};
+use crate::{addon::AddOn, cache::Cache, upstream::Binaries};
 
 /// Of one cluster.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,8 @@ pub struct Status {
     pub api_port: Option<u16>,
     /// The gateway's NodePort on 127.0.0.1.
     pub gateway_port: Option<u16>,
+    /// The add-ons that it has.
+    pub with: Vec<AddOn>,
     /// The one node.
     pub node: &'static str,
     /// Each component.
@@ -70,6 +72,10 @@ pub fn status(name: &Name) -> Result<Status> {
             .map(|_| layout.kubeconfig().display().to_string()),
         api_port: record.as_ref().map(|record| record.api_port),
         gateway_port: record.as_ref().map(|record| record.gateway_port),
+        with: record
+            .iter()
+            .flat_map(|record| record.with.iter().copied())
+            .collect(),
         node: NODE,
         components,
     })

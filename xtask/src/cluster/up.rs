@@ -5,7 +5,9 @@
 
 mod plan;
 
-use std::{fs, net::TcpListener, os::unix::fs::symlink, path::PathBuf, thread};
+use std::{
+    collections::BTreeSet, fs, net::TcpListener, os::unix::fs::symlink, path::PathBuf, thread,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -13,11 +15,14 @@ use self::plan::{Plan, Seen};
 use super::{
     COMPONENTS, Cluster, Layout, Name, addons, cgroup,
     components::launch,
-    config, host_folders, network, pki,
+    config,
+    extend::extend,
+    host_folders, network, pki,
     record::{self, Record},
     start,
 };
 use crate::{
+    addon::AddOn,
     cache::Cache,
     command, doctor,
     images::{self, Archived},
@@ -26,12 +31,12 @@ use crate::{
     wait::Deadline,
 };
 
-/// Brings the cluster up; does little and returns soon if it is.
+/// Brings the cluster up with these add-ons and those it has; does little and returns soon if it is.
 ///
 /// # Errors
 /// This machine lacks something (everything lacking is named), or a component does not get ready
 /// (with the end of its log).
-pub fn up(name: &Name, progress: &Progress) -> Result<Cluster> {
+pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cluster> {
     let cache = Cache::open()?;
     let layout = Layout::new(name);
     if doctor::root().is_err() {
@@ -46,10 +51,14 @@ pub fn up(name: &Name, progress: &Progress) -> Result<Cluster> {
         seen = look(&layout)?;
         plan = plan::plan(&seen);
     }
-    match (plan, seen.record) {
-        (Plan::Keep(dead), Some(record)) => keep(&cache, layout, &record, &dead, progress),
-        _ => build(&cache, layout, progress),
-    }
+    let (cluster, mut record) = match (plan, seen.record) {
+        (Plan::Keep(dead), Some(record)) => {
+            (keep(&cache, layout, &record, &dead, progress)?, record)
+        }
+        _ => build(&cache, layout, progress)?,
+    };
+    extend(&cache, &cluster, &mut record, with, progress)?;
+    Ok(cluster)
 }
 
 fn look(layout: &Layout) -> Result<Seen> {
@@ -107,7 +116,7 @@ fn keep(
 }
 
 /// From nothing.
-fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<Cluster> {
+fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster, Record)> {
     doctor::check(cache, progress)?;
     let binaries = Binaries::ensure(cache, progress)?;
     let (base, later) = archives(cache, &binaries)?;
@@ -123,6 +132,7 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<Cluster> 
         gateway_port: 0,
         fingerprint: binaries.fingerprint.clone(),
         ready: false,
+        with: BTreeSet::new(),
     };
     (record.api_port, record.gateway_port) = free_ports()?;
     record.write(&layout)?;
@@ -148,7 +158,7 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<Cluster> 
     boot.everything(&base, &later)?;
     record.ready = true;
     record.write(&cluster.layout)?;
-    Ok(cluster)
+    Ok((cluster, record))
 }
 
 fn host_folders(cache: &Cache, layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {

@@ -9,6 +9,8 @@ use crate::{cache::Cache, command};
 const CACHE_GIB: u64 = 8;
 /// A cluster's data: images again, unpacked.
 const STATE_GIB: u64 = 4;
+/// The kubelet, containerd and the control plane hold about half as many, and exit without.
+const INOTIFY_INSTANCES: usize = 64;
 /// The controllers that the kubelet insists on, under v1 and v2.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
@@ -28,6 +30,7 @@ pub(super) fn lacking(cache: &Cache, root: bool) -> Vec<Lack> {
         lacks.extend(network());
     }
     lacks.extend(controllers());
+    lacks.extend(watches());
     lacks.extend(space(
         cache.root(),
         CACHE_GIB,
@@ -132,6 +135,21 @@ fn missing_controllers(mounts: &str, unified: &str) -> Vec<&'static str> {
         .into_iter()
         .filter(|name| !in_v1(name) && !in_v2(name))
         .collect()
+}
+
+/// By making as many: other clusters of this machine, and its editors, have some of them.
+fn watches() -> Option<Lack> {
+    let make = |_| rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).ok();
+    let made = (0..INOTIFY_INSTANCES).map_while(make).collect::<Vec<_>>();
+    (made.len() < INOTIFY_INSTANCES).then(|| {
+        Lack::new(
+            format!(
+                "{INOTIFY_INSTANCES} more inotify instances (there are {})",
+                made.len()
+            ),
+            "sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down",
+        )
+    })
 }
 
 fn space(folder: &Path, gib: u64, hint: &str) -> Option<Lack> {

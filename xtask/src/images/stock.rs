@@ -70,7 +70,7 @@ pub(crate) fn local_path_name(binaries: &Binaries) -> Result<String> {
     ))
 }
 
-fn image(slug: &str, name: &str, layer: Layer, entrypoint: &[&str]) -> Image {
+pub(super) fn image(slug: &str, name: &str, layer: Layer, entrypoint: &[&str]) -> Image {
     Image {
         slug: slug.to_owned(),
         names: vec![name.to_owned()],

@@ -48,6 +48,8 @@ pub(super) fn plan(seen: &Seen) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn ready() -> Seen {
@@ -57,6 +59,7 @@ mod tests {
             gateway_port: 2,
             fingerprint: String::new(),
             ready: true,
+            with: BTreeSet::new(),
         };
         Seen {
             record: Some(record),

@@ -1,0 +1,43 @@
+//! What a cluster can be asked to have beyond DNS and a StorageClass. Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// One of them. In the order in which they are built and started: what most people ask for first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AddOn {
+    /// A metrics server, for `kubectl top` and autoscaling
+    Metrics,
+}
+
+impl AddOn {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Metrics];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    #[test]
+    fn the_record_and_the_command_line_use_the_same_word() {
+        for addon in AddOn::ALL {
+            let value = addon.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), addon.name());
+            let recorded = serde_json::to_value(addon).expect("JSON");
+            assert_eq!(recorded, addon.name());
+        }
+        assert_eq!(AddOn::value_variants(), AddOn::ALL);
+    }
+}

@@ -1,0 +1,95 @@
+//! Gives a running cluster the add-ons it was asked for, one after the other.
+//!
+//! Each is built and started only when somebody asked, so that a plain `up` stays fast. Whoever is
+//! killed here leaves a cluster that is up; the next `up` with the same add-ons takes on where this
+//! one ended.
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context as _, Result};
+
+use super::{Cluster, addons::fill, record::Record};
+use crate::{
+    addon::AddOn, cache::Cache, command, images, output::Progress, upstream::Binaries,
+    wait::Deadline, workspace,
+};
+
+/// Seconds until an add-on that was applied must serve.
+const PATIENCE: u64 = 180;
+
+/// What of an add-on must be there before it is of use: namespace and object, and what to wait for.
+fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'static str])] {
+    const ROLLOUT: &[&str] = &["rollout", "status"];
+    match addon {
+        AddOn::Metrics => &[
+            ("kube-system", "deployment/metrics-server", ROLLOUT),
+            (
+                "kube-system",
+                "apiservice/v1beta1.metrics.k8s.io",
+                &["wait", "--for=condition=Available"],
+            ),
+        ],
+    }
+}
+
+/// Adds those of `asked` that the cluster lacks, and brings back missing images of those it has.
+///
+/// # Errors
+/// A build fails, or an add-on does not get ready (with its pods and events).
+pub(super) fn extend(
+    cache: &Cache,
+    cluster: &Cluster,
+    record: &mut Record,
+    asked: &BTreeSet<AddOn>,
+    progress: &Progress,
+) -> Result<()> {
+    for addon in asked.union(&record.with.clone()).copied() {
+        let binaries = Binaries::of(addon, cache, progress)?;
+        let images = images::addon(addon, cache, &binaries)?;
+        let archived = {
+            let _lock = cache.lock("images")?;
+            let archive = |(_, image): &(_, images::Image)| image.archive(cache);
+            images.iter().map(archive).collect::<Result<Vec<_>>>()?
+        };
+        images::import(&cluster.runtime()?, &archived, progress)?;
+        if record.with.contains(&addon) {
+            continue;
+        }
+        apply(cluster, addon, &images)?;
+        wait(cluster, addon)?;
+        record.with.insert(addon);
+        record.write(&cluster.layout)?;
+        progress.step(format_args!("{} is ready", addon.name()));
+    }
+    Ok(())
+}
+
+fn apply(cluster: &Cluster, addon: AddOn, images: &[(&'static str, images::Image)]) -> Result<()> {
+    let path = workspace::own("assets/addons").join(format!("{}.yaml", addon.name()));
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let values: Vec<_> = images
+        .iter()
+        .filter_map(|(placeholder, image)| Some((*placeholder, image.names.first()?.as_str())))
+        .collect();
+    let manifest = fill(&text, &values);
+    let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    command::stdout_with_input(&mut cluster.kubectl(&args)?, &manifest)?;
+    Ok(())
+}
+
+fn wait(cluster: &Cluster, addon: AddOn) -> Result<()> {
+    let deadline = Deadline::seconds(PATIENCE);
+    for (namespace, object, verb) in wanted(addon) {
+        let timeout = format!("--timeout={}s", deadline.left());
+        let args = [&["-n", namespace], *verb, &[object, &timeout]].concat();
+        command::run(&mut cluster.kubectl(&args)?).with_context(|| {
+            let pods = cluster.kubectl(&["-n", namespace, "get", "pods,events"]);
+            let pods = pods
+                .and_then(|mut pods| command::stdout(&mut pods))
+                .unwrap_or_default();
+            format!("{object} does not get ready\n{pods}")
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The upstream projects of add-ons: built only for who asks for the add-on.
+//!
+//! Their go.mod files hold the libraries that they share with Kubernetes at Kubernetes' versions, so
+//! that Go's build cache serves both.
+
+use super::Project;
+use crate::addon::AddOn;
+
+const METRICS: [Project; 1] = [Project {
+    folder: "metrics-server",
+    module: "sigs.k8s.io/metrics-server",
+    tags: "",
+    binaries: &[(
+        "metrics-server",
+        "sigs.k8s.io/metrics-server/cmd/metrics-server",
+    )],
+    versioned: &[],
+}];
+
+/// What an add-on is built from.
+pub(super) fn projects(addon: AddOn) -> &'static [Project] {
+    match addon {
+        AddOn::Metrics => &METRICS,
+    }
+}
