@@ -41,6 +41,10 @@ pub const TRACEPARENT: &str = "vcluster.dev/traceparent";
 pub const MANAGED: &str = "vcluster.dev/managed";
 /// Value of [`MANAGED`].
 pub const MANAGED_VALUE: &str = "true";
+/// Annotation of an object *inside* a virtual cluster that mirrors one of the host: its UID there.
+pub const HOST_UID: &str = "vcluster.dev/host-uid";
+/// Annotation of a PersistentVolume inside a virtual cluster: UID of the host claim that has it.
+pub const HOST_CLAIM_UID: &str = "vcluster.dev/host-claim-uid";
 
 /// What part of a virtual cluster a host object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -17,6 +17,7 @@ use vcluster_chassis::clock::Clock;
 use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
 use vcluster_translate::kind::Outside;
+use vcluster_translate::persistent_volume;
 
 use crate::config::Engine as Config;
 use crate::metrics::{Found, Metrics, Outcome};
@@ -196,12 +197,32 @@ impl Engine {
     /// Takes note of an object of the host's own, or of its end, and has every tenant look at it.
     pub fn set_mirrored(&self, kind: Kind, name: &str, object: Option<Value>, lane: Lane) {
         let place = (kind, Arc::from(name));
+        let key = Key::new(kind, "", name);
+        let all = self.all();
+        let concerned: Vec<_> = all
+            .into_iter()
+            .filter(|tenant| concerns(tenant, &key, object.as_ref()))
+            .collect();
         match object {
             Some(object) => self.all_mirrored().insert(place, Arc::new(object)),
             None => self.all_mirrored().remove(&place),
         };
-        for tenant in self.all() {
-            tenant.add(Key::new(kind, "", name), lane);
+        for tenant in concerned {
+            tenant.add(key.clone(), lane);
+        }
+    }
+
+    /// Has a tenant look at every object of the host's own that concerns it.
+    pub fn show_all(&self, tenant: &Tenant, lane: Lane) {
+        let keys: Vec<_> = self
+            .all_mirrored()
+            .iter()
+            .map(|((kind, name), object)| (Key::new(*kind, "", name), Arc::clone(object)))
+            .collect();
+        for (key, object) in keys {
+            if concerns(tenant, &key, Some(&object)) {
+                tenant.add(key, lane);
+            }
         }
     }
 
@@ -318,6 +339,17 @@ impl Engine {
     fn all_mirrored(&self) -> MutexGuard<'_, Mirrored> {
         self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a tenant must look at an object of the host's own. Each volume concerns one tenant at most: the one whose
+/// claim has it, and who was shown it until now.
+fn concerns(tenant: &Tenant, key: &Key, object: Option<&Value>) -> bool {
+    if key.kind != Kind::PersistentVolume {
+        return true;
+    }
+    let claim = object.and_then(persistent_volume::claim_ref);
+    claim.is_some_and(|(namespace, _, _)| namespace == tenant.id.namespace)
+        || !tenant.state().entry(key).is_gone()
 }
 
 /// Whether a kind is followed on the host for all tenants at once.

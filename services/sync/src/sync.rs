@@ -20,6 +20,8 @@ use crate::tenant::Tenant;
 mod events;
 mod from_host;
 mod nodes;
+mod persistent_volume_claims;
+mod persistent_volumes;
 pub(crate) mod pods;
 mod report;
 #[cfg(test)]
@@ -113,6 +115,8 @@ async fn bespoke(
         Bespoke::Pod => pods::step(engine, tenant, key).await,
         Bespoke::Node => nodes::step(engine, tenant, key).await,
         Bespoke::Event => events::step(engine, tenant, key).await,
+        Bespoke::PersistentVolumeClaim => persistent_volume_claims::step(engine, tenant, key).await,
+        Bespoke::PersistentVolume => persistent_volumes::step(engine, tenant, key).await,
     }
 }
 
@@ -122,7 +126,7 @@ fn until(waiting: &Waiting) -> Next {
         Waiting::Lists => LISTS,
         // Changing the gates is an event of the pod itself.
         Waiting::Gates(_) => return Next::Settled,
-        Waiting::Predecessor | Waiting::Termination => OTHERS,
+        Waiting::Predecessor | Waiting::Termination | Waiting::Volume => OTHERS,
     };
     Next::Until(Instant::now() + pause)
 }

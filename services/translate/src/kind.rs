@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Change, Context, Patch, Refusal, config_map, disruption_budget, event, ingress, mirror,
-    namespace, network_policy, node, pod, secret,
+    namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod, secret,
 };
 
 /// What a kind is, and how it is kept the same on both sides.
@@ -125,6 +125,10 @@ pub enum Bespoke {
     Node,
     /// Those of events.
     Event,
+    /// Those of claims.
+    PersistentVolumeClaim,
+    /// Those of volumes.
+    PersistentVolume,
 }
 
 /// A translation of [`to_host`](crate::plan::to_host).
@@ -344,6 +348,10 @@ table! {
     CSIDriver = mirror::csi_driver::KIND;
     /// From host.
     CSINode = mirror::csi_node::KIND;
+    /// To host, status and binding back.
+    PersistentVolumeClaim = persistent_volume_claim::KIND;
+    /// From host, those bound to claims of the virtual cluster.
+    PersistentVolume = persistent_volume::KIND;
 }
 
 impl Kind {

@@ -30,6 +30,8 @@ pub mod network_policy;
 pub mod node;
 pub mod owner;
 pub mod patch;
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
 pub mod plan;
 pub mod pod;
 pub mod reach;

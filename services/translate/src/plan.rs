@@ -16,11 +16,15 @@
 
 mod from_host;
 mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 mod pod;
 mod to_host;
 
 pub use from_host::from_host;
 pub use node::node;
+pub use persistent_volume::{VolumeView, persistent_volume};
+pub use persistent_volume_claim::{ClaimView, persistent_volume_claim};
 pub use pod::{PodView, pod, token_secret};
 pub use to_host::{View, to_host};
 
@@ -67,8 +71,10 @@ pub enum Waiting {
     Gates(Vec<String>),
     /// For an earlier host object of that name to be gone.
     Predecessor,
-    /// For the host object's containers to end.
+    /// For the host object's containers to end, or for those who still use it.
     Termination,
+    /// For the volume of a claim to be shown.
+    Volume,
 }
 
 /// A delete request.

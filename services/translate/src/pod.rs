@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `containers`, `initContainers` | [references and downward API](self) rewritten; see below |
 //! | `ephemeralContainers` | added through their own endpoint ([`ephemeral_to_host`]) |
-//! | `volumes` | the sources of the Pod Security Standard "restricted" and `image`; others refused |
+//! | `volumes` | the sources of the Pod Security Standard "restricted" and `image`; others refused; a generic `ephemeral` volume names the claim that is made inside |
 //! | `imagePullSecrets` | host names |
 //! | `serviceAccountName`, `serviceAccount`, `automountServiceAccountToken` | a powerless account, no token; the virtual API server has already put its token volume in |
 //! | `hostname`, `subdomain`, `setHostnameAsFQDN`, `hostnameOverride` | the host name that the pod would have inside; with a subdomain, an init container that writes `/etc/hosts` |
@@ -50,6 +50,7 @@ pub use scope::{Reference, ReferenceKind, Token};
 pub use status::{SYNCED, gates_to_host, refused, status_to_virtual};
 pub use to_host::{HostPod, Verdict, names, references, to_host};
 pub use update::{ephemeral_to_host, resize_to_host, update_host};
+pub use volume::ephemeral_claims;
 
 use crate::kind::{Api, Bespoke, Description, Inside, Outside, Scope};
 

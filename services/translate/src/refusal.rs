@@ -30,6 +30,8 @@ pub enum Reason {
     AddressDiffers,
     /// The host's API server refused it: a quota, a policy, pod security.
     HostRefused,
+    /// It was on the host and is gone, and what it held with it.
+    HostGone,
 }
 
 impl Reason {
@@ -42,6 +44,7 @@ impl Reason {
             Self::NameTaken => "HostNameTaken",
             Self::AddressDiffers => "AddressDiffers",
             Self::HostRefused => "HostRefused",
+            Self::HostGone => "HostGone",
         }
     }
 }

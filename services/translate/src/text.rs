@@ -53,6 +53,26 @@ impl Names {
         out
     }
 
+    /// The same in every `message`, however deep: of an object, its conditions, its containers.
+    pub(crate) fn translate_messages(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    match (key.as_str(), value) {
+                        ("message", Value::String(text)) => *text = self.translate(text),
+                        (_, value) => self.translate_messages(value),
+                    }
+                }
+            }
+            Value::Array(list) => {
+                for value in list {
+                    self.translate_messages(value);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
     fn word(&self, words: &[&str], index: usize, word: &str) -> String {
         // A full stop belongs to the sentence, not to the name.
         let bare = word.trim_end_matches('.');

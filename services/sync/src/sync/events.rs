@@ -5,7 +5,7 @@
 use serde_json::Value;
 use vcluster_translate::patch::Format;
 use vcluster_translate::text::Names;
-use vcluster_translate::{Owner, Patch, event, pod};
+use vcluster_translate::{Owner, Patch, event, persistent_volume_claim, pod};
 
 use super::{Next, Step};
 use crate::apply::Failure;
@@ -87,6 +87,9 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<(), Failure> {
 fn names(key: &Key, owner: &Owner, object: &Value, host: Option<&Value>, tenant: &Tenant) -> Names {
     if key.kind == Kind::Pod {
         return pod::names(object, host, &tenant.context);
+    }
+    if key.kind == Kind::PersistentVolumeClaim {
+        return persistent_volume_claim::names(object, host, &tenant.context);
     }
     let mut names = Names::new(&tenant.context);
     if let Some(host) = host {

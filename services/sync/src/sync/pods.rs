@@ -8,6 +8,7 @@ use vcluster_translate::kind::Reference;
 use vcluster_translate::node;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
+use vcluster_translate::{Refusal, persistent_volume_claim};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
@@ -166,6 +167,16 @@ async fn create(
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);
         }
     }
+    match ephemeral_claims(tenant, key, pod).await? {
+        Claims::There => {}
+        Claims::OnTheirWay => {
+            return Ok(Step::Done(Next::Until(Instant::now() + REFERENCES)));
+        }
+        Claims::Anothers(refusal) => {
+            let trouble = Trouble::passing(refusal);
+            return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+        }
+    }
     if !wanted.tokens.is_empty() {
         match tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await {
             Ok(()) => {}
@@ -219,6 +230,31 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
         tenant.add(key, Lane::Live);
     }
     References::OnTheirWay
+}
+
+enum Claims {
+    There,
+    OnTheirWay,
+    Anothers(Refusal),
+}
+
+/// Whether the claims of the pod's generic ephemeral volumes are made, and made for it. On the host they are
+/// ordinary ones, so that nobody else would ask.
+async fn ephemeral_claims(tenant: &Tenant, key: &Key, pod: &Value) -> Result<Claims, Failure> {
+    for name in pod::ephemeral_claims(pod) {
+        let claim = Key::new(Kind::PersistentVolumeClaim, &key.name.namespace, &name);
+        let found = tenant.see(Side::Virtual, &claim).await?;
+        match found {
+            None => return Ok(Claims::OnTheirWay),
+            Some(found) if persistent_volume_claim::is_of_pod(&found, pod) => {}
+            Some(_) => {
+                return Ok(Claims::Anothers(persistent_volume_claim::is_anothers(
+                    &name,
+                )));
+            }
+        }
+    }
+    Ok(Claims::There)
 }
 
 /// A pod that the host took away vanishes from under its owner: an event says who did it.

@@ -47,6 +47,14 @@ impl Trouble {
         }
     }
 
+    /// It is refused for the sake of another object, which may change.
+    pub(super) fn passing(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            may_pass: true,
+        }
+    }
+
     /// The host refuses: quota, policy, pod security.
     pub(super) fn hosts(message: &str) -> Self {
         Self {
@@ -203,7 +211,8 @@ fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> 
         "kind": "Event",
         "metadata": {
             "name": format!("{}.{}", name.trim_end_matches(['-', '.']), &hash[..16]),
-            "namespace": text("namespace"),
+            // Where Kubernetes keeps what is said of objects without one.
+            "namespace": field("namespace").and_then(Value::as_str).unwrap_or("default"),
         },
         "involvedObject": {
             "apiVersion": kind.description().api.version(), "kind": kind.as_str(),

@@ -18,6 +18,7 @@ mod right;
 mod store;
 mod tokens;
 mod used;
+mod volumes;
 
 fn running(pod: &mut Value) {
     pod["spec"]["nodeName"] = "node-1".into();

@@ -25,7 +25,7 @@ use super::status::{Reporter, observe};
 use super::{finalizer, host_access, remove};
 use crate::apply::with_causes;
 use crate::engine::Engine;
-use crate::object::{Key, Kind, resource};
+use crate::object::{Kind, resource};
 use crate::queue::Lane;
 use crate::scan;
 use crate::server::Server;
@@ -315,11 +315,7 @@ impl Supervisor {
         endpoint: &Endpoint,
         credentials: &mut Credentials,
     ) {
-        for kind in Kind::all().filter(|kind| kind.is_mirrored()) {
-            for name in self.engine.mirrored_names(kind) {
-                tenant.add(Key::new(kind, "", &name), Lane::List);
-            }
-        }
+        self.engine.show_all(tenant, Lane::List);
         let mut reach = tenant.link.subscribe();
         let mut scan = tokio::time::interval_at(
             Instant::now() + self.engine.config.scan_interval,

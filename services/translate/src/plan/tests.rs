@@ -12,6 +12,7 @@ use crate::{
 mod described;
 mod model;
 mod objects;
+mod volumes;
 
 fn decide(pod: Option<&Value>, host: Option<&Value>, knowledge: Knowledge) -> Action<HostPod> {
     decide_on_node(pod, host, knowledge, false)

@@ -7,7 +7,11 @@ use super::{
     scope::{ReferenceKind, Scope, Token},
     security,
 };
-use crate::{HostAccess, Refusal, json::text, name};
+use crate::{
+    HostAccess, Refusal,
+    json::{array, is_set, text},
+    name,
+};
 
 /// Life of a token if the pod does not say; the API server's own default.
 const TOKEN_SECONDS: i64 = 3600;
@@ -22,12 +26,44 @@ pub(super) fn rewrite(
     let Some(volume) = volume.as_object_mut() else {
         return Err(Refusal::invalid(field, "must be an object"));
     };
+    own_claim(volume, &name, scope);
     for (kind, source) in volume.iter_mut().filter(|(kind, _)| *kind != "name") {
         if !source.is_null() {
             rewrite_source(kind, source, &name, &format!("{field}.{kind}"), scope)?;
         }
     }
     Ok(())
+}
+
+/// A generic ephemeral volume's claim is made inside, by the virtual cluster's own controller: the
+/// host must find an ordinary claim, and not make a second one.
+fn own_claim(volume: &mut Map<String, Value>, name: &str, scope: &Scope<'_>) {
+    if volume
+        .remove("ephemeral")
+        .is_some_and(|source| !source.is_null())
+    {
+        let claim = ephemeral_claim(&scope.owner.name, name);
+        volume.insert(
+            "persistentVolumeClaim".to_owned(),
+            json!({ "claimName": claim }),
+        );
+    }
+}
+
+/// Name of the claim of a generic ephemeral volume.
+fn ephemeral_claim(pod: &str, volume: &str) -> String {
+    format!("{pod}-{volume}")
+}
+
+/// Names of the claims of the pod's generic ephemeral volumes. The pod must not start with one that
+/// was not made for it: see [`is_of_pod`](crate::persistent_volume_claim::is_of_pod).
+pub fn ephemeral_claims(pod: &Value) -> Vec<String> {
+    let name = text(pod, "/metadata/name").unwrap_or_default();
+    array(pod, "/spec/volumes")
+        .iter()
+        .filter(|volume| is_set(volume, "/ephemeral"))
+        .map(|volume| ephemeral_claim(name, text(volume, "/name").unwrap_or_default()))
+        .collect()
 }
 
 fn rewrite_source(
@@ -61,13 +97,13 @@ fn rewrite_source(
             "is reached from the address of the host's node",
             "use a PersistentVolumeClaim",
         )),
-        "persistentVolumeClaim" | "ephemeral" => Err(Refusal::not_supported(
-            field,
-            "PersistentVolumeClaims are not translated to the host yet; use emptyDir",
-        )),
+        "persistentVolumeClaim" => {
+            scope.refer(ReferenceKind::PersistentVolumeClaim, source, "claimName");
+            Ok(())
+        }
         "csi" => Err(Refusal::not_supported(
             field,
-            "inline CSI volumes are not translated to the host yet; use emptyDir",
+            "inline CSI volumes are not translated to the host yet; use a PersistentVolumeClaim",
         )),
         // Storage reached with the rights or from the address of the host's node: whoever may name
         // it, may name a neighbour's.
@@ -92,12 +128,13 @@ fn rewrite_source(
         | "vsphereVolume" => Err(Refusal::host_access(
             field,
             "is reached with the rights of the host's node, which virtual clusters may not use; \
-             allowed are configMap, downwardAPI, emptyDir, image, projected and secret",
+             allowed are configMap, downwardAPI, emptyDir, ephemeral, image, \
+             persistentVolumeClaim, projected and secret",
         )),
         _ => Err(Refusal::not_supported(
             field,
             "this kind of volume is not known here; allowed are configMap, downwardAPI, emptyDir, \
-             image, projected and secret",
+             ephemeral, image, persistentVolumeClaim, projected and secret",
         )),
     }
 }

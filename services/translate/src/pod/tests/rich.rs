@@ -97,6 +97,8 @@ fn env() -> Value {
 fn volumes() -> Value {
     json!([
         {"name": "scratch", "emptyDir": {}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data", "readOnly": true}},
+        {"name": "cache", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"]}}}},
         {"name": "model", "image": {"reference": "models/one:1"}},
         {"name": "settings", "configMap": {"name": "settings", "items": [{"key": "a", "path": "b"}]}},
         {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 256, "optional": true}},

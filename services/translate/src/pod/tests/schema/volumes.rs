@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::fate::{Fate, Row, host_access, moved, passes, rewritten, rows as rows_of, unsupported};
+use super::fate::{
+    Fate, Row, dropped, host_access, moved, passes, rewritten, rows as rows_of, unsupported,
+};
 use crate::pod::ReferenceKind;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -76,6 +78,18 @@ fn references() -> Vec<Row> {
                 "spec.volumes[].projected.sources[].secret.name",
             ],
         ),
+        to(
+            ReferenceKind::PersistentVolumeClaim,
+            &["spec.volumes[].persistentVolumeClaim.claimName"],
+        ),
+        passes(
+            "how the pod itself uses the claim",
+            &["spec.volumes[].persistentVolumeClaim.readOnly"],
+        ),
+        dropped(
+            "the virtual cluster's own controller makes the claim, and the pod names that",
+            &["spec.volumes[].ephemeral.**"],
+        ),
     ]
     .concat()
 }
@@ -116,7 +130,7 @@ fn refused() -> Vec<Row> {
         unsupported(
             "their objects are not translated",
             &[
-                "spec.volumes[].{csi,ephemeral,persistentVolumeClaim}.**",
+                "spec.volumes[].csi.**",
                 "spec.volumes[].projected.sources[].{clusterTrustBundle,podCertificate}.**",
             ],
         ),

@@ -1,0 +1,166 @@
+//! PersistentVolumeClaims: made on the host, bound as the host binds, deleted when they are gone inside.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, names};
+use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
+
+use super::report::Trouble;
+use super::{Next, Step, until};
+use crate::apply::Failure;
+use crate::engine::Engine;
+use crate::object::{Key, Kind, Side};
+use crate::queue::Lane;
+use crate::tenant::Tenant;
+
+/// When to look again at a claim whose volume is on its way; it tells when it is there.
+const VOLUME: Duration = Duration::from_secs(5);
+
+/// One step about a claim.
+pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    let claim = tenant.see(Side::Virtual, key).await?;
+    let mut host = tenant.see(Side::Host, key).await?;
+    // One that lost its labels is not lost.
+    if host.is_none() && claim.as_ref().is_some_and(is_bound) {
+        host = tenant.find_hidden(key).await?;
+    }
+    let volume_key = host.as_ref().and_then(claims::volume).map(volume_key);
+    let volume = match &volume_key {
+        Some(key) => tenant.see(Side::Virtual, key).await?,
+        None => None,
+    };
+    let view = ClaimView {
+        claim: claim.as_ref(),
+        host: host.as_ref(),
+        volume: volume.as_ref(),
+        knowledge: tenant.knows(key.kind),
+    };
+    match plan::persistent_volume_claim(view, &tenant.context) {
+        Action::Nothing => {
+            let had_problem = tenant.state().set_problem(key, None);
+            tenant.settle(key);
+            if had_problem {
+                wake_users(tenant, key);
+            }
+            Ok(Step::Done(Next::Settled))
+        }
+        Action::Wait(Waiting::Volume) => {
+            if let Some(key) = volume_key {
+                tenant.add(key, Lane::Live);
+            }
+            Ok(Step::Done(Next::Until(Instant::now() + VOLUME)))
+        }
+        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Refuse(refusal) => {
+            let trouble = Trouble::ours(&refusal);
+            Ok(refused(engine, tenant, key, claim.as_ref(), trouble).await)
+        }
+        Action::Create(wanted) => {
+            let made = tenant.create(Side::Host, key.kind, &wanted).await;
+            if made.is_ok() {
+                tenant.state().set_problem(key, None);
+            }
+            written(engine, tenant, key, claim.as_ref(), made).await
+        }
+        Action::PatchHost(patch) => {
+            let name = tenant.name_on(Side::Host, key);
+            let patched = tenant.patch(Side::Host, key.kind, &name, &patch).await;
+            let step = written(engine, tenant, key, claim.as_ref(), patched).await?;
+            if matches!(step, Step::Done(_)) {
+                // A change that the host will not take does not hold the status up.
+                follow(tenant, key).await?;
+            }
+            Ok(step)
+        }
+        Action::PatchVirtual(patch) => {
+            let patched = tenant
+                .patch(Side::Virtual, key.kind, &key.name, &patch)
+                .await?;
+            tenant.take_note(Side::Virtual, key, &patched);
+            Ok(Step::Again)
+        }
+        Action::DeleteHost(delete) => tenant.remove(Side::Host, key, &delete).await,
+        Action::DeleteVirtual(delete) => {
+            if let Some(claim) = &claim {
+                let (reason, why) = (
+                    delete.cause.as_str(),
+                    "The host cluster is deleting this claim",
+                );
+                tenant.tell(engine, key.kind, claim, reason, why).await;
+            }
+            tenant.remove(Side::Virtual, key, &delete).await
+        }
+        // Not by these rules.
+        Action::Bind(_) => Ok(Step::Done(Next::Settled)),
+    }
+}
+
+/// The key of the volume of that name.
+pub(super) fn volume_key(name: &str) -> Key {
+    Key::new(Kind::PersistentVolume, "", name)
+}
+
+/// What follows from the host's answer to a write.
+async fn written(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    claim: Option<&Value>,
+    answer: Result<crate::object::Object, Failure>,
+) -> Result<Step, Failure> {
+    match answer {
+        Ok(there) => {
+            tenant.take_note(Side::Host, key, &there);
+            wake_users(tenant, key);
+            Ok(Step::Again)
+        }
+        Err(Failure::Refused { message, .. }) => {
+            let message =
+                claim.map(|claim| names(claim, None, &tenant.context).translate(&message));
+            let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
+            Ok(refused(engine, tenant, key, claim, trouble).await)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Brings the status up, whatever else is left to do.
+async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
+    let claim = tenant.see(Side::Virtual, key).await?;
+    let host = tenant.see(Side::Host, key).await?;
+    let (Some(claim), Some(host)) = (claim, host) else {
+        return Ok(());
+    };
+    let names = names(&claim, Some(&host), &tenant.context);
+    if let Some(patch) = claims::status_to_virtual(&host, &claim, &names) {
+        let patched = tenant
+            .patch(Side::Virtual, key.kind, &key.name, &patch)
+            .await?;
+        tenant.take_note(Side::Virtual, key, &patched);
+    }
+    Ok(())
+}
+
+/// It cannot be as it asks: the tenant is told, and so are the pods that use it.
+async fn refused(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    claim: Option<&Value>,
+    trouble: Trouble,
+) -> Step {
+    let (step, is_news) = tenant.park(engine, key, claim, trouble).await;
+    if is_news {
+        wake_users(tenant, key);
+    }
+    step
+}
+
+fn wake_users(tenant: &Tenant, key: &Key) {
+    let users: Vec<_> = tenant.state().references.users(key).cloned().collect();
+    for user in users {
+        tenant.add(user, Lane::Live);
+    }
+}
