@@ -289,7 +289,6 @@ fn a_debug_container_is_added_and_reached() {
         .kubectl_args(&[
             "debug",
             "shell",
-            // The default one adds a right over the node, which is refused.
             "--profile=baseline",
             "--image=docker.io/library/busybox:latest",
             "--image-pull-policy=IfNotPresent",
