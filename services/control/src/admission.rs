@@ -1,23 +1,31 @@
-//! Static admission policies of a virtual API server (KEP-5793, Kubernetes 1.36 and later).
+//! Static admission of a virtual API server (KEP-5793, Kubernetes 1.36 and later): policies, and the
+//! webhook by which Services get their addresses from the host.
 //!
 //! They are files that the API server reads, not objects in its store: the tenant, administrator or
 //! not, can neither see nor remove them. A change of a policy is picked up without a restart.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use vcluster_resources::{label, layout};
+
+use crate::distro::k8s::PKI;
 
 /// Folder of the files in the API server's container.
 pub const FOLDER: &str = "/etc/kubernetes/admission";
 /// Key and file of the configuration, read once at the start.
 const CONFIG: &str = "config.json";
+/// Key and file of the webhooks' credentials, read once at the start.
+const CREDENTIALS: &str = "webhooks.conf";
 /// Folder of the policies below [`FOLDER`]; nothing else may lie in it.
 const POLICIES: &str = "policies";
+/// Folder of the webhooks below [`FOLDER`]; nothing else may lie in it.
+const WEBHOOKS: &str = "webhooks";
+/// Key and file of the webhook for Services.
+const SERVICES: &str = "services-webhook.json";
 /// User of the API server itself, who makes `default/kubernetes`.
 const API_SERVER_USER: &str = "system:apiserver";
 
-/// What a tenant reads who makes a Service with a cluster IP.
-pub const SERVICES_MESSAGE: &str = "Services with a cluster IP are not supported in this virtual \
-     cluster yet: use clusterIP: None (headless) or type ExternalName";
 /// What a tenant reads who changes something that sync keeps.
 pub const MANAGED_MESSAGE: &str = "objects with the label vcluster.dev/managed mirror the host \
      cluster's, or lead to its services, and cannot be changed from inside the virtual cluster: make \
@@ -35,10 +43,28 @@ pub fn config_path() -> String {
     format!("{FOLDER}/{CONFIG}")
 }
 
+/// Where sync answers, and how it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Sync<'a> {
+    /// Namespace of its Service.
+    pub namespace: &'a str,
+    /// Certificates that verify it, PEM.
+    pub roots: &'a str,
+}
+
+impl Sync<'_> {
+    fn host(&self) -> String {
+        let (service, port) = (layout::SYNC_SERVICE, layout::WEBHOOK_PORT);
+        format!("{service}.{}.svc:{port}", self.namespace)
+    }
+}
+
 /// The data of the ConfigMap: one key per file.
-pub fn files() -> Value {
+pub fn files(sync: Sync<'_>) -> Value {
     let mut files = serde_json::Map::new();
     files.insert(CONFIG.to_owned(), text(&config()));
+    files.insert(CREDENTIALS.to_owned(), text(&credentials(sync.namespace)));
+    files.insert(SERVICES.to_owned(), text(&services(sync)));
     for (name, documents) in policies() {
         files.insert(format!("{name}.json"), text(&documents));
     }
@@ -47,17 +73,22 @@ pub fn files() -> Value {
 
 /// The ConfigMap as a volume: the configuration in one folder, the policies in one below.
 pub fn volume() -> Value {
-    let mut items = vec![json!({ "key": CONFIG, "path": CONFIG })];
+    let mut items = vec![
+        json!({ "key": CONFIG, "path": CONFIG }),
+        json!({ "key": CREDENTIALS, "path": CREDENTIALS }),
+        json!({ "key": SERVICES, "path": format!("{WEBHOOKS}/{SERVICES}") }),
+    ];
     items.extend(policies().iter().map(|(name, _)| {
         json!({ "key": format!("{name}.json"), "path": format!("{POLICIES}/{name}.json") })
     }));
     json!({ "name": layout::ADMISSION_CONFIG_MAP, "items": items })
 }
 
-/// Digest of what the API server reads once.
-pub fn config_fingerprint() -> String {
+/// Digest of what the API server reads once, for a sync in that namespace.
+pub fn config_fingerprint(namespace: &str) -> String {
     use sha2::{Digest as _, Sha256};
-    hex::encode(&Sha256::digest(config().to_string())[..8])
+    let read = format!("{}{}", config(), credentials(namespace));
+    hex::encode(&Sha256::digest(read)[..8])
 }
 
 fn text(document: &Value) -> Value {
@@ -75,36 +106,80 @@ fn config() -> Value {
                 "kind": "ValidatingAdmissionPolicyConfiguration",
                 "staticManifestsDir": format!("{FOLDER}/{POLICIES}"),
             },
+        }, {
+            "name": "MutatingAdmissionWebhook",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": format!("{FOLDER}/{CREDENTIALS}"),
+                "staticManifestsDir": format!("{FOLDER}/{WEBHOOKS}"),
+            },
+        }],
+    })
+}
+
+/// What the API server shows to whom: its certificate to sync, found by host and port, and nothing
+/// to the tenant's own webhooks.
+fn credentials(namespace: &str) -> Value {
+    let sync = Sync {
+        namespace,
+        roots: "",
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "users": [{
+            "name": sync.host(),
+            "user": {
+                "client-certificate": format!("{PKI}/{}", layout::SYNC_CLIENT_CERT),
+                "client-key": format!("{PKI}/{}", layout::SYNC_CLIENT_KEY),
+            },
+        }],
+    })
+}
+
+/// Asks sync before a Service is stored. Whoever is spared cannot be a tenant that acts as the API
+/// server: that is believed for the one Service which the API server makes.
+fn services(sync: Sync<'_>) -> Value {
+    let name = "services.vcluster.dev.static.k8s.io";
+    let own = format!(
+        "!(request.userInfo.username == '{API_SERVER_USER}' && request.namespace == 'default' && \
+         object.metadata.name == 'kubernetes')"
+    );
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": { "name": name },
+        "webhooks": [{
+            "name": name,
+            "clientConfig": {
+                "url": format!("https://{}{}", sync.host(), layout::SERVICES_WEBHOOK_PATH),
+                "caBundle": STANDARD.encode(sync.roots),
+            },
+            "rules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
+                "operations": ["CREATE", "UPDATE"], "scope": "Namespaced",
+            }],
+            "failurePolicy": "Fail",
+            "matchPolicy": "Equivalent",
+            "sideEffects": "NoneOnDryRun",
+            "reinvocationPolicy": "Never",
+            "timeoutSeconds": 10,
+            "admissionReviewVersions": ["v1"],
+            "matchConditions": [
+                { "name": "not-the-api-servers-own", "expression": own },
+                {
+                    "name": "not-syncs",
+                    "expression": format!("request.userInfo.username != '{}'", layout::SYNC_USER),
+                },
+            ],
         }],
     })
 }
 
 /// Each policy with its binding, by the name of its file.
-fn policies() -> [(&'static str, Value); 3] {
-    [
-        ("node-proxy", node_proxy()),
-        ("managed", managed()),
-        ("services", services()),
-    ]
-}
-
-fn services() -> Value {
-    let headless = "has(object.spec.clusterIP) && object.spec.clusterIP == 'None'";
-    let external = "has(object.spec.type) && object.spec.type == 'ExternalName'";
-    // default/kubernetes has one and may still be labelled.
-    let kept = "request.operation == 'UPDATE' && has(oldObject.spec.clusterIP) \
-                && oldObject.spec.clusterIP != '' && oldObject.spec.clusterIP != 'None' \
-                && has(object.spec.clusterIP) && object.spec.clusterIP == oldObject.spec.clusterIP";
-    policy(
-        "services.vcluster.dev.static.k8s.io",
-        &json!([{
-            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"],
-            "operations": ["CREATE", "UPDATE"],
-        }]),
-        Some(API_SERVER_USER),
-        &[&format!("({headless}) || ({external}) || ({kept})")],
-        SERVICES_MESSAGE,
-    )
+fn policies() -> [(&'static str, Value); 2] {
+    [("node-proxy", node_proxy()), ("managed", managed())]
 }
 
 /// Kinds of which sync keeps objects, by group.
@@ -248,9 +323,14 @@ fn policy(
 mod tests {
     use super::*;
 
+    const SYNC: Sync<'_> = Sync {
+        namespace: "vcluster-system",
+        roots: "PEM",
+    };
+
     #[test]
     fn the_files_are_the_ones_that_were_reviewed() {
-        let files = files();
+        let files = files(SYNC);
         let text: Vec<String> = files
             .as_object()
             .unwrap()
@@ -268,7 +348,7 @@ mod tests {
             .iter()
             .map(|i| i["key"].clone())
             .collect();
-        for name in files().as_object().unwrap().keys() {
+        for name in files(SYNC).as_object().unwrap().keys() {
             assert!(mounted.contains(&Value::from(name.as_str())), "{name}");
         }
     }

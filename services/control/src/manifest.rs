@@ -7,6 +7,7 @@ use vcluster_resources::layout::{
 };
 
 use crate::address::Address;
+use crate::admission::{self, Sync};
 use crate::distro::{self, Images};
 use crate::dns;
 use crate::pki::Material;
@@ -35,6 +36,8 @@ pub struct Wish<'a> {
     pub spec: &'a VirtualClusterSpec,
     /// As the installation has it.
     pub installation: &'a Installation,
+    /// Certificates that verify sync, PEM.
+    pub sync_roots: &'a str,
 }
 
 impl Wish<'_> {
@@ -66,7 +69,10 @@ impl Wish<'_> {
             Slot::Admission => json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "data": crate::admission::files(),
+                "data": admission::files(Sync {
+                    namespace: &self.installation.namespace,
+                    roots: self.sync_roots,
+                }),
             }),
             Slot::DnsService => dns::service(self.subject),
             Slot::Service
@@ -110,7 +116,7 @@ impl Wish<'_> {
     pub fn control_plane(&self, address: Address, pki_fingerprint: &str) -> Value {
         let config_hash = format!(
             "{pki_fingerprint}-{}",
-            crate::admission::config_fingerprint()
+            admission::config_fingerprint(&self.installation.namespace)
         );
         let rendered = distro::stateful_set(distro::Inputs {
             subject: self.subject,

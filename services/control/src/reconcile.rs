@@ -166,13 +166,15 @@ impl Reconciler {
         memory: &mut Memory,
     ) -> Result<Option<Duration>, Error> {
         let subject = Subject::of(cluster)?;
+        let now = self.clock.now();
+        let mut sight = self.observer.look(cluster, &subject, now).await;
+        let shared = Arc::clone(&sight.shared);
         let wish = Wish {
             subject: &subject,
             spec: &cluster.spec,
             installation: &self.installation,
+            sync_roots: &shared.sync,
         };
-        let now = self.clock.now();
-        let mut sight = self.observer.look(cluster, &subject, now).await;
         sight.observed.contents.clone_from(&memory.contents);
         sight.observed.refused = memory.refused.as_ref().map(|(_, _, text)| text.clone());
         let plan = plan(Input {

@@ -20,7 +20,8 @@ use crate::pki::roots::{
     CA_CERT, CA_KEY, FRONT_PROXY_CA_CERT, SERVICE_ACCOUNT_PRIVATE, SERVICE_ACCOUNT_PUBLIC,
 };
 
-const PKI: &str = "/etc/kubernetes/pki";
+/// Folder of the keys.
+pub(crate) const PKI: &str = "/etc/kubernetes/pki";
 const SOCKET: &str = "/run/kine/kine.sock";
 /// The user of the containers: nobody in particular, and never root.
 pub(crate) const USER: u32 = 65532;

@@ -27,8 +27,6 @@ pub(super) const OURS: [Type; 4] = [
 
 /// Ranges that the status has room for.
 const CIDRS: usize = 16;
-/// Whether a cluster without DNS counts as one that is not ready.
-const WAITS_FOR_DNS: bool = false;
 
 /// Why something is not (yet) as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +111,7 @@ impl Facts {
             .as_ref()
             .err()
             .or_else(|| self.control_plane.as_ref().err())
-            .or_else(|| self.dns.as_ref().err().filter(|_| WAITS_FOR_DNS))
+            .or_else(|| self.dns.as_ref().err())
     }
 
     pub(super) fn again(&self) -> Duration {

@@ -280,3 +280,36 @@ fn a_namespace_that_lost_its_label_does_not_hold_a_deletion_up() {
         [Step::DeleteRoots { .. }]
     ));
 }
+
+#[test]
+fn a_cluster_without_dns_is_not_ready_and_says_why() {
+    let mut world = running();
+    world.sync_ready();
+    let Some(Seen::Present(Live { body, .. })) = world.observed.objects.get_mut(&Slot::Dns) else {
+        panic!("it runs");
+    };
+    body["status"] = serde_json::json!({ "conditions": [{
+        "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: pods",
+    }] });
+    let plan = world.plan();
+    assert_eq!(reason(&plan, Type::DnsReady), "Progressing");
+    assert_eq!(reason(&plan, Type::Ready), "Progressing");
+    let told = "waits for the DNS server: exceeded quota: pods";
+    assert_eq!(plan.status.message.as_deref(), Some(told));
+}
+
+#[test]
+fn the_dns_server_is_made_once_the_api_server_runs_and_stays_when_it_does_not() {
+    let mut world = running();
+    let Some(Seen::Present(Live { body, .. })) =
+        world.observed.objects.get_mut(&Slot::ControlPlane)
+    else {
+        panic!("it runs");
+    };
+    body["status"]["readyReplicas"] = 0.into();
+    assert_eq!(reason(&world.plan(), Type::DnsReady), "Available");
+    world.observed.objects.insert(Slot::Dns, Seen::Absent);
+    let plan = world.plan();
+    assert_eq!(plan.steps, []);
+    assert_eq!(reason(&plan, Type::DnsReady), "Waiting");
+}

@@ -93,6 +93,7 @@ impl World {
             subject: &self.subject,
             spec: &self.cluster.spec,
             installation: &INSTALLATION,
+            sync_roots: "PEM",
         }
     }
 
