@@ -223,3 +223,55 @@ fn uninstalling_with_living_clusters_is_refused_and_they_go_on() {
     )
     .ok();
 }
+
+#[test]
+fn a_service_that_is_made_while_sync_is_down_is_refused_and_gets_no_wrong_address() {
+    let _alone = alone();
+    let tenant = Tenant::create("syncdown");
+    let scale = |replicas: u32| {
+        let (release, host) = (host::RELEASE, tenant.host());
+        host.kubectl(&format!(
+            "-n {release} scale deployment/vcluster-sync --replicas={replicas}"
+        ))
+        .ok();
+        host.kubectl(&format!(
+            "-n {release} rollout status deployment/vcluster-sync --timeout=180s"
+        ))
+        .ok();
+    };
+    let replicas = tenant
+        .host()
+        .kubectl(&format!(
+            "-n {} get deployment vcluster-sync -o json",
+            host::RELEASE
+        ))
+        .json()["spec"]["replicas"]
+        .as_u64()
+        .unwrap_or(1);
+    scale(0);
+    let refused = eventually("sync is gone", || {
+        let output = tenant
+            .kubectl("create service clusterip web --tcp=80")
+            .run();
+        if output.succeeded() {
+            drop(tenant.kubectl("delete service web").run());
+            return Err(output);
+        }
+        Ok(output)
+    });
+    scale(u32::try_from(replicas).unwrap_or(1));
+    assert!(
+        refused.stderr.contains("failed calling webhook"),
+        "{refused}"
+    );
+    eventually("Services are made again", || {
+        let output = tenant
+            .kubectl("create service clusterip web --tcp=80")
+            .run();
+        if output.succeeded() {
+            Ok(())
+        } else {
+            Err(output)
+        }
+    });
+}

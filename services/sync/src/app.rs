@@ -24,6 +24,7 @@ use vcluster_translate::kind::Outside;
 use crate::api::Service;
 use crate::args::Args;
 use crate::config::Config;
+use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::kubelet::Kubelet;
 use crate::metrics::{Metrics, Port};
@@ -31,6 +32,7 @@ use crate::object::Kind;
 use crate::peer;
 use crate::server::Host;
 use crate::tenants::Tenants;
+use crate::webhook::Webhook;
 use crate::{gauges, host_watch};
 
 /// Name in metrics and traces.
@@ -53,6 +55,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let kubelet = TcpListener::bind(config.kubelet_listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.kubelet_listen))?;
+    let webhook = TcpListener::bind(config.webhook_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.webhook_listen))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
@@ -69,6 +74,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         kubelet,
         Arc::new(Kubelet::new(Arc::clone(&engine), &shutdown)),
     );
+    let directory = Arc::new(Directory::new(Arc::clone(&engine)));
+    peers.serve(Port::Webhook, webhook, Arc::new(Webhook::new(directory)));
     admin.serve(Arc::new(registry), health.clone(), &shutdown);
     let leadership = leadership(&config, &engine, clock, &shutdown);
     shutdown.spawn(

@@ -39,6 +39,15 @@ pub struct Args {
     )]
     pub kubelet_listen: SocketAddr,
 
+    /// Address of the admission webhooks for virtual API servers, TLS.
+    #[arg(
+        long,
+        env = "VCLUSTER_WEBHOOK_LISTEN",
+        default_value = "0.0.0.0:9443",
+        value_name = "ADDRESS"
+    )]
+    pub webhook_listen: SocketAddr,
+
     /// Namespace of this release, where the Lease is.
     #[arg(
         long,

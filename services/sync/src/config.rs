@@ -41,6 +41,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The kubelet API.
     pub kubelet_listen: SocketAddr,
+    /// Admission webhooks.
+    pub webhook_listen: SocketAddr,
     /// Namespace of the release.
     pub namespace: String,
     /// Name of this process in the Lease.
@@ -68,6 +70,7 @@ impl TryFrom<&Args> for Config {
         Ok(Self {
             listen: args.listen,
             kubelet_listen: args.kubelet_listen,
+            webhook_listen: args.webhook_listen,
             namespace: args.namespace.clone(),
             holder: args.pod_name.clone(),
             unopposed: args.unopposed,

@@ -33,7 +33,7 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
         }
     }
     tenant.doubt_environment().await;
-    if let Err(error) = tenant.ensure_environment().await {
+    if let Err(error) = tenant.renew_variables().await {
         tracing::warn!(tenant = %tenant.id, %error, "environment cannot be checked");
     }
     tenant.add_all(Lane::Scan);
@@ -64,6 +64,9 @@ pub async fn list_host(
             page => page?,
         };
         for object in page {
+            if kind == Kind::ConfigMap && purpose == Purpose::Check {
+                tenant.drop_links(&object).await?;
+            }
             if kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now()) {
                 tokens.extend(pod_of(tenant, &object));
                 continue;

@@ -26,8 +26,11 @@ use crate::state::State;
 use crate::sync::{Refusals, Tokens};
 use crate::work::Work;
 
+use links::Links;
+
 mod environment;
 pub mod ingest;
+mod links;
 mod right;
 pub mod store;
 
@@ -123,6 +126,8 @@ pub struct Tenant {
     state: Mutex<State>,
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
     environment: tokio::sync::Mutex<bool>,
+    links: Links,
+    unprovisioned: Mutex<Option<String>>,
     in_work: watch::Sender<usize>,
     /// UID of its store, once recognized.
     store: OnceLock<String>,
@@ -187,6 +192,8 @@ impl Tenant {
             state: Mutex::new(State::new(limits.object_bytes)),
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
+            links: Links::default(),
+            unprovisioned: Mutex::new(Some("what sync keeps there".to_owned())),
             in_work: watch::Sender::new(0),
             store: OnceLock::new(),
             store_lost: AtomicBool::new(false),
@@ -263,6 +270,26 @@ impl Tenant {
     /// Says that something about lists or reach may have changed.
     pub fn notify(&self) {
         self.changed.notify_one();
+    }
+
+    /// What belongs inside and is not there yet.
+    pub fn unprovisioned(&self) -> Option<String> {
+        let missing = self.unprovisioned.lock();
+        missing.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what belongs inside and is not there yet.
+    pub fn set_unprovisioned(&self, missing: Option<String>) {
+        let mut now = self
+            .unprovisioned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let changed = *now != missing;
+        *now = missing;
+        drop(now);
+        if changed {
+            self.notify();
+        }
     }
 
     /// Lists that are not complete.

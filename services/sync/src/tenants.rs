@@ -31,7 +31,8 @@ mod stage;
 pub mod status;
 
 pub(crate) use credentials::Credentials;
-pub use stage::{Stage, stage};
+pub use serve::context;
+pub use stage::{Endpoint, Stage, stage};
 
 /// The newest version of a VirtualCluster; nothing once it is gone.
 type Newest = watch::Sender<Option<Arc<VirtualCluster>>>;

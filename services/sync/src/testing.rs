@@ -39,7 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Both sides empty, completely listed, with the environment made.
+    /// Both sides empty, completely listed, with the variables of containers made, also of namespace `shop`.
     pub(crate) async fn new() -> Self {
         let world = Self::unlisted();
         for (side, kind) in lists() {
@@ -49,7 +49,9 @@ impl World {
         for kind in Kind::all().filter(|kind| kind.is_mirrored()) {
             world.engine.set_listed(kind, true);
         }
-        world.tenant.ensure_environment().await.unwrap();
+        world.tenant.ensure_variables(&pod("any")).await.unwrap();
+        world.tenant.set_unprovisioned(None);
+        world.apply(Kind::Namespace, json!({"metadata": {"name": "shop"}}));
         world.calls();
         world
     }
@@ -126,6 +128,7 @@ impl World {
             let list = self.tenant.state().begin_list(side, kind);
             self.tenant.end_list(side, kind, list);
         }
+        self.tenant.set_unprovisioned(None);
         self.engine.enter(&self.tenant);
         self
     }
@@ -218,6 +221,7 @@ fn context() -> Context {
         cluster_uid: CLUSTER_UID.to_owned(),
         host_namespace: "team-a".parse().unwrap(),
         api: "10.96.0.17".parse().unwrap(),
+        dns: "10.96.0.53".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         hosts_image: None,
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),

@@ -15,6 +15,8 @@ pub struct Context {
     pub host_namespace: HostNamespace,
     /// ClusterIP of the Service of its API server, which listens on port 443.
     pub api: IpAddr,
+    /// ClusterIP of the Service of its DNS server.
+    pub dns: IpAddr,
     /// DNS domain of the virtual cluster, for example `cluster.local`.
     pub cluster_domain: String,
     /// Image of the program that writes `/etc/hosts` of pods with a subdomain; without one, such pods

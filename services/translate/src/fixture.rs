@@ -13,6 +13,7 @@ pub(crate) fn context() -> Context {
         cluster_uid: "c0ffee00-0000-4000-8000-000000000001".to_owned(),
         host_namespace: "team-a".parse().unwrap(),
         api: "10.96.0.17".parse().unwrap(),
+        dns: "10.96.0.53".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         hosts_image: Some("sync:1".to_owned()),
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),

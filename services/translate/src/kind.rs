@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     Change, Context, Patch, Refusal, config_map, disruption_budget, event, ingress, mirror,
     namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod, secret,
+    service,
 };
 
 /// What a kind is, and how it is kept the same on both sides.
@@ -330,6 +331,8 @@ table! {
     NetworkPolicy = network_policy::KIND;
     /// To host, once its controller inside has counted.
     PodDisruptionBudget = disruption_budget::KIND;
+    /// To host, where its addresses come from; status back.
+    Service = service::KIND;
     /// Read only: labels of namespaces.
     Namespace = namespace::KIND;
     /// From host.

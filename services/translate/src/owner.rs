@@ -95,9 +95,6 @@ impl Owner {
     /// Secret of its tokens.
     fn has_named(&self, host: &str, context: &Context) -> bool {
         let (namespace, name) = (&self.namespace, &self.name);
-        if self.kind == "Service" {
-            return host == name::of_service(namespace, name, context);
-        }
         let translated =
             Kind::named(&self.kind).map(|kind| name::of_kind(kind, namespace, name, context));
         translated.is_some_and(|translated| host == translated)

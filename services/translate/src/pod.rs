@@ -10,8 +10,8 @@
 //! | `imagePullSecrets` | host names |
 //! | `serviceAccountName`, `serviceAccount`, `automountServiceAccountToken` | a powerless account, no token; the virtual API server has already put its token volume in |
 //! | `hostname`, `subdomain`, `setHostnameAsFQDN`, `hostnameOverride` | the host name that the pod would have inside; with a subdomain, an init container that writes `/etc/hosts` |
-//! | `dnsPolicy` | `ClusterFirst…` becomes `Default` until Services are translated |
-//! | `enableServiceLinks` | false |
+//! | `dnsPolicy`, `dnsConfig` | `ClusterFirst…` becomes `None` with the virtual cluster's DNS server and search path, the pod's own `dnsConfig` merged in; `Default` and `None` pass |
+//! | `enableServiceLinks` | false: the Services of the virtual namespace stand in a ConfigMap instead ([`crate::environment`]) |
 //! | `affinity`, `topologySpreadConstraints` | selectors over our labels, confined to the same virtual namespaces |
 //! | `nodeName` | a required node affinity: the host's scheduler still decides |
 //! | `schedulingGates` | the host pod is made when they are gone |
@@ -34,6 +34,7 @@
 mod annotation;
 mod binding;
 mod container;
+mod dns;
 mod downward;
 mod hostname;
 pub(crate) mod hosts;

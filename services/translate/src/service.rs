@@ -22,6 +22,8 @@
 //! as DNS answers from the virtual endpoints, but an Ingress or another reader of host Services
 //! may name one as its backend.
 
+use crate::kind::{Api, Description, Naming, Scope, Successor, ToHost};
+
 mod address;
 pub mod admission;
 mod to_host;
@@ -30,6 +32,20 @@ mod update;
 pub use address::{DNS_SERVICE, env_address};
 pub use to_host::{is_on_host, to_host};
 pub use update::{reservation, status_to_virtual, update_host};
+
+/// Services.
+pub(crate) const KIND: Description = Description::to_host(
+    Api {
+        naming: Naming::Label,
+        ..Api::core("Service", "services", Scope::Namespaced)
+    },
+    ToHost {
+        wanted: is_on_host,
+        status: Some(status_to_virtual),
+        successor: Successor::TakesOver,
+        ..ToHost::new(to_host, update_host)
+    },
+);
 
 /// Annotation of a host Service: the time, in RFC 3339, until which it is left as it is although
 /// no virtual Service asks for it, because one is about to be stored.

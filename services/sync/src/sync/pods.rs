@@ -149,7 +149,7 @@ async fn create(
     let Some(pod) = pod else {
         return Ok(Step::Done(Next::Settled));
     };
-    match tenant.ensure_environment().await {
+    match tenant.ensure_variables(pod).await {
         Ok(()) => {}
         Err(Failure::Refused { message, .. }) => {
             let trouble = Trouble::hosts(&message);

@@ -1,7 +1,11 @@
 //! Objects that go to the host as the descriptions of their kinds say.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
 use vcluster_translate::plan::{self, Action, View};
+use vcluster_translate::{Change, service};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
@@ -10,6 +14,11 @@ use crate::engine::Engine;
 use crate::object::{Key, Kind, Object, Side};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
+
+/// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
+const NOT_KEPT: &str = "the host cluster does not keep what was changed: its version may be older";
+/// The longest that a reservation is believed.
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// One step about an object. What is confidential is not kept in memory longer than it is worked on, however
 /// that ends: waiting, refused or failed.
@@ -48,8 +57,19 @@ async fn decide(
         needed,
         knowledge: tenant.knows(kind),
     };
-    let wrote = match plan::to_host(kind, rules, view, &tenant.context) {
+    let action = plan::to_host(kind, rules, view, &tenant.context);
+    if let Some(at) = host
+        .as_ref()
+        .and_then(|host| service::reservation(object.as_ref(), host, &action))
+        .and_then(|until| later(engine, until))
+    {
+        return Ok(Step::Done(Next::Until(at)));
+    }
+    let wrote = match action {
         Action::Nothing => {
+            if kind == Kind::Service {
+                tenant.follow_links(&key.name.namespace).await?;
+            }
             at_rest(tenant, key);
             return Ok(Step::Done(Next::Settled));
         }
@@ -74,7 +94,17 @@ async fn decide(
         }
         Action::PatchHost(patch) => {
             let name = tenant.name_on(Side::Host, key);
-            tenant.patch(Side::Host, kind, &name, &patch).await
+            let patched = tenant.patch(Side::Host, kind, &name, &patch).await;
+            if let (Ok(there), Some(object)) = (&patched, &object)
+                && let Ok(Change::Patch(again)) =
+                    (rules.update)(object, there.json(), &tenant.context)
+                && again == patch
+            {
+                tenant.take_note(Side::Host, key, there);
+                let trouble = Trouble::hosts(NOT_KEPT);
+                return Ok(refused(engine, tenant, key, Some(object), trouble).await);
+            }
+            patched
         }
         Action::PatchVirtual(patch) => {
             let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
@@ -86,6 +116,17 @@ async fn decide(
         Action::Bind(_) | Action::DeleteVirtual(_) => return Ok(Step::Done(Next::Settled)),
     };
     written(engine, tenant, key, object.as_ref(), wrote).await
+}
+
+/// What is left of a reservation; nothing if it is over, or nobody can tell.
+fn later(engine: &Engine, until: &str) -> Option<Instant> {
+    let until: jiff::Timestamp = until.parse().ok()?;
+    let left = until.duration_since(engine.clock.now());
+    let left = Duration::try_from(left)
+        .ok()
+        .filter(|left| !left.is_zero())?;
+    // No clock is trusted for longer.
+    Some(Instant::now() + left.min(LONGEST))
 }
 
 /// What follows from the host's answer to a write.

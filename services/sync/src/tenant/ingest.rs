@@ -69,6 +69,9 @@ impl Tenant {
             self.see_store(&key.name, object);
             self.see_namespace(&key.name, object);
         }
+        if kind == Kind::Service {
+            self.links.see(&key.name, object.json());
+        }
         let mut state = self.state();
         let news = match lane {
             Lane::List => state.observe_listed(Side::Virtual, &key, object),
@@ -191,6 +194,9 @@ impl Tenant {
 
     /// Once an object is on neither side, it uses nothing any more.
     pub fn release_if_gone(&self, key: &Key) {
+        if key.kind == Kind::Service && self.state().entry(key).virtual_.seen.is_none() {
+            self.links.forget(&key.name);
+        }
         if key.kind.description().references.is_none() {
             return;
         }

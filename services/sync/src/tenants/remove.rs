@@ -15,7 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::environment::CONFIG_MAP;
+use vcluster_translate::environment;
 
 use super::finalizer;
 use crate::engine::Engine;
@@ -148,12 +148,12 @@ fn precisely(object: &Metadata) -> DeleteParams {
 }
 
 /// Whether it was translated for this cluster, by its annotations. The control plane's objects name the cluster
-/// too, but no virtual kind; they are control's. The one ConfigMap that we add names none either.
+/// too, but no virtual kind; they are control's. The ConfigMaps that we add name none either.
 fn is_of(object: &Metadata, id: &Id, kind: Kind) -> bool {
     let annotation = |key| object.annotations().get(key).map(String::as_str);
     let part = object.labels().get(label::PART).map(String::as_str);
     let is_control = part == Some(Part::ControlPlane.as_str());
-    let added = kind == Kind::ConfigMap && object.name_any() == CONFIG_MAP;
+    let added = kind == Kind::ConfigMap && environment::is_named(&object.name_any());
     let translated = annotation(label::VIRTUAL_KIND).is_some() || added;
     annotation(label::CLUSTER_UID) == Some(&id.uid) && translated && !is_control
 }
@@ -316,7 +316,7 @@ mod tests {
         );
         host.put(
             Kind::ConfigMap,
-            with(object(CONFIG_MAP, "cluster-uid"), "", None),
+            with(object(environment::CONFIG_MAP, "cluster-uid"), "", None),
         );
         let client = host.client();
         assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(2)));

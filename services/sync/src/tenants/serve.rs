@@ -26,6 +26,7 @@ use super::{finalizer, host_access, remove};
 use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::object::{Kind, resource};
+use crate::provision;
 use crate::queue::Lane;
 use crate::scan;
 use crate::server::Server;
@@ -106,6 +107,26 @@ impl Error {
     }
 }
 
+/// What translations need to know of a virtual cluster.
+pub fn context(
+    engine: &Engine,
+    id: &Id,
+    endpoint: &Endpoint,
+    host_access: HostAccess,
+) -> Result<Context, vcluster_resources::name::Error> {
+    Ok(Context {
+        cluster: id.name.parse::<ClusterName>()?,
+        cluster_uid: id.uid.clone(),
+        host_namespace: id.namespace.parse::<HostNamespace>()?,
+        api: endpoint.ip,
+        dns: endpoint.dns,
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        hosts_image: engine.config.hosts_image.clone(),
+        host_access,
+        kubelet_host: engine.kubelet_host.clone(),
+    })
+}
+
 impl Supervisor {
     /// Does what the object calls for until it is gone.
     pub(super) async fn run(mut self) {
@@ -132,6 +153,13 @@ impl Supervisor {
             };
             match stage(&cluster, false) {
                 Stage::Wait | Stage::Gone => {
+                    if self.cluster.changed().await.is_err() {
+                        return;
+                    }
+                }
+                Stage::Incomplete(missing) => {
+                    self.report_failure(&cluster, Reason::Waiting, missing.to_owned())
+                        .await;
                     if self.cluster.changed().await.is_err() {
                         return;
                     }
@@ -196,6 +224,7 @@ impl Supervisor {
         self.engine.followed().await;
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
+        self.spawn_provision(&stay.tenant, &endpoint);
         let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
         listed.map_err(|error| Error::of(&stay.tenant, error))?;
         self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials)
@@ -216,16 +245,7 @@ impl Supervisor {
         let own = self.engine.host.own.request.clone();
         let clock = Arc::clone(&self.engine.clock);
         let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
-        let context = Context {
-            cluster: self.id.name.parse::<ClusterName>()?,
-            cluster_uid: self.id.uid.clone(),
-            host_namespace: self.id.namespace.parse::<HostNamespace>()?,
-            api: endpoint.ip,
-            cluster_domain: CLUSTER_DOMAIN.to_owned(),
-            hosts_image: self.engine.config.hosts_image.clone(),
-            host_access,
-            kubelet_host: self.engine.kubelet_host.clone(),
-        };
+        let context = context(&self.engine, &self.id, endpoint, host_access)?;
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),
             context,
@@ -284,6 +304,15 @@ impl Supervisor {
         };
         drop(tokio::time::timeout(LISTING, listed).await);
         Ok(())
+    }
+
+    /// Keeps inside what belongs there, from now on and at each scan.
+    fn spawn_provision(&self, tenant: &Arc<Tenant>, endpoint: &Endpoint) {
+        let wanted = provision::wanted(&tenant.context, &endpoint.service_cidrs);
+        let again = self.engine.config.scan_interval;
+        let task = provision::keep(Arc::clone(tenant), wanted, again);
+        self.shutdown
+            .spawn_contained(format!("provision {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {

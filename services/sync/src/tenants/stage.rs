@@ -13,6 +13,8 @@ use vcluster_resources::ownership::SYNC_FINALIZER;
 pub enum Stage {
     /// Its control plane is not up yet.
     Wait,
+    /// Its control plane is up, but control has not said everything yet: this is missing.
+    Incomplete(&'static str),
     /// Its objects are to be translated.
     Serve(Endpoint),
     /// Its translated objects are to be removed.
@@ -28,7 +30,17 @@ pub struct Endpoint {
     pub url: Uri,
     /// ClusterIP of its Service.
     pub ip: IpAddr,
+    /// ClusterIP of the Service of its DNS server.
+    pub dns: IpAddr,
+    /// Ranges of the host's Service addresses.
+    pub service_cidrs: Vec<String>,
 }
+
+/// Why it is not served, and what to do.
+const NO_DNS: &str = "the address of its DNS server (status.dnsAddress) is missing: control sets it, if it is not older \
+                      than sync";
+const NO_RANGES: &str = "the ranges of the host's Service addresses (status.serviceCIDRs) are missing: control sets \
+                         them, if it is not older than sync";
 
 /// What is to be done, `served` being whether it is served now: a control plane that has been up and is not is
 /// waited for, not forgotten.
@@ -44,21 +56,37 @@ pub fn stage(cluster: &VirtualCluster, served: bool) -> Stage {
         return Stage::Wait;
     };
     let up = condition::is_true(&status.conditions, Type::ControlPlaneReady);
-    match status.endpoint.as_deref().and_then(endpoint) {
-        Some(endpoint) if up || served => Stage::Serve(endpoint),
-        Some(_) | None => Stage::Wait,
+    let Some((url, ip)) = status.endpoint.as_deref().and_then(endpoint) else {
+        return Stage::Wait;
+    };
+    if !(up || served) {
+        return Stage::Wait;
+    }
+    let dns = status
+        .dns_address
+        .as_deref()
+        .and_then(|dns| dns.parse().ok());
+    match (dns, status.service_cidrs.as_slice()) {
+        (None, _) => Stage::Incomplete(NO_DNS),
+        (Some(_), []) => Stage::Incomplete(NO_RANGES),
+        (Some(dns), ranges) => Stage::Serve(Endpoint {
+            url,
+            ip,
+            dns,
+            service_cidrs: ranges.to_vec(),
+        }),
     }
 }
 
 /// `https://IP[:PORT]`.
-fn endpoint(text: &str) -> Option<Endpoint> {
+fn endpoint(text: &str) -> Option<(Uri, IpAddr)> {
     let url: Uri = text.parse().ok()?;
     if url.scheme() != Some(&http::uri::Scheme::HTTPS) {
         return None;
     }
     let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
     let ip = host.parse().ok()?;
-    Some(Endpoint { url, ip })
+    Some((url, ip))
 }
 
 #[cfg(test)]
@@ -73,6 +101,8 @@ mod tests {
             "metadata": metadata, "spec": {},
             "status": {
                 "endpoint": endpoint,
+                "dnsAddress": "10.96.0.53",
+                "serviceCIDRs": ["10.96.0.0/12"],
                 "conditions": [{
                     "type": "ControlPlaneReady", "status": ready, "reason": "Available",
                     "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -103,6 +133,12 @@ mod tests {
             let stage = stage(&cluster(&live(), ready, address), served);
             assert!(matches!(stage, Stage::Serve(_)), "{ready} {served}");
         }
+        let mut older = cluster(&live(), "True", address);
+        let status = older.status.as_mut().unwrap();
+        status.service_cidrs.clear();
+        assert_eq!(stage(&older, false), Stage::Incomplete(NO_RANGES));
+        older.status.as_mut().unwrap().dns_address = None;
+        assert_eq!(stage(&older, true), Stage::Incomplete(NO_DNS));
         let ours = going(&["vcluster.dev/control", "vcluster.dev/sync"]);
         assert_eq!(stage(&cluster(&ours, "True", address), true), Stage::Remove);
         let others = going(&["vcluster.dev/control"]);

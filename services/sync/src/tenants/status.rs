@@ -29,6 +29,9 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         return (State::Frozen, text);
     }
     let unlisted = tenant.unlisted();
+    if let (true, Some(missing)) = (unlisted.is_empty(), tenant.unprovisioned()) {
+        return (State::Starting, format!("waits inside for {missing}"));
+    }
     if unlisted.is_empty() {
         return (
             State::Synced,

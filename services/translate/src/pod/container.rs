@@ -1,5 +1,7 @@
 //! Containers of every sort: environment, and what they may ask of the node.
 
+use std::iter;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -39,10 +41,11 @@ pub(super) fn rewrite(
         env_from(source, &format!("{field}.envFrom[{index}]"), scope)?;
     }
     // First, so that everything the user says stands above it.
-    sources.insert(
-        0,
-        json!({"configMapRef": {"name": environment::CONFIG_MAP}}),
-    );
+    let linked = scope.pod.pointer("/spec/enableServiceLinks") != Some(&Value::Bool(false));
+    let services = linked.then(|| environment::services_name(&scope.owner.namespace));
+    let ours = iter::once(environment::CONFIG_MAP.to_owned()).chain(services);
+    let ours = ours.map(|name| json!({"configMapRef": {"name": name}}));
+    sources.splice(0..0, ours);
     Ok(())
 }
 

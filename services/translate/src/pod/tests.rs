@@ -8,6 +8,7 @@ use crate::{
     refusal::Reason,
 };
 
+mod dns;
 mod hosts;
 mod odd;
 mod refused;
@@ -105,23 +106,6 @@ fn the_host_name_is_what_kubelet_would_make_of_the_virtual_pod() {
 }
 
 #[test]
-fn pods_never_ask_the_host_s_cluster_dns() {
-    for (inside, outside) in [
-        (json!({}), "Default"),
-        (json!({"dnsPolicy": "ClusterFirst"}), "Default"),
-        (json!({"dnsPolicy": "ClusterFirstWithHostNet"}), "Default"),
-        (json!({"dnsPolicy": "Default"}), "Default"),
-        (json!({"dnsPolicy": "None"}), "None"),
-    ] {
-        let mut pod = pod_with(inside.clone());
-        if inside == json!({}) {
-            pod["spec"].as_object_mut().unwrap().remove("dnsPolicy");
-        }
-        assert_eq!(host(&pod).object["spec"]["dnsPolicy"], outside, "{inside}");
-    }
-}
-
-#[test]
 fn the_virtual_api_server_s_address_gives_way_to_what_the_user_sets() {
     let spec = host_spec(json!({
         "containers": [
@@ -131,12 +115,24 @@ fn the_virtual_api_server_s_address_gives_way_to_what_the_user_sets() {
         "initContainers": [{"name": "init", "image": "i", "envFrom": null}],
     }));
     let ours = json!({"configMapRef": {"name": "vcluster-env"}});
-    assert_eq!(spec["containers"][0]["envFrom"], json!([ours]));
-    assert_eq!(spec["initContainers"][0]["envFrom"], json!([ours]));
+    let services = json!({"configMapRef": {"name": "shop.vcluster-env"}});
+    assert_eq!(spec["containers"][0]["envFrom"], json!([ours, services]));
+    assert_eq!(
+        spec["initContainers"][0]["envFrom"],
+        json!([ours, services])
+    );
     assert_eq!(
         spec["containers"][1]["envFrom"],
-        json!([ours, {"prefix": "A_", "secretRef": {"name": "s-x-shop-x-demo"}}])
+        json!([ours, services, {"prefix": "A_", "secretRef": {"name": "s-x-shop-x-demo"}}])
     );
+}
+
+#[test]
+fn a_pod_without_service_links_has_the_variables_of_the_api_server_only() {
+    let spec = host_spec(json!({"enableServiceLinks": false}));
+    let ours = json!({"configMapRef": {"name": "vcluster-env"}});
+    assert_eq!(spec["containers"][0]["envFrom"], json!([ours]));
+    assert_eq!(spec["enableServiceLinks"], false);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vcluster_resources::layout::WORKLOAD_SERVICE_ACCOUNT;
 
 use super::{
-    annotation, container, hostname, hosts, scheduling,
+    annotation, container, dns, hostname, hosts, scheduling,
     scope::{Reference, ReferenceKind, Scope, Token},
     security, volume,
 };
@@ -133,14 +133,7 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
     if let Some(names) = hostname::set(&mut spec, scope)? {
         hosts::tell(&mut spec, &names, scope)?;
     }
-    let by_cluster_dns = spec
-        .get("dnsPolicy")
-        .and_then(Value::as_str)
-        .is_none_or(|policy| policy.starts_with("ClusterFirst"));
-    if by_cluster_dns {
-        // Never the host's own cluster DNS, which answers with strangers' addresses.
-        spec.insert("dnsPolicy".to_owned(), "Default".into());
-    }
+    dns::set(&mut spec, scope);
     for (key, value) in [
         ("serviceAccountName", json!(WORKLOAD_SERVICE_ACCOUNT)),
         ("automountServiceAccountToken", json!(false)),

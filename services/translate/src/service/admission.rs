@@ -12,10 +12,10 @@ use super::{
         API_SERVICE, cluster_ip, has_health_port, has_node_ports, is_headless, kind, lacks, number,
     },
     is_on_host, to_host,
-    update::names,
+    update::{names, update_host},
 };
 use crate::{
-    Context, Refusal,
+    Change, Context, Refusal,
     json::{array, text},
 };
 
@@ -224,4 +224,36 @@ fn protocol(port: &Value) -> &str {
 /// cluster.
 pub fn told(message: &str, object: &Value, context: &Context) -> String {
     names(object, context).translate(message)
+}
+
+/// Whether the host Service `host`, made for this name before, can serve `object` as it is: what
+/// `object` leaves open is what `host` has.
+pub fn fits(object: &Value, host: &Value, context: &Context) -> bool {
+    let Some(given) = given(object, host) else {
+        return false;
+    };
+    let mut service = object.clone();
+    for change in &given {
+        let path = text(change, "/path").unwrap_or_default();
+        if service.pointer(path).is_some_and(is_chosen) {
+            return false;
+        }
+        let Some((parent, key)) = path.rsplit_once('/') else {
+            return false;
+        };
+        if let Some(parent) = service.pointer_mut(parent).filter(|at| at.is_object()) {
+            parent[key] = change["value"].clone();
+        }
+    }
+    match update_host(&service, host, context) {
+        Ok(Change::None) => true,
+        Ok(Change::Patch(patch)) => patch.body.get("spec").is_none(),
+        Ok(Change::Replace) | Err(_) => false,
+    }
+}
+
+/// Whether a value was given by somebody, rather than left to the API server.
+fn is_chosen(value: &Value) -> bool {
+    let empty = value.as_array().is_some_and(Vec::is_empty);
+    !(value.is_null() || empty || *value == json!("") || *value == json!(0))
 }

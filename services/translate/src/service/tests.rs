@@ -1,12 +1,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    admission::{Decision, Review, decide, given, reserved, told},
+    admission::{Decision, Review, decide, fits, given, reserved, told},
     *,
 };
 use crate::{
-    Patch,
-    change::Change,
+    Change, Patch,
     fixture::context,
     plan::{Action, Cause, Delete},
     refusal::Reason,
@@ -437,4 +436,29 @@ fn the_host_s_words_are_told_in_those_of_the_virtual_cluster() {
         told(message, &web(), &context()),
         "Service \"web\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.1\"]: taken"
     );
+}
+
+#[test]
+fn what_was_reserved_before_serves_again_only_if_it_is_the_same() {
+    let ports = || json!([{"port": 80, "protocol": "TCP"}]);
+    let new = fresh(&json!({"type": "NodePort", "ports": ports()}));
+    let mut host = host_of(&new);
+    host["spec"]["clusterIP"] = "10.96.3.4".into();
+    host["spec"]["clusterIPs"] = json!(["10.96.3.4"]);
+    host["spec"]["ports"][0]["nodePort"] = 30001.into();
+    assert!(fits(&new, &host, &context()));
+    for change in [
+        json!({"clusterIP": "10.96.3.5"}),
+        json!({"type": "ClusterIP"}),
+        json!({"selector": {"app": "other"}}),
+        json!({"ports": [{"port": 80, "protocol": "TCP", "nodePort": 30002}]}),
+        json!({"ports": [{"port": 81, "protocol": "TCP"}]}),
+    ] {
+        assert!(
+            !fits(&with(new.clone(), change.clone()), &host, &context()),
+            "{change}"
+        );
+    }
+    let chosen = json!({"clusterIP": "10.96.3.4", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}]});
+    assert!(fits(&with(new, chosen), &host, &context()));
 }

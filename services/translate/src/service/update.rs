@@ -8,9 +8,8 @@ use super::{
     to_host::to_host,
 };
 use crate::{
-    Context, Owner, Patch, Refusal,
+    Change, Context, Owner, Patch, Refusal,
     annotation::is_passed,
-    change::Change,
     json::{merge_patch, object, text},
     label, name,
     patch::{Format, Subresource},

@@ -60,6 +60,13 @@ async fn a_restart_writes_nothing() {
             "team-a",
             "vcluster-env",
         ),
+        (
+            &world.host,
+            &after.host,
+            Kind::ConfigMap,
+            "team-a",
+            "shop.vcluster-env",
+        ),
     ] {
         to.put(kind, from.get(kind, namespace, name).unwrap().into_json());
     }
@@ -93,7 +100,7 @@ async fn a_restart_writes_nothing() {
         .set_mirrored(Kind::Node, "node-1", Some(node), Lane::List);
     after.work(&key).await;
     after.work(&Key::new(Kind::Node, "", "node-1")).await;
-    after.tenant.ensure_environment().await.unwrap();
+    after.tenant.ensure_variables(&pod("any")).await.unwrap();
     assert_eq!(after.writes(), [""; 0]);
 }
 

@@ -94,14 +94,14 @@ impl Leaf {
         *at = value;
     }
 
-    /// This field of an object whose `envFrom` begins with an entry of ours, if `host`.
+    /// This field of an object whose `envFrom` begins with two entries of ours, if `host`.
     pub(super) fn get<'a>(&self, object: &'a Value, host: bool) -> Option<&'a Value> {
         let mut at = object;
         for (key, sort) in self.steps() {
             at = at.get(key)?;
             at = match sort {
                 Sort::Field => at,
-                Sort::List => at.get(usize::from(host && key == "envFrom"))?,
+                Sort::List => at.get(2 * usize::from(host && key == "envFrom"))?,
                 Sort::Map => at.get("k")?,
             };
         }

@@ -144,24 +144,41 @@ fn pod_rows() -> Vec<Row> {
             "a user namespace of its own is more confined, none is the usual",
             &["spec.hostUsers"],
         ),
-        passes(
-            "read by the pod's resolver only",
-            &[
-                "spec.dnsConfig.{nameservers,searches}[]",
-                "spec.dnsConfig.options[].{name,value}",
-            ],
-        ),
-        rewritten(
-            "the host's cluster DNS answers with strangers' addresses",
-            &["spec.dnsPolicy"],
-            "ClusterFirst",
-            "Default",
-        ),
+        dns(),
         rewritten(
             "the node would tell the services of the host namespace",
             &["spec.enableServiceLinks"],
             true,
             false,
+        ),
+    ]
+    .concat()
+}
+
+fn dns() -> Vec<Row> {
+    let after = |path: &str, at: &'static str| {
+        let why = "after what leads to the virtual cluster's DNS";
+        moved(why, &[path], "text", at, "text")
+    };
+    [
+        rewritten(
+            "the host's cluster DNS answers with strangers' addresses",
+            &["spec.dnsPolicy"],
+            "ClusterFirst",
+            "None",
+        ),
+        after(
+            "spec.dnsConfig.nameservers[]",
+            "/spec/dnsConfig/nameservers/1",
+        ),
+        after("spec.dnsConfig.searches[]", "/spec/dnsConfig/searches/3"),
+        after(
+            "spec.dnsConfig.options[].name",
+            "/spec/dnsConfig/options/1/name",
+        ),
+        after(
+            "spec.dnsConfig.options[].value",
+            "/spec/dnsConfig/options/1/value",
         ),
     ]
     .concat()

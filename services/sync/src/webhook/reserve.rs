@@ -1,0 +1,210 @@
+//! A Service's addresses, had from the host before the Service is stored.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+use serde_json::{Value, json};
+use vcluster_resources::name::LABEL_LIMIT;
+use vcluster_translate::service::admission::{Decision, decide, fits, given, reserved};
+use vcluster_translate::service::{self, RESERVED_UNTIL};
+use vcluster_translate::{Change, Patch, owner};
+
+use super::host::{Failure, Host};
+use super::review::{Answer, Denied, Review};
+use crate::directory::{Directory, Known};
+
+/// How long a host Service without a virtual one is left alone: more than an API server may take for a request.
+const RESERVED: Duration = Duration::from_secs(75);
+/// How long a Service waits for the end of an earlier one of its name, whose host Service is being removed.
+const PREDECESSOR: Duration = Duration::from_secs(4);
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+/// How many names are tried where the API server is to choose one.
+const NAMES: usize = 4;
+/// Letters of a chosen name, as Kubernetes chooses them: no vowels, no words.
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// How many of them.
+const SUFFIX: usize = 5;
+
+/// Judges a Service: what it is to be given, or why it cannot be stored.
+pub(super) async fn service(tenant: &Known, directory: &Directory, review: &Review) -> Answer {
+    let until = directory.engine().clock.now() + RESERVED;
+    let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let Some(begin) = review.generate_name() else {
+        let object = review.object(None);
+        return Reservation { tenant, until }
+            .judge(review, &object, false)
+            .await;
+    };
+    let mut last = Err(Denied::exists("no name is free"));
+    for _ in 0..NAMES {
+        let name = choose(begin);
+        let object = review.object(Some(&name));
+        let reservation = Reservation {
+            tenant,
+            until: until.clone(),
+        };
+        last = reservation
+            .judge(review, &object, true)
+            .await
+            .map(|mut patch| {
+                if !patch.is_empty() {
+                    patch.push(json!({"op": "add", "path": "/metadata/name", "value": name}));
+                }
+                patch
+            });
+        match &last {
+            Err(denied) if denied.code == 409 => {}
+            Ok(_) | Err(_) => return last,
+        }
+    }
+    last
+}
+
+/// A name that begins so.
+fn choose(begin: &str) -> String {
+    let mut name: String = begin.chars().take(LABEL_LIMIT - SUFFIX).collect();
+    let mut random = rand::rng();
+    for _ in 0..SUFFIX {
+        name.push(char::from(LETTERS[random.random_range(0..LETTERS.len())]));
+    }
+    name
+}
+
+struct Reservation<'a> {
+    tenant: &'a Known,
+    until: String,
+}
+
+impl Reservation<'_> {
+    /// `fresh`: the name was just chosen, and nobody can have had it before.
+    async fn judge(&self, review: &Review, object: &Value, fresh: bool) -> Answer {
+        let tenant = self.tenant;
+        let host = Host { tenant, object };
+        match decide(review.of(object), &tenant.context) {
+            Decision::Leave => Ok(Vec::new()),
+            Decision::Patch(patch) => Ok(patch),
+            Decision::Refuse(refusal) => Err(refusal.into()),
+            Decision::Reserve(wanted) => self.reserve(&host, wanted, fresh).await,
+            Decision::Change { service, allocates } => {
+                self.change(&host, &service, allocates).await
+            }
+        }
+    }
+
+    /// Makes the host Service. One of the same name is an earlier stored one's: it serves again if it is the same,
+    /// and is waited for otherwise, as the engine removes it once its virtual Service is gone.
+    async fn reserve(&self, host: &Host<'_>, wanted: Value, fresh: bool) -> Answer {
+        let wanted = reserved(wanted, &self.until);
+        let mut looks = PREDECESSOR.as_millis() / LOOK.as_millis();
+        loop {
+            match host.create(&wanted).await {
+                Ok(made) => return filled(host.object, &made),
+                Err(Failure::Exists) => {}
+                Err(Failure::Gone) => {
+                    let message = "the virtual cluster's host namespace is gone";
+                    return Err(Denied::unavailable(message));
+                }
+                Err(Failure::Denied(denied)) => return Err(denied),
+            }
+            if fresh {
+                return Err(Denied::exists("the chosen name is taken; try again"));
+            }
+            if let Some(found) = host.read().await? {
+                if let Some(answer) = self.found(host, &found).await? {
+                    return Ok(answer);
+                }
+                if looks == 0 {
+                    return Err(Denied::exists(
+                        "a Service of that name exists, or is still being removed from the host cluster; try again",
+                    ));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            looks = looks.saturating_sub(1);
+        }
+    }
+
+    /// What a host Service of our name gives to the new one; nothing if it must go first.
+    async fn found(&self, host: &Host<'_>, found: &Value) -> Result<Option<Vec<Value>>, Denied> {
+        let context = &self.tenant.context;
+        if !is_made_for(host, found) {
+            return Err(Denied::exists(
+                "its name on the host cluster belongs to an object that was not made for it; use another name",
+            ));
+        }
+        let ending = found.pointer("/metadata/deletionTimestamp").is_some();
+        if ending || !fits(host.object, found, context) {
+            return Ok(None);
+        }
+        // Its time begins anew. One that has just gone is looked for again.
+        match host.patch(&self.renewal(found), false).await {
+            Ok(kept) => filled(host.object, &kept).map(Some),
+            Err(Failure::Gone | Failure::Exists) => Ok(None),
+            Err(Failure::Denied(denied)) => Err(denied),
+        }
+    }
+
+    fn renewal(&self, found: &Value) -> Patch {
+        let body = json!({"metadata": {
+            "uid": found.pointer("/metadata/uid"),
+            "annotations": {RESERVED_UNTIL: self.until},
+        }});
+        Patch {
+            subresource: None,
+            format: vcluster_translate::patch::Format::Merge,
+            body,
+        }
+    }
+
+    /// Changes the host Service if the host is to give something, and else only asks whether it would agree: the
+    /// engine changes it once the virtual Service is stored.
+    async fn change(&self, host: &Host<'_>, service: &Value, allocates: bool) -> Answer {
+        let context = &self.tenant.context;
+        let Some(found) = host.read().await? else {
+            if !allocates {
+                return Ok(Vec::new());
+            }
+            let wanted = service::to_host(service, context)?;
+            return self.reserve(host, wanted, false).await;
+        };
+        if !is_made_for(host, &found) {
+            // The engine tells about it.
+            return Ok(Vec::new());
+        }
+        let mut patch = match service::update_host(service, &found, context) {
+            Ok(Change::Patch(patch)) => patch,
+            Ok(Change::None) => return filled(host.object, &found),
+            // As it is stored it is not served either, and no change here helps: the engine sees to it.
+            Ok(Change::Replace) | Err(_) => return Ok(Vec::new()),
+        };
+        if allocates {
+            patch.body["metadata"]["annotations"][RESERVED_UNTIL] = self.until.as_str().into();
+        }
+        match host.patch(&patch, !allocates).await {
+            Ok(changed) if allocates => filled(host.object, &changed),
+            // Gone meanwhile: the engine makes it as it is stored.
+            Ok(_) | Err(Failure::Gone | Failure::Exists) => Ok(Vec::new()),
+            Err(Failure::Denied(denied)) => Err(denied),
+        }
+    }
+}
+
+fn is_made_for(host: &Host<'_>, found: &Value) -> bool {
+    let text = |key: &str| host.object.pointer("/metadata")?.get(key)?.as_str();
+    owner::of_ours(found, &host.tenant.context).is_some_and(|owner| {
+        owner.kind == "Service"
+            && Some(owner.namespace.as_str()) == text("namespace")
+            && Some(owner.name.as_str()) == text("name")
+    })
+}
+
+fn filled(object: &Value, host: &Value) -> Answer {
+    given(object, host).ok_or_else(|| {
+        Denied::new(
+            500,
+            "InternalError",
+            "the host cluster changed the ports of the Service while making it: an admission webhook there does so",
+        )
+    })
+}
