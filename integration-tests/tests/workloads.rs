@@ -109,10 +109,9 @@ fn a_deployment_runs_on_the_host_and_shows_only_as_pods_there() {
     let host = tenant.host();
     host.kubectl("get namespace demo-nginx")
         .refused(&["not found"]);
-    assert!(
-        host.list(&format!("-n {} deployments,replicasets", tenant.namespace))
-            .is_empty()
-    );
+    let outside = host.list(&format!("-n {} deployments", tenant.namespace));
+    let names: Vec<&str> = outside.iter().map(host::name).collect();
+    assert_eq!(names, ["vcluster-dns"], "only the control plane's own");
     let inside = host::items(&tenant.kubectl("-n demo-nginx get pods -o json").json());
     assert_eq!(inside.len(), 2);
     for pod in &inside {
@@ -341,7 +340,18 @@ fn cluster_first_pods_do_not_get_the_host_clusters_dns() {
         .apply(&sleeper("default", "resolver", &json!({})));
     running(&tenant, "default", "resolver");
     let pod = host_pod(&tenant, "default", "resolver");
-    assert_eq!(pod["spec"]["dnsPolicy"], "Default");
+    let cluster = tenant
+        .host()
+        .kubectl(&format!(
+            "-n {} get virtualcluster dns -o json",
+            tenant.namespace
+        ))
+        .json();
+    assert_eq!(pod["spec"]["dnsPolicy"], "None");
+    assert_eq!(
+        pod["spec"]["dnsConfig"]["nameservers"],
+        json!([cluster["status"]["dnsAddress"]])
+    );
 }
 
 #[test]
