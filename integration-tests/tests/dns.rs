@@ -17,7 +17,9 @@ fn cluster(tenant: &Tenant) -> Value {
 /// Control reads Secrets when it looks at a cluster; this is what makes it look now.
 fn touch(tenant: &Tenant, with: &str) {
     let (name, namespace) = (&tenant.name, &tenant.namespace);
-    let args = format!("-n {namespace} annotate virtualcluster {name} example.com/touched={with}");
+    let args = format!(
+        "-n {namespace} annotate virtualcluster {name} --overwrite example.com/touched={with}"
+    );
     tenant.host().kubectl(&args).ok();
 }
 

@@ -236,11 +236,18 @@ fn look_from_the_host(walk: &mut Walk) -> Result<()> {
         .collect();
     expected.push(format!("{CLUSTER}-0"));
     expected.sort_unstable();
+    let (dns, others): (Vec<_>, Vec<_>) = outside
+        .iter()
+        .cloned()
+        .partition(|name| name.starts_with("vcluster-dns-"));
     ensure!(
-        outside == expected,
-        "the host namespace holds {outside:?}, not {expected:?}"
+        others == expected && dns.len() == 1,
+        "the host namespace holds {outside:?}, not {expected:?} and one DNS server"
     );
-    holds("their pods are, under rewritten names, beside the control plane's pod and nothing else");
+    holds(
+        "their pods are, under rewritten names, beside the control plane's pod, its DNS server and \
+         nothing else",
+    );
     let titled = |text: &[String]| {
         text.iter()
             .map(|name| format!("pod/{name}"))
