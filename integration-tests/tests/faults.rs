@@ -93,7 +93,7 @@ fn sync_killed_while_pods_come_and_go() {
 }
 
 #[test]
-fn a_stream_ends_with_an_error_when_sync_is_killed_and_the_next_one_works() {
+fn a_stream_ends_when_sync_is_killed_and_the_next_one_works() {
     let _alone = alone();
     let tenant = Tenant::create("cutoff");
     tenant.inside().apply(&pods("default", 1));
@@ -117,7 +117,11 @@ fn a_stream_ends_with_an_error_when_sync_is_killed_and_the_next_one_works() {
         assert_eq!(line, "begun\n");
         kill(&tenant, "sync");
         let status = child.wait().expect("kubectl ends");
-        assert!(!status.success(), "a stream that was cut off is no success");
+        // Over SPDY kubectl takes a lost connection for the end of the command, on any cluster.
+        assert!(
+            websocket == "false" || !status.success(),
+            "a WebSocket that was cut off is no success"
+        );
         eventually("the next command works", || {
             let output = tenant.kubectl("exec p0 -- echo again").run();
             if output.stdout == "again\n" {

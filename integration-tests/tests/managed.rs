@@ -19,7 +19,8 @@ fn an_administrator_cannot_change_what_mirrors_the_host() {
         format!("label node {node} a=b"),
         format!("label node {node} {KEPT}-"),
         format!("delete node {node}"),
-        format!("cordon {node}"),
+        // Not `cordon`: kubectl prints its refusal and ends with 0.
+        format!("taint node {node} a=b:NoSchedule"),
     ] {
         tenant.kubectl(&attempt).refused(&[KEPT]);
     }
@@ -38,7 +39,11 @@ fn an_administrator_cannot_change_what_mirrors_the_host() {
             "storage.k8s.io/v1",
             json!({"provisioner": "a"}),
         ),
-        ("IngressClass", "networking.k8s.io/v1", json!({})),
+        (
+            "IngressClass",
+            "networking.k8s.io/v1",
+            json!({"spec": {"controller": "example.com/none"}}),
+        ),
         ("PriorityClass", "scheduling.k8s.io/v1", json!({"value": 1})),
         ("RuntimeClass", "node.k8s.io/v1", json!({"handler": "a"})),
         (
