@@ -5,16 +5,21 @@ use serde_json::json;
 
 const KEPT: &str = "vcluster.dev/managed";
 
-#[test]
-fn an_administrator_cannot_change_what_mirrors_the_host() {
-    let tenant = Tenant::create("kept");
-    let node = eventually("a node shows", || {
+/// A node that shows in the virtual cluster.
+fn node(tenant: &Tenant) -> String {
+    eventually("a node shows", || {
         let nodes = host::items(&tenant.kubectl("get nodes -o json").json());
         nodes
             .first()
             .map(|n| host::name(n).to_owned())
             .ok_or("none")
-    });
+    })
+}
+
+#[test]
+fn an_administrator_cannot_change_what_mirrors_the_host() {
+    let tenant = Tenant::create("kept");
+    let node = node(&tenant);
     for attempt in [
         format!("label node {node} a=b"),
         format!("label node {node} {KEPT}-"),
@@ -81,13 +86,7 @@ fn what_bears_no_such_label_is_the_tenants_own() {
 #[test]
 fn the_ports_of_nodes_are_nobodys_not_even_as_the_api_server() {
     let tenant = Tenant::create("ports");
-    let node = eventually("a node shows", || {
-        let nodes = host::items(&tenant.kubectl("get nodes -o json").json());
-        nodes
-            .first()
-            .map(|n| host::name(n).to_owned())
-            .ok_or("none")
-    });
+    let node = node(&tenant);
     for user in [
         "kubernetes-admin",
         "system:apiserver",

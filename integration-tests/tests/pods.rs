@@ -82,28 +82,28 @@ fn becomes(tenant: &Tenant, name: &str, pointer: &str, wanted: impl Fn(&Value) -
 #[test]
 fn containers_start_and_end_in_the_order_of_the_pod() {
     let tenant = Tenant::create("order");
-    let work = json!([{"name": "work", "mountPath": "/work"}]);
+    let work = json!([{"name": "work", "mountPath": "/shared"}]);
     let with = |mut container: Value| {
         container["volumeMounts"] = work.clone();
         container
     };
     let mut sidecar = with(container(
         "sidecar",
-        &format!("echo sidecar >> /work/order; {FOR_EVER}"),
+        &format!("echo sidecar >> /shared/order; {FOR_EVER}"),
     ));
     sidecar["restartPolicy"] = "Always".into();
     sidecar["startupProbe"] = json!({
-        "exec": {"command": ["grep", "sidecar", "/work/order"]}, "periodSeconds": 1,
+        "exec": {"command": ["grep", "sidecar", "/shared/order"]}, "periodSeconds": 1,
     });
     let main = with(container(
         "main",
-        &format!("echo main >> /work/order; {FOR_EVER}"),
+        &format!("echo main >> /shared/order; {FOR_EVER}"),
     ));
     tenant.inside().apply(
         &pod(
             "ordered",
             &json!({
-                "initContainers": [with(container("first", "echo first >> /work/order")), sidecar],
+                "initContainers": [with(container("first", "echo first >> /shared/order")), sidecar],
                 "containers": [main],
                 "volumes": [{"name": "work", "emptyDir": {}}],
             }),
@@ -112,7 +112,7 @@ fn containers_start_and_end_in_the_order_of_the_pod() {
     );
     ready(&tenant, "ordered");
     assert_eq!(
-        shell(&tenant, "ordered", "cat /work/order"),
+        shell(&tenant, "ordered", "cat /shared/order"),
         "first\nsidecar\nmain\n"
     );
     let found = inside(&tenant, "ordered");

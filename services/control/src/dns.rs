@@ -10,7 +10,7 @@ use vcluster_resources::label::{self, Part};
 use vcluster_resources::layout;
 
 use crate::address::Address;
-use crate::distro::k8s::{USER, security};
+use crate::container::{USER, container, probe, security};
 use crate::distro::{CONFIG_HASH, Images, resources};
 use crate::subject::Subject;
 
@@ -166,7 +166,7 @@ fn pod(inputs: Inputs<'_>) -> Value {
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": { "matchLabels": selector(inputs.subject) },
         }],
-        "containers": [container(inputs)],
+        "containers": [coredns(inputs)],
         "volumes": [
             { "name": "config", "configMap": { "name": layout::DNS } },
             { "name": "keys", "secret": { "secretName": layout::DNS, "defaultMode": 0o440 } },
@@ -174,38 +174,28 @@ fn pod(inputs: Inputs<'_>) -> Value {
     })
 }
 
-fn container(inputs: Inputs<'_>) -> Value {
-    let mut container = json!({
-        "name": "coredns",
-        "image": inputs.images.coredns,
-        "args": ["-conf", format!("{CONFIG}/{COREFILE}")],
-        "ports": [
-            { "name": "dns", "containerPort": PORT, "protocol": "UDP" },
-            { "name": "dns-tcp", "containerPort": PORT, "protocol": "TCP" },
-        ],
-        "readinessProbe": probe("/ready", READY_PORT, 1, 3),
-        "livenessProbe": probe("/health", HEALTH_PORT, 10, 6),
-        "resources": resources(&inputs.wish.resources, [("cpu", "20m"), ("memory", "32Mi")]),
-        // The image carries the capability on its file and does not start where it is not allowed.
-        "securityContext": security(&["NET_BIND_SERVICE"]),
-        "volumeMounts": [
-            { "name": "config", "mountPath": CONFIG, "readOnly": true },
-            { "name": "keys", "mountPath": KEYS, "readOnly": true },
-        ],
-    });
-    if let Some(policy) = &inputs.images.pull_policy {
-        container["imagePullPolicy"] = policy.as_str().into();
-    }
-    container
-}
-
-fn probe(path: &str, port: u16, period: u32, failures: u32) -> Value {
-    json!({
-        "httpGet": { "path": path, "port": port, "scheme": "HTTP" },
-        "periodSeconds": period,
-        "failureThreshold": failures,
-        "timeoutSeconds": 5,
-    })
+fn coredns(inputs: Inputs<'_>) -> Value {
+    container(
+        inputs.images,
+        json!({
+            "name": "coredns",
+            "image": inputs.images.coredns,
+            "args": ["-conf", format!("{CONFIG}/{COREFILE}")],
+            "ports": [
+                { "name": "dns", "containerPort": PORT, "protocol": "UDP" },
+                { "name": "dns-tcp", "containerPort": PORT, "protocol": "TCP" },
+            ],
+            "readinessProbe": probe("HTTP", "/ready", READY_PORT, 1, 3),
+            "livenessProbe": probe("HTTP", "/health", HEALTH_PORT, 10, 6),
+            "resources": resources(&inputs.wish.resources, [("cpu", "20m"), ("memory", "32Mi")]),
+            // The image carries the capability on its file and does not start where it is not allowed.
+            "securityContext": security(&["NET_BIND_SERVICE"]),
+            "volumeMounts": [
+                { "name": "config", "mountPath": CONFIG, "readOnly": true },
+                { "name": "keys", "mountPath": KEYS, "readOnly": true },
+            ],
+        }),
+    )
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod app;
 pub mod apply;
 pub mod args;
 pub mod config;
+pub mod container;
 pub mod distro;
 pub mod dns;
 pub mod events;

@@ -15,6 +15,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
+use crate::queue::Lane;
 use crate::tenant::Tenant;
 
 mod events;
@@ -210,6 +211,23 @@ impl Tenant {
                 && *owner.namespace == *key.name.namespace
                 && *owner.name == *key.name.name
         })
+    }
+
+    /// Nothing is left to do about the key; who waited for that is looked at again.
+    fn come_to_rest(&self, key: &Key) {
+        let had_problem = self.state().set_problem(key, None);
+        self.settle(key);
+        if had_problem {
+            self.wake_users(key);
+        }
+    }
+
+    /// Has the objects looked at that use this one.
+    fn wake_users(&self, key: &Key) {
+        let users: Vec<_> = self.state().references.users(key).cloned().collect();
+        for user in users {
+            self.add(user, Lane::Live);
+        }
     }
 
     /// Has both sides read before anything else is done about the key.

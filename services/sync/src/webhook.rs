@@ -19,6 +19,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use vcluster_resources::TenantUri;
 use vcluster_resources::layout::SERVICES_WEBHOOK_PATH;
 
@@ -73,25 +74,26 @@ impl Webhook {
             let message = "too many Services are being made at once; try again";
             return Refusal::new(Kind::TooMany, message).into_response();
         };
+        let end = Instant::now() + DEADLINE;
         let read = async {
             let body = Limited::new(request.into_body(), MOST).collect().await;
             body.map(http_body_util::Collected::to_bytes)
         };
-        let review = match tokio::time::timeout(DEADLINE, read).await {
+        let review = match tokio::time::timeout_at(end, read).await {
             Ok(Ok(body)) => Review::parse(&body),
             Ok(Err(error)) => Err(review::Error::Body(error.to_string())),
             Err(_elapsed) => Err(review::Error::Body("took too long".to_owned())),
         };
         match review {
             Ok(review) => {
-                let answer = self.judge(caller, &review).await;
+                let answer = self.judge(caller, &review, end).await;
                 reply::json(StatusCode::OK, &review.answer(answer))
             }
             Err(error) => Refusal::new(Kind::Bad, error.to_string()).into_response(),
         }
     }
 
-    async fn judge(&self, caller: &Caller, review: &Review) -> review::Answer {
+    async fn judge(&self, caller: &Caller, review: &Review, end: Instant) -> review::Answer {
         let judged = async {
             if !review.is_of_services() {
                 return Ok(Vec::new());
@@ -99,7 +101,7 @@ impl Webhook {
             let tenant = self.directory.find(&caller.tenant).await?;
             reserve::service(&tenant, &self.directory, review).await
         };
-        let answer = tokio::time::timeout(DEADLINE, judged)
+        let answer = tokio::time::timeout_at(end, judged)
             .await
             .unwrap_or_else(|_elapsed| {
                 let message = "the host cluster did not answer in time; try again";

@@ -1,4 +1,4 @@
-//! Annotations of objects other than pods that go to the host as they are, for controllers there.
+//! Annotations of virtual objects that go to the host as they are, for controllers there.
 
 use serde_json::{Map, Value};
 
@@ -10,11 +10,15 @@ pub(crate) const PASSED_LIST: &str = "vcluster.dev/passed-annotations";
 
 /// The user's annotations that pass, all but ours and kubectl's, and their list.
 pub(crate) fn passed(object: &Value) -> Map<String, Value> {
-    let passes = |key: &str| {
+    passed_of(object, |key| {
         let domain = key.split_once('/').map_or("", |(domain, _)| domain);
         let ours = domain == "vcluster.dev" || domain.ends_with(".vcluster.dev");
         !ours && domain != "kubectl.kubernetes.io"
-    };
+    })
+}
+
+/// The user's annotations of which `passes` is true, and their list.
+pub(crate) fn passed_of(object: &Value, passes: impl Fn(&str) -> bool) -> Map<String, Value> {
     let mut passed: Map<String, Value> = strings(object, "/metadata/annotations")
         .filter(|(key, _)| passes(key))
         .map(|(key, value)| (key.to_owned(), value.into()))

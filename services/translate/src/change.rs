@@ -32,34 +32,38 @@ pub fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
     if frozen && body.as_object().is_some_and(|body| !body.is_empty()) {
         return Change::Replace;
     }
-    for key in ["labels", "annotations"] {
-        let empty = Map::new();
-        let pointer = format!("/metadata/{key}");
-        let found = object(host, &pointer).unwrap_or(&empty);
-        let wanted = object(wanted, &pointer).unwrap_or(&empty);
-        let mut set: Map<_, _> = wanted
-            .iter()
-            .filter(|(key, value)| found.get(*key) != Some(value))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        {
-            let ours = |found: &str| match key {
-                "labels" => label::is_virtual(found),
-                _ => annotation::is_passed(host, found),
-            };
-            let stale = |key: &&String| ours(key) && !wanted.contains_key(*key);
-            set.extend(
-                found
-                    .keys()
-                    .filter(stale)
-                    .map(|key| (key.clone(), Value::Null)),
-            );
-        }
-        if !set.is_empty() {
-            body["metadata"][key] = set.into();
+    let labels = members(wanted, host, "/metadata/labels", label::is_virtual);
+    let annotations = members(wanted, host, "/metadata/annotations", |key| {
+        annotation::is_passed(host, key)
+    });
+    for (key, changes) in [("labels", labels), ("annotations", annotations)] {
+        if !changes.is_empty() {
+            body["metadata"][key] = changes.into();
         }
     }
     patch(host, body)
+}
+
+/// What must change of the object at a JSON pointer of `host`: the members to set, and as null
+/// those that `is_ours` and are not wanted any more.
+pub(crate) fn members(
+    wanted: &Value,
+    host: &Value,
+    pointer: &str,
+    is_ours: impl Fn(&str) -> bool,
+) -> Map<String, Value> {
+    let empty = Map::new();
+    let wanted = object(wanted, pointer).unwrap_or(&empty);
+    let found = object(host, pointer).unwrap_or(&empty);
+    let set = wanted
+        .iter()
+        .filter(|(key, value)| found.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    let removed = found
+        .keys()
+        .filter(|key| !wanted.contains_key(*key) && is_ours(key))
+        .map(|key| (key.clone(), Value::Null));
+    set.chain(removed).collect()
 }
 
 /// How the mirror `found` of a host object comes to be `wanted`: `keys` of the object, its labels

@@ -1,3 +1,5 @@
+//! Credential plugins are run, cached and refused as client-go does.
+
 use secrecy::ExposeSecret as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Contexts that connect adds, and disconnect takes back.
+
 use proptest::prelude::*;
 
 use super::*;

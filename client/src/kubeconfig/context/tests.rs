@@ -1,3 +1,5 @@
+//! A context is found over several files, as kubectl does.
+
 use super::*;
 use crate::kubeconfig::{document::Document, sources::Source};
 

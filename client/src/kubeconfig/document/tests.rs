@@ -1,3 +1,5 @@
+//! What is not ours in a kubeconfig stays as it was.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! kubeconfig files are read, locked and written whole.
+
 use super::*;
 use crate::kubeconfig::document::{Node, Section};
 

@@ -1,3 +1,5 @@
+//! Who the caller is, from certificates, tokens and credentials.
+
 use std::time::Duration;
 
 use rcgen::KeyPair;

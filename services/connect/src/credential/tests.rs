@@ -1,3 +1,5 @@
+//! Credentials: signed, checked, and refused when anything differs.
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};

@@ -1,3 +1,5 @@
+//! Which virtual cluster, or service, a request is for.
+
 use http::Request;
 use proptest::prelude::*;
 

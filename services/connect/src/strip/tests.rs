@@ -1,3 +1,5 @@
+//! What of a request passes to a virtual API server, and what never does.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! When a stream is ended because its user lost the right to it.
+
 use std::sync::Mutex;
 
 use http::HeaderMap;

@@ -12,6 +12,7 @@ use vcluster_resources::layout::{
 
 use super::{CONFIG_HASH, DATA_VOLUME, Inputs, resources};
 use crate::admission;
+use crate::container::{USER, container, probe, security};
 use crate::pki::credential::{
     AGGREGATOR_CERT, AGGREGATOR_KEY, AGGREGATOR_USER, API_SERVER_CERT, API_SERVER_KEY,
     CONTROLLER_MANAGER_CONFIG,
@@ -23,8 +24,6 @@ use crate::pki::roots::{
 /// Folder of the keys.
 pub(crate) const PKI: &str = "/etc/kubernetes/pki";
 const SOCKET: &str = "/run/kine/kine.sock";
-/// The user of the containers: nobody in particular, and never root.
-pub(crate) const USER: u32 = 65532;
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 
 /// Controllers that act on nodes, addresses and volumes of a cluster that has its own.
@@ -126,7 +125,7 @@ fn claim(inputs: Inputs<'_>) -> Value {
 fn kine(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
     container(
-        inputs,
+        images,
         json!({
             "name": "kine",
             "image": images.kine,
@@ -159,7 +158,7 @@ fn kine(inputs: Inputs<'_>) -> Value {
 fn api_server(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
     container(
-        inputs,
+        images,
         json!({
             "name": "kube-apiserver",
             "image": format!("{}:v{}", images.kube_apiserver, inputs.spec.version),
@@ -168,9 +167,9 @@ fn api_server(inputs: Inputs<'_>) -> Value {
             "args": api_server_args(inputs),
             "ports": [{ "name": "https", "containerPort": API_TARGET_PORT, "protocol": "TCP" }],
             // 403 until RBAC is bootstrapped, so it is also what controller-manager waits for.
-            "startupProbe": probe("/livez", API_TARGET_PORT, 1, 300),
-            "readinessProbe": probe("/readyz", API_TARGET_PORT, 2, 3),
-            "livenessProbe": probe("/livez", API_TARGET_PORT, 10, 6),
+            "startupProbe": probe("HTTPS", "/livez", API_TARGET_PORT, 1, 300),
+            "readinessProbe": probe("HTTPS", "/readyz", API_TARGET_PORT, 2, 3),
+            "livenessProbe": probe("HTTPS", "/livez", API_TARGET_PORT, 10, 6),
             "resources": resources(
                 &inputs.spec.control_plane.api_server,
                 [("cpu", "50m"), ("memory", "256Mi")],
@@ -234,7 +233,7 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
 fn controller_manager(inputs: Inputs<'_>) -> Value {
     let images = inputs.images;
     container(
-        inputs,
+        images,
         json!({
             "name": "kube-controller-manager",
             "image": format!("{}:v{}", images.kube_controller_manager, inputs.spec.version),
@@ -242,7 +241,7 @@ fn controller_manager(inputs: Inputs<'_>) -> Value {
             "args": controller_manager_args(),
             // No startup or readiness probe: the API server is usable before the controllers are, and
             // the pod's readiness must not wait for them.
-            "livenessProbe": probe("/healthz", CONTROLLER_MANAGER_PORT, 10, 6),
+            "livenessProbe": probe("HTTPS", "/healthz", CONTROLLER_MANAGER_PORT, 10, 6),
             "resources": resources(
                 &inputs.spec.control_plane.controller_manager,
                 [("cpu", "20m"), ("memory", "64Mi")],
@@ -280,37 +279,6 @@ fn controller_manager_args() -> Vec<String> {
         "--kube-api-qps=200".to_owned(),
         "--kube-api-burst=400".to_owned(),
     ]
-}
-
-/// What every container has in common.
-fn container(inputs: Inputs<'_>, mut container: Value) -> Value {
-    if let Some(policy) = &inputs.images.pull_policy {
-        container["imagePullPolicy"] = policy.as_str().into();
-    }
-    container
-}
-
-/// The `restricted` pod-security standard. The published images of Kubernetes carry the capability
-/// NET_BIND_SERVICE on their files and do not start where it is not allowed.
-pub(crate) fn security(capabilities: &[&str]) -> Value {
-    let mut set = json!({ "drop": ["ALL"] });
-    if !capabilities.is_empty() {
-        set["add"] = capabilities.into();
-    }
-    json!({
-        "allowPrivilegeEscalation": false,
-        "readOnlyRootFilesystem": true,
-        "capabilities": set,
-    })
-}
-
-fn probe(path: &str, port: u16, period: u32, failures: u32) -> Value {
-    json!({
-        "httpGet": { "path": path, "port": port, "scheme": "HTTPS" },
-        "periodSeconds": period,
-        "failureThreshold": failures,
-        "timeoutSeconds": 5,
-    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The installation's authorities and credentials, made and renewed by one replica.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

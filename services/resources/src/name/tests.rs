@@ -1,3 +1,5 @@
+//! Names are checked with a reason, and host names never meet.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Requests of the gRPC API: read, or refused by field.
+
 use serde_json::json;
 use tonic::Code;
 use vcluster_chassis::identity::Identity;

@@ -1,3 +1,5 @@
+//! Connections grow by the streams that a peer allows.
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

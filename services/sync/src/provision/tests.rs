@@ -1,3 +1,5 @@
+//! What is kept inside a virtual cluster, against a small API server.
+
 use serde_json::{Value, json};
 
 use super::*;

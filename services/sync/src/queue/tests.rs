@@ -1,3 +1,5 @@
+//! The queue against a model: fair, in order, nothing lost.
+
 use std::collections::HashSet;
 use std::time::Duration;
 

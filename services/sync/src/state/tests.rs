@@ -1,3 +1,5 @@
+//! What is known of objects, in whatever order it is told.
+
 use serde_json::json;
 
 use super::*;

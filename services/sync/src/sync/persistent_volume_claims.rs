@@ -39,11 +39,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     };
     match plan::persistent_volume_claim(view, &tenant.context) {
         Action::Nothing => {
-            let had_problem = tenant.state().set_problem(key, None);
-            tenant.settle(key);
-            if had_problem {
-                wake_users(tenant, key);
-            }
+            tenant.come_to_rest(key);
             Ok(Step::Done(Next::Settled))
         }
         Action::Wait(Waiting::Volume) => {
@@ -55,7 +51,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(refused(engine, tenant, key, claim.as_ref(), trouble).await)
+            Ok(tenant.park(engine, key, claim.as_ref(), trouble).await)
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Host, key.kind, &wanted).await;
@@ -113,14 +109,14 @@ async fn written(
     match answer {
         Ok(there) => {
             tenant.take_note(Side::Host, key, &there);
-            wake_users(tenant, key);
+            tenant.wake_users(key);
             Ok(Step::Again)
         }
         Err(Failure::Refused { message, .. }) => {
             let message =
                 claim.map(|claim| names(claim, None, &tenant.context).translate(&message));
             let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
-            Ok(refused(engine, tenant, key, claim, trouble).await)
+            Ok(tenant.park(engine, key, claim, trouble).await)
         }
         Err(failure) => Err(failure),
     }
@@ -141,26 +137,4 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
         tenant.take_note(Side::Virtual, key, &patched);
     }
     Ok(())
-}
-
-/// It cannot be as it asks: the tenant is told, and so are the pods that use it.
-async fn refused(
-    engine: &Engine,
-    tenant: &Tenant,
-    key: &Key,
-    claim: Option<&Value>,
-    trouble: Trouble,
-) -> Step {
-    let (step, is_news) = tenant.park(engine, key, claim, trouble).await;
-    if is_news {
-        wake_users(tenant, key);
-    }
-    step
-}
-
-fn wake_users(tenant: &Tenant, key: &Key) {
-    let users: Vec<_> = tenant.state().references.users(key).cloned().collect();
-    for user in users {
-        tenant.add(user, Lane::Live);
-    }
 }

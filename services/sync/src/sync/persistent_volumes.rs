@@ -38,8 +38,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            let (step, _) = tenant.park(engine, key, volume.as_ref(), trouble).await;
-            Ok(step)
+            Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, key.kind, &wanted).await?;

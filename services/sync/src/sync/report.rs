@@ -75,15 +75,15 @@ impl Refusals {
 }
 
 impl Tenant {
-    /// Says by an Event why an object other than a pod is not as it should be, once per reason, and parks it.
-    /// Tells also whether that was news.
+    /// Says by an Event why an object other than a pod is not as it should be, once per reason, and parks it. Who
+    /// uses it is looked at again, because a tenant looks at pods.
     pub(super) async fn park(
         &self,
         engine: &Engine,
         key: &Key,
         object: Option<&Value>,
         trouble: Trouble,
-    ) -> (Step, bool) {
+    ) -> Step {
         let Trouble { refusal, may_pass } = trouble;
         let reason = refusal.reason.as_str();
         let problem = Problem {
@@ -96,11 +96,14 @@ impl Tenant {
             let message = refusal.to_string();
             self.tell(engine, key.kind, object, reason, &message).await;
         }
+        if is_news {
+            self.wake_users(key);
+        }
         if !may_pass {
-            return (Step::Done(Next::Settled), is_news);
+            return Step::Done(Next::Settled);
         }
         self.refusals.locked().insert(key.clone());
-        (Step::Done(Next::Until(Instant::now() + PARKED)), is_news)
+        Step::Done(Next::Until(Instant::now() + PARKED))
     }
 
     /// Says on the pod why it is not as it should be, and parks it.

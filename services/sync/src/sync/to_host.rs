@@ -12,7 +12,6 @@ use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Object, Side};
-use crate::queue::Lane;
 use crate::tenant::Tenant;
 
 /// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
@@ -70,7 +69,7 @@ async fn decide(
             if kind == Kind::Service {
                 tenant.follow_links(&key.name.namespace).await?;
             }
-            at_rest(tenant, key);
+            tenant.come_to_rest(key);
             return Ok(Step::Done(Next::Settled));
         }
         Action::Wait(waiting) => {
@@ -82,13 +81,13 @@ async fn decide(
         }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            return Ok(refused(engine, tenant, key, object.as_ref(), trouble).await);
+            return Ok(tenant.park(engine, key, object.as_ref(), trouble).await);
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Host, kind, &wanted).await;
             if made.is_ok() {
                 tenant.state().set_problem(key, None);
-                wake_users(tenant, key);
+                tenant.wake_users(key);
             }
             made
         }
@@ -102,7 +101,7 @@ async fn decide(
             {
                 tenant.take_note(Side::Host, key, there);
                 let trouble = Trouble::hosts(NOT_KEPT);
-                return Ok(refused(engine, tenant, key, Some(object), trouble).await);
+                return Ok(tenant.park(engine, key, Some(object), trouble).await);
             }
             patched
         }
@@ -142,9 +141,9 @@ async fn written(
             tenant.take_note(Side::Host, key, &there);
             Ok(Step::Again)
         }
-        Err(Failure::Refused { message, .. }) => {
-            Ok(refused(engine, tenant, key, object, Trouble::hosts(&message)).await)
-        }
+        Err(Failure::Refused { message, .. }) => Ok(tenant
+            .park(engine, key, object, Trouble::hosts(&message))
+            .await),
         Err(failure) => Err(failure),
     }
 }
@@ -156,37 +155,7 @@ async fn unserved(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, F
     };
     let message = format!("the host cluster does not serve {}", key.kind.plural());
     let trouble = Trouble::hosts(&message);
-    Ok(refused(engine, tenant, key, Some(&object), trouble).await)
-}
-
-fn at_rest(tenant: &Tenant, key: &Key) {
-    let had_problem = tenant.state().set_problem(key, None);
-    tenant.settle(key);
-    if had_problem {
-        wake_users(tenant, key);
-    }
-}
-
-/// It cannot be on the host: the tenant is told, and so are its users, because a tenant looks at pods.
-async fn refused(
-    engine: &Engine,
-    tenant: &Tenant,
-    key: &Key,
-    object: Option<&serde_json::Value>,
-    trouble: Trouble,
-) -> Step {
-    let (step, is_news) = tenant.park(engine, key, object, trouble).await;
-    if is_news {
-        wake_users(tenant, key);
-    }
-    step
-}
-
-fn wake_users(tenant: &Tenant, key: &Key) {
-    let users: Vec<_> = tenant.state().references.users(key).cloned().collect();
-    for user in users {
-        tenant.add(user, Lane::Live);
-    }
+    Ok(tenant.park(engine, key, Some(&object), trouble).await)
 }
 
 /// Kinds whose objects may use one of this kind.

@@ -1,3 +1,5 @@
+//! Events of the host, told about the virtual object.
+
 use super::*;
 use crate::{
     fixture::{context, host_of, pod},

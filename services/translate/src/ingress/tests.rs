@@ -1,3 +1,5 @@
+//! Ingresses on the host, and their addresses inside.
+
 use super::*;
 use crate::fixture::{context, patched};
 

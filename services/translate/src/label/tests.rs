@@ -1,3 +1,5 @@
+//! Keys of labels: unique, within their limits, and never ours.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The host's classes as they show inside.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Policies select the same pods of the same tenant, and nobody else.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What of a host node shows inside, and when it is written.
+
 use super::*;
 use crate::fixture::{context, patched};
 

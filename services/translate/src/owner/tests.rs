@@ -1,3 +1,5 @@
+//! Which host objects are ours, and which only look so.
+
 use super::*;
 use crate::fixture::{context, host_of, pod};
 

@@ -1,3 +1,5 @@
+//! Volumes of the host as they show inside.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Claims on the host, and what comes up from them.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Decisions about pods and nodes, case by case.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    json::{strings, text},
+    annotation::{is_passed, passed_of},
     label,
 };
 
@@ -20,37 +20,18 @@ const PASSED: [&str; 5] = [
     "kubernetes.io/egress-bandwidth",
     "kubernetes.io/ingress-bandwidth",
 ];
-/// Annotation of a host pod: which of [`PASSED`] are the user's, so that one the user takes away
-/// goes, and one that the host's administrator set stays.
-const PASSED_LIST: &str = "vcluster.dev/passed-annotations";
 /// Annotation of a host pod: the digest of the changeable part of its spec as last applied. Not
 /// compared with the host's spec itself, which the host's admission may have changed for good.
 pub(super) const APPLIED: &str = "vcluster.dev/applied";
 
 /// The user's annotations that pass, and their list.
 pub(super) fn passed(pod: &Value) -> Map<String, Value> {
-    let mut passed: Map<String, Value> = strings(pod, "/metadata/annotations")
-        .filter(|(key, _)| PASSED.contains(key))
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .collect();
-    if !passed.is_empty() {
-        let mut keys: Vec<_> = passed.keys().map(String::as_str).collect();
-        keys.sort_unstable();
-        let list = keys.join(",");
-        passed.insert(PASSED_LIST.to_owned(), list.into());
-    }
-    passed
+    passed_of(pod, |key| PASSED.contains(&key))
 }
 
 /// Whether translation wrote the annotation `key` of the host pod `host`, and may remove it.
 pub(super) fn is_ours(key: &str, host: &Value) -> bool {
-    let listed = || {
-        let list = host
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| text(annotations, "/vcluster.dev~1passed-annotations"));
-        list.is_some_and(|list| list.split(',').any(|passed| passed == key))
-    };
     key.starts_with("vcluster.dev/")
         || label::ANNOTATION.holds(key)
-        || (PASSED.contains(&key) && listed())
+        || (PASSED.contains(&key) && is_passed(host, key))
 }

@@ -1,3 +1,5 @@
+//! Pods on the host: references, names, environment, volumes.
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Context, Owner, Patch, Refusal,
+    change::members,
     json::{array, object, text},
     label,
     patch::{Format, Subresource},
@@ -30,8 +31,8 @@ pub fn update_host(
 ) -> Result<Option<Patch>, Verdict> {
     let wanted = to_host(pod, namespace_labels, context)?.object;
     let mut metadata = Map::new();
-    let labels = changes(&wanted, host, "/metadata/labels", label::is_ours);
-    let annotations = changes(&wanted, host, "/metadata/annotations", |key| {
+    let labels = members(&wanted, host, "/metadata/labels", label::is_ours);
+    let annotations = members(&wanted, host, "/metadata/annotations", |key| {
         annotation::is_ours(key, host)
     });
     let applied = |object: &Value| {
@@ -57,27 +58,6 @@ pub fn update_host(
 fn patch(subresource: Option<Subresource>, host: &Value, body: Value) -> Patch {
     let uid = text(host, "/metadata/uid").unwrap_or_default();
     Patch::new(subresource, Format::Strategic, uid, body)
-}
-
-/// The members to set, and as null those of ours to remove.
-fn changes(
-    wanted: &Value,
-    host: &Value,
-    pointer: &str,
-    is_ours: impl Fn(&str) -> bool,
-) -> Map<String, Value> {
-    let empty = Map::new();
-    let wanted = object(wanted, pointer).unwrap_or(&empty);
-    let found = object(host, pointer).unwrap_or(&empty);
-    let set = wanted
-        .iter()
-        .filter(|(key, value)| found.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()));
-    let removed = found
-        .keys()
-        .filter(|key| !wanted.contains_key(*key) && is_ours(key))
-        .map(|key| (key.clone(), Value::Null));
-    set.chain(removed).collect()
 }
 
 fn spec_changes(wanted: &Value, host: &Value) -> Value {

@@ -1,3 +1,5 @@
+//! Services on the host, their changes, and what comes up from them.
+
 use serde_json::{Value, json};
 
 use super::{

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Change, Context, Owner, Patch, Refusal,
     annotation::is_passed,
+    change::members,
     json::{merge_patch, object, text},
     label, name,
     patch::{Format, Subresource},
@@ -95,34 +96,13 @@ fn spec_changes(wanted: &Value, host: &Value) -> Option<Value> {
 }
 
 fn label_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
-    changes(wanted, host, "/metadata/labels", label::is_ours)
+    members(wanted, host, "/metadata/labels", label::is_ours)
 }
 
 fn annotation_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
-    changes(wanted, host, "/metadata/annotations", |key| {
+    members(wanted, host, "/metadata/annotations", |key| {
         key == RESERVED_UNTIL || is_passed(host, key)
     })
-}
-
-/// The members to set, and as null those of ours to remove.
-fn changes(
-    wanted: &Value,
-    host: &Value,
-    pointer: &str,
-    is_ours: impl Fn(&str) -> bool,
-) -> Map<String, Value> {
-    let empty = Map::new();
-    let wanted = object(wanted, pointer).unwrap_or(&empty);
-    let found = object(host, pointer).unwrap_or(&empty);
-    let set = wanted
-        .iter()
-        .filter(|(key, value)| found.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()));
-    let removed = found
-        .keys()
-        .filter(|key| !wanted.contains_key(*key) && is_ours(key))
-        .map(|key| (key.clone(), Value::Null));
-    set.chain(removed).collect()
 }
 
 /// Until when `action` must wait, because the host Service is reserved for a virtual one that is

@@ -1,3 +1,5 @@
+//! Texts of the host, told inside with virtual names.
+
 use serde_json::json;
 
 use super::*;

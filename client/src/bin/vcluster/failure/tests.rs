@@ -1,3 +1,5 @@
+//! Errors as users read them.
+
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use vcluster_client::Rejection;

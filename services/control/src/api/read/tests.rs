@@ -1,3 +1,5 @@
+//! A VirtualCluster as the gRPC API shows it.
+
 use super::*;
 
 fn violations(cluster: wire::VirtualCluster) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! Credentials of a virtual cluster: made, judged, and what counts as damage.
+
 use jiff::ToSpan as _;
 
 use super::*;

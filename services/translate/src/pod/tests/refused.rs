@@ -1,3 +1,5 @@
+//! What is refused, by field and with the reason.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Selectors, affinity and spreading stay within the tenant.
+
 use super::*;
 
 #[test]

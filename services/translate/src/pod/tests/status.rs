@@ -1,3 +1,5 @@
+//! The host pod's status, told inside.
+
 use super::*;
 
 fn names_of(pod: &Value, host: &Value) -> crate::text::Names {

@@ -1,3 +1,5 @@
+//! What of a pod that runs is changed on the host.
+
 use super::*;
 use crate::patch::Subresource;
 

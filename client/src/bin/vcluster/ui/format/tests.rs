@@ -1,3 +1,5 @@
+//! What is printed as a table, JSON and YAML.
+
 use vcluster_client::proto::control::v1::{
     Condition, Phase, ReclaimPolicy, SqliteStore, Store, VirtualClusterSpec, VirtualClusterStatus,
     store::Kind,

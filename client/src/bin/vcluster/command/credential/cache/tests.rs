@@ -1,3 +1,5 @@
+//! Credentials are cached privately, and never past their end.
+
 use std::{cell::Cell, os::unix::fs::MetadataExt as _};
 
 use super::*;
