@@ -62,6 +62,8 @@ pub struct Slot {
     pub missing: bool,
     /// It was read and is not there, or its end was seen: more than that nobody told of it.
     pub absent: bool,
+    /// It is gone, and was being deleted when it was last seen: somebody wanted that.
+    pub deleted: bool,
 }
 
 /// Versions of both sides; nothing where the object is not there.
@@ -74,6 +76,8 @@ pub struct Seen {
     pub uid: Box<str>,
     /// Resource version; `None` if it is not a number.
     pub version: Option<u64>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
 }
 
 /// Why an object is not as it should be.
@@ -199,10 +203,12 @@ impl State {
         slot.seen = Some(Seen {
             uid: object.uid().into(),
             version: object.version(),
+            deleting: object.is_deleting(),
         });
         slot.doubted = false;
         slot.missing = false;
         slot.absent = false;
+        slot.deleted = false;
         true
     }
 
@@ -248,11 +254,14 @@ impl State {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        let absent = Slot {
+        let slot = entry.slot_mut(side);
+        let seen = slot.seen.take();
+        *slot = Slot {
             absent: true,
+            deleted: seen.as_ref().map_or(slot.deleted, |seen| seen.deleting),
             ..Slot::default()
         };
-        if let Some(seen) = std::mem::replace(entry.slot_mut(side), absent).seen {
+        if let Some(seen) = seen {
             self.gone.add(&seen.uid);
         }
         if side == Side::Host

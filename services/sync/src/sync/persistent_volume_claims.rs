@@ -36,6 +36,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         host: host.as_ref(),
         volume: volume.as_ref(),
         knowledge: tenant.knows(key.kind),
+        was_deleted: tenant.state().entry(key).host.deleted,
     };
     match plan::persistent_volume_claim(view, &tenant.context) {
         Action::Nothing => {

@@ -26,6 +26,9 @@ pub struct ClaimView<'a> {
     pub volume: Option<&'a Value>,
     /// Whether what was not seen is absent.
     pub knowledge: Knowledge,
+    /// Whether the host claim was last seen being deleted, if it is gone: somebody wanted that, and it was not
+    /// merely lost.
+    pub was_deleted: bool,
 }
 
 /// The next step about a claim.
@@ -39,7 +42,7 @@ pub fn persistent_volume_claim(view: ClaimView<'_>, context: &Context) -> Action
             Some(_) => orphan(host, view.knowledge),
             None => Action::Nothing,
         },
-        (Some(claim), None) => only_virtual(claim, view.knowledge, context),
+        (Some(claim), None) => only_virtual(claim, view, context),
         (Some(claim), Some(host)) => both(claim, host, view, context),
     }
 }
@@ -56,13 +59,16 @@ fn orphan(host: &Value, knowledge: Knowledge) -> Action<Value> {
     }
 }
 
-fn only_virtual(claim: &Value, knowledge: Knowledge, context: &Context) -> Action<Value> {
-    match knowledge {
+fn only_virtual(claim: &Value, view: ClaimView<'_>, context: &Context) -> Action<Value> {
+    match view.knowledge {
         Knowledge::Partial => return Action::Wait(Waiting::Lists),
         Knowledge::Complete if is_deleting(claim) => return Action::Nothing,
         Knowledge::Complete => {}
     }
     if claims::is_bound(claim) {
+        if view.was_deleted {
+            return Action::DeleteVirtual(delete(claim, None, Cause::HostDeletes));
+        }
         return match claims::lost(claim) {
             Some(patch) => Action::PatchVirtual(patch),
             None => Action::Refuse(lost()),

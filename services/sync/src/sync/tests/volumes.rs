@@ -160,6 +160,28 @@ async fn a_bound_claim_is_lost_only_when_the_host_says_that_its_claim_is_gone() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_the_host_deletes_goes_however_fast_the_host_was() {
+    let world = listed().await;
+    let (key, _) = bound(&world).await;
+    world.writes();
+    let name = "data-x-shop-x-demo";
+    world.change_host(key.kind, name, |claim| {
+        claim["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    let gone = world.host.lose(key.kind, "team-a", name);
+    world.tenant.miss_host(key.kind, &gone);
+    world.work(&key).await;
+    let claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data";
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/events",
+            &format!("virtual DELETE {claim}"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_waits_for_its_claim_and_is_told_why_there_is_none() {
     let world = listed().await;
     world.host.script(|call| {

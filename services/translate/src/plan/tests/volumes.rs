@@ -52,6 +52,7 @@ fn next(claim: Option<&Value>, host: Option<&Value>, volume: Option<&Value>) -> 
         host,
         volume,
         knowledge: Knowledge::Complete,
+        was_deleted: false,
     };
     persistent_volume_claim(view, &context())
 }
@@ -149,6 +150,7 @@ fn data_go_only_when_the_virtual_claim_is_gone_for_certain() {
         host: Some(&host),
         volume: None,
         knowledge: Knowledge::Partial,
+        was_deleted: false,
     };
     assert_eq!(
         persistent_volume_claim(partial, &context()),
@@ -187,6 +189,23 @@ fn a_claim_that_the_host_deletes_is_deleted_and_one_that_it_lost_is_lost() {
     let mut was_bound = found;
     was_bound["spec"]["volumeName"] = "pv-1".into();
     was_bound["status"] = json!({"phase": "Bound"});
+    // Gone before anybody looked at it again: it does not matter how long the host took.
+    let mut deleted = ClaimView {
+        claim: Some(&was_bound),
+        host: None,
+        volume: None,
+        knowledge: Knowledge::Complete,
+        was_deleted: true,
+    };
+    assert_eq!(
+        persistent_volume_claim(deleted, &context()),
+        Action::DeleteVirtual(delete_of(&was_bound, None, Cause::HostDeletes))
+    );
+    deleted.knowledge = Knowledge::Partial;
+    assert_eq!(
+        persistent_volume_claim(deleted, &context()),
+        Action::Wait(Waiting::Lists)
+    );
     let lost = patched(&was_bound, &patch(next(Some(&was_bound), None, None)));
     assert_eq!(lost["status"]["phase"], "Lost");
     let Action::Refuse(refusal) = next(Some(&lost), None, None) else {
