@@ -61,9 +61,16 @@ pub struct Slot {
     /// It was missing from a list.
     pub missing: bool,
     /// It was read and is not there, or its end was seen: more than that nobody told of it.
-    pub absent: bool,
-    /// It is gone, and was being deleted when it was last seen: somebody wanted that.
-    pub deleted: bool,
+    pub absence: Option<Absence>,
+}
+
+/// How an object that is not there came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It was being deleted when it was last seen: somebody wanted that.
+    Deleted,
+    /// That is not known, or it never was there.
+    Unexplained,
 }
 
 /// Versions of both sides; nothing where the object is not there.
@@ -207,8 +214,7 @@ impl State {
         });
         slot.doubted = false;
         slot.missing = false;
-        slot.absent = false;
-        slot.deleted = false;
+        slot.absence = None;
         true
     }
 
@@ -256,9 +262,13 @@ impl State {
         };
         let slot = entry.slot_mut(side);
         let seen = slot.seen.take();
+        let absence = match &seen {
+            Some(seen) if seen.deleting => Absence::Deleted,
+            Some(_) => Absence::Unexplained,
+            None => slot.absence.unwrap_or(Absence::Unexplained),
+        };
         *slot = Slot {
-            absent: true,
-            deleted: seen.as_ref().map_or(slot.deleted, |seen| seen.deleting),
+            absence: Some(absence),
             ..Slot::default()
         };
         if let Some(seen) = seen {

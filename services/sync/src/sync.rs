@@ -181,7 +181,7 @@ impl Tenant {
     /// somebody took off. Costs nothing where it is known to be gone.
     async fn find_hidden(&self, key: &Key) -> Result<Option<Value>, Failure> {
         let host = self.state().entry(key).host;
-        if host.absent {
+        if host.absence.is_some() {
             return Ok(None);
         }
         let found = self.look(Side::Host, key).await?;

@@ -13,6 +13,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
 use crate::queue::Lane;
+use crate::state::Absence;
 use crate::tenant::Tenant;
 
 /// When to look again at a claim whose volume is on its way; it tells when it is there.
@@ -36,7 +37,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         host: host.as_ref(),
         volume: volume.as_ref(),
         knowledge: tenant.knows(key.kind),
-        was_deleted: tenant.state().entry(key).host.deleted,
+        was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
     match plan::persistent_volume_claim(view, &tenant.context) {
         Action::Nothing => {
