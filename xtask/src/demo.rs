@@ -5,6 +5,7 @@
 //! after a failure.
 
 mod table;
+mod terminal;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -53,8 +54,8 @@ fn tell(demo: &Demo, progress: &Progress) -> Result<()> {
     progress.step("the host cluster is up");
     install::install(&cluster, &install::Options::default(), progress)?;
     progress.step("the product is installed");
-    let mut walk = walk::Walk::begin(&cluster)?;
-    walk::tell(&mut walk)?;
+    let mut user = terminal::Terminal::begin(&cluster)?;
+    walk::tell(&mut user)?;
     if demo.keep {
         output::note(format_args!(
             "\nEverything is still up. Look around with:\n  cargo xtask cluster shell --name {0}\n  vcluster connect {1} -n {2}\nand take it down with:\n  cargo xtask cluster down --name {0}",
@@ -64,7 +65,7 @@ fn tell(demo: &Demo, progress: &Progress) -> Result<()> {
         ));
         return Ok(());
     }
-    walk::remove(&mut walk)?;
+    walk::remove(&mut user)?;
     progress.step("every statement held");
     Ok(())
 }
