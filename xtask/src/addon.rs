@@ -10,16 +10,19 @@ use serde::{Deserialize, Serialize};
 pub enum AddOn {
     /// A metrics server, for `kubectl top` and autoscaling
     Metrics,
+    /// An enforcer of NetworkPolicies
+    Policies,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Metrics];
+    pub const ALL: [Self; 2] = [Self::Metrics, Self::Policies];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
+            Self::Policies => "policies",
         }
     }
 }

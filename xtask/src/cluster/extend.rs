@@ -29,6 +29,7 @@ fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'st
                 &["wait", "--for=condition=Available"],
             ),
         ],
+        AddOn::Policies => &[("kube-system", "daemonset/network-policies", ROLLOUT)],
     }
 }
 

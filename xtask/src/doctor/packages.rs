@@ -13,7 +13,8 @@ use super::Lack;
 use crate::{cache::Cache, cluster::Host, command, images::NGINX, output::Progress};
 
 /// A program on the PATH or a file, and the package that has it.
-const WANTED: [(&str, &str); 10] = [
+const WANTED: [(&str, &str); 11] = [
+    ("nft", "nftables"),
     ("runc", "runc"),
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),

@@ -93,6 +93,13 @@ fn network() -> Vec<Lack> {
             "enable CONFIG_VETH (modprobe veth)",
         ),
         (
+            "nftables with connection tracking, on bridges too",
+            "nft 'add table inet x; add chain inet x y { type filter hook forward priority -1; }; \
+             add rule inet x y ct state established accept' \
+             && test -e /proc/sys/net/bridge/bridge-nf-call-iptables",
+            "enable CONFIG_NF_TABLES_INET, CONFIG_NFT_CT and CONFIG_BRIDGE_NETFILTER",
+        ),
+        (
             "iptables with NAT and connection tracking",
             "iptables -w -t nat -A POSTROUTING -m conntrack --ctstate NEW -m comment --comment x \
              -j MASQUERADE",

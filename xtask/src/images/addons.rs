@@ -2,8 +2,13 @@
 
 use anyhow::Result;
 
-use super::{Image, Layer, stock::image};
-use crate::{addon::AddOn, upstream::Binaries};
+use std::path::Path;
+
+use super::{
+    Image, Layer, linked,
+    stock::{busybox_layer, image},
+};
+use crate::{addon::AddOn, cache::Cache, upstream::Binaries};
 
 /// What an add-on runs.
 ///
@@ -11,7 +16,7 @@ use crate::{addon::AddOn, upstream::Binaries};
 /// A binary is missing.
 pub(crate) fn addon(
     addon: AddOn,
-    _cache: &crate::cache::Cache,
+    cache: &Cache,
     binaries: &Binaries,
 ) -> Result<Vec<(&'static str, Image)>> {
     match addon {
@@ -24,7 +29,19 @@ pub(crate) fn addon(
                 "registry.k8s.io/metrics-server/metrics-server",
             )?,
         )]),
+        AddOn::Policies => Ok(vec![("@DEV_ADDONS_IMAGE@", own(cache, binaries)?)]),
     }
+}
+
+/// Ours, tagged by its content, with Debian's nft beside it.
+fn own(cache: &Cache, binaries: &Binaries) -> Result<Image> {
+    let layer = linked::add(busybox_layer()?, "usr/sbin/nft", Path::new("/usr/sbin/nft"))?
+        .program("dev-addons", binaries.path("dev-addons")?);
+    let mut own = image("dev-addons", "", layer, &["/dev-addons"]);
+    let key = own.key(cache)?;
+    let tag = key.get(..12).unwrap_or(&key);
+    own.names = vec![format!("{}/dev-addons:dev-{tag}", super::REGISTRY)];
+    Ok(own)
 }
 
 /// An image of one program, as most upstream projects publish it.

@@ -63,11 +63,32 @@ pub(super) fn place(cache: &Cache, project: &Project, version: &Version) -> Resu
                 .with_context(|| format!("cannot read {}", path.display()))?,
         );
     }
+    // What is not upstream's is not pinned by a version.
+    for source in sources(&folder)? {
+        key.push_str(&fs::read_to_string(source)?);
+    }
     let hash = digest(key.as_bytes());
     let short = hash.get(..12).unwrap_or(&hash);
     Ok(cache
         .path("bin")
         .join(format!("{}-{short}", project.folder)))
+}
+
+/// Go files in the module's packages of ours; an upstream module has none but its `upstream.go`.
+fn sources(module: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(module)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(sources(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "go")
+            && !path.ends_with("upstream.go")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn ldflags(project: &Project, version: &Version) -> String {

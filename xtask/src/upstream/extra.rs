@@ -17,9 +17,19 @@ const METRICS: [Project; 1] = [Project {
     versioned: &[],
 }];
 
+/// Our own, where no upstream program can be built from Go modules. Its version is client-go's.
+const OWN: [Project; 1] = [Project {
+    folder: "dev-addons",
+    module: "k8s.io/client-go",
+    tags: "",
+    binaries: &[("dev-addons", "vcluster.dev/dev-addons")],
+    versioned: &[],
+}];
+
 /// What an add-on is built from.
 pub(super) fn projects(addon: AddOn) -> &'static [Project] {
     match addon {
         AddOn::Metrics => &METRICS,
+        AddOn::Policies => &OWN,
     }
 }
