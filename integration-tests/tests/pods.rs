@@ -1,5 +1,7 @@
 //! What a pod of a virtual cluster is and does, as it is and does on any cluster.
 
+use std::collections::BTreeSet;
+
 use integration_tests::{Tenant, eventually, host};
 use serde_json::{Value, json};
 
@@ -343,12 +345,14 @@ fn controllers_of_the_virtual_cluster_get_what_they_ask_for() {
     };
     let job = json!({"completions": 2, "parallelism": 2, "template": template(json!({}), "Never", "exit 0")});
     let agent = json!({"app": "agent"});
+    let mut everywhere = template(agent.clone(), "Always", FOR_EVER);
+    everywhere["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "default"}, "spec": job},
         {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "often", "namespace": "default"},
          "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}}},
         {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": "default"},
-         "spec": {"selector": {"matchLabels": agent}, "template": template(agent.clone(), "Always", FOR_EVER)}},
+         "spec": {"selector": {"matchLabels": agent}, "template": everywhere}},
     ]});
     tenant.inside().apply(&list.to_string());
     tenant.kubectl("create job now --from=cronjob/often").ok();
@@ -362,9 +366,16 @@ fn controllers_of_the_virtual_cluster_get_what_they_ask_for() {
     tenant
         .kubectl("rollout status daemonset/agent --timeout=120s")
         .ok();
-    let nodes = tenant.host().list("nodes").len();
+    let nodes: BTreeSet<_> = tenant
+        .host()
+        .list("nodes")
+        .iter()
+        .map(|node| host::name(node).to_owned())
+        .collect();
     let agents = host::items(&tenant.kubectl("get pods -l app=agent -o json").json());
-    assert_eq!(agents.len(), nodes);
+    let on = |pod: &Value| pod["spec"]["nodeName"].as_str().map(str::to_owned);
+    let agents: BTreeSet<_> = agents.iter().filter_map(on).collect();
+    assert_eq!(agents, nodes);
 }
 
 #[test]

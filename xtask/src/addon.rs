@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One of them. In the order in which they are built and started: what most people ask for first.
+/// One of them. In the order in which they are built and started: what the next run on first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum AddOn {
+    /// A second node, tainted `vcluster.dev/second-node` so that only who asks for it gets on it
+    SecondNode,
     /// A metrics server, for `kubectl top` and autoscaling
     Metrics,
     /// An enforcer of NetworkPolicies
@@ -16,11 +18,12 @@ pub enum AddOn {
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Metrics, Self::Policies];
+    pub const ALL: [Self; 3] = [Self::SecondNode, Self::Metrics, Self::Policies];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::SecondNode => "second-node",
             Self::Metrics => "metrics",
             Self::Policies => "policies",
         }

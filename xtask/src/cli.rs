@@ -22,7 +22,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A real one-node Kubernetes on this machine
+    /// A real Kubernetes on this machine
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// Bring everything up and do what a new user does first, checked at each step

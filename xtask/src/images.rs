@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use addons::addon;
 pub use import::import;
 pub use layer::Layer;
-pub(crate) use nginx::NGINX;
+pub(crate) use nginx::{NGINX, image as nginx};
 pub use services::{REGISTRY, Tags, services};
 pub(crate) use stock::{BUSYBOX, PAUSE, base, coredns_name, later, local_path_name};
 

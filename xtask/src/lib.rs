@@ -1,6 +1,6 @@
 //! Developer commands, and the API that the demo and the tests build on.
 //!
-//! [`cluster`] brings a real one-node Kubernetes up and down, [`images`] makes the container images
+//! [`cluster`] brings a real Kubernetes up and down, [`images`] makes the container images
 //! it needs, [`upstream`] builds the pinned upstream binaries, [`install`] puts the product on it.
 //! It compiles in seconds on purpose: no Kubernetes client, no async runtime, no C code; the tools
 //! it drives (`kubectl`, `ctr`, `helm`, `ip`, `openssl`) are programs.

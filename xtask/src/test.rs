@@ -94,10 +94,13 @@ fn without_cluster(progress: &Progress) -> Result<()> {
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
     let cluster = cluster::up(&test.name, &BTreeSet::from(AddOn::ALL), progress)?;
-    let traced = install::Options {
-        values: vec![format!("telemetry.otlpEndpoint=http://{}", collector())],
+    let options = install::Options {
+        values: vec![
+            format!("telemetry.otlpEndpoint=http://{}", collector()),
+            "networkPolicies.enabled=true".to_owned(),
+        ],
     };
-    install::install(&cluster, &traced, progress)?;
+    install::install(&cluster, &options, progress)?;
     progress.step("scenarios on the cluster");
     if let Some(text) = &test.only {
         known(&cluster, text)?;

@@ -1,11 +1,11 @@
 //! A running cluster, for those who use it.
 
-use std::{path::PathBuf, process::Command};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Layout, Name, record::Record};
-use crate::{cache::Cache, upstream::Binaries};
+use super::{Layout, Name, node::Node, record::Record};
+use crate::{addon::AddOn, cache::Cache, upstream::Binaries};
 
 /// How to reach containerd.
 #[derive(Debug, Clone)]
@@ -74,15 +74,28 @@ impl Cluster {
         self.client("helm", args)
     }
 
-    /// containerd, for [`crate::images::import`].
+    /// The first node's containerd, for [`crate::images::import`].
     ///
     /// # Errors
     /// There is no ctr.
     pub fn runtime(&self) -> Result<Runtime> {
+        self.runtime_of(&self.layout.first())
+    }
+
+    /// The containerd of every node that a cluster with these add-ons has.
+    pub(super) fn runtimes(&self, with: &BTreeSet<AddOn>) -> Result<Vec<Runtime>> {
+        let mut nodes = vec![self.layout.first()];
+        if with.contains(&AddOn::SecondNode) {
+            nodes.push(self.layout.second());
+        }
+        nodes.iter().map(|node| self.runtime_of(node)).collect()
+    }
+
+    pub(super) fn runtime_of(&self, node: &Node) -> Result<Runtime> {
         let ctr = self.binaries.path("ctr").context("no containerd client")?;
         Ok(Runtime {
             ctr,
-            socket: self.layout.containerd_socket(),
+            socket: node.containerd_socket(),
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Layout;
+use super::{Layout, node::Node};
 use crate::wait::Deadline;
 
 /// The group of the components.
@@ -25,9 +25,19 @@ struct Hierarchy {
 
 /// Makes the groups.
 pub(super) fn make(layout: &Layout) -> Result<()> {
+    let group = layout.cgroup();
+    make_each(&[group.clone(), format!("{group}/{SYSTEM}")])
+}
+
+/// Makes the group of the node's pods, below the cluster's.
+pub(super) fn make_node(node: &Node) -> Result<()> {
+    make_each(std::slice::from_ref(&node.cgroup))
+}
+
+fn make_each(groups: &[String]) -> Result<()> {
     for hierarchy in mounted()? {
-        let group = hierarchy.root.join(layout.cgroup());
-        for folder in [group.clone(), group.join(SYSTEM)] {
+        for group in groups {
+            let folder = hierarchy.root.join(group);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make the cgroup {}", folder.display()))?;
             prepare(&hierarchy, &folder);

@@ -9,19 +9,20 @@ use anyhow::{Result, bail};
 
 use super::{
     Layout,
-    layout::{API_PORT, GATEWAY_NODE_PORT, NODE, NODE_IP, SERVICE_CIDR},
+    layout::{API_PORT, GATEWAY_NODE_PORT, NODE_IP, SERVICE_CIDR},
+    node::Node,
 };
 use crate::upstream::Binaries;
 
 /// Which of this machine's namespaces a component leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Namespaces {
     /// None: the relay has a foot on both sides.
     Root,
-    /// The network.
-    Network,
-    /// The network, and the mounts that containerd and the kubelet share.
-    NetworkAndMounts,
+    /// The network, for the node's.
+    Network(Node),
+    /// The network, and the mounts that the node's containerd and kubelet share.
+    NetworkAndMounts(Node),
 }
 
 /// What to run.
@@ -32,6 +33,15 @@ pub(super) struct Launch {
     pub(super) namespaces: Namespaces,
 }
 
+/// The node on which `component` runs, and its name without the node's.
+pub(super) fn place<'a>(component: &'a str, layout: &Layout) -> (Node, &'a str) {
+    let second = layout.second();
+    match component.strip_prefix(second.prefix) {
+        Some(component) => (second, component),
+        None => (layout.first(), component),
+    }
+}
+
 /// How `component` is run. `ports` are the relay's: API server, gateway.
 pub(super) fn launch(
     component: &str,
@@ -39,8 +49,15 @@ pub(super) fn launch(
     binaries: &Binaries,
     ports: (u16, u16),
 ) -> Result<Launch> {
-    let network = |args: String| (binaries.path(component), args, Namespaces::Network);
-    let mounts = |args: String| (binaries.path(component), args, Namespaces::NetworkAndMounts);
+    let (node, component) = place(component, layout);
+    let network = |args: String| {
+        let inside = Namespaces::Network(node.clone());
+        (binaries.path(component), args, inside)
+    };
+    let mounts = |args: String| {
+        let inside = Namespaces::NetworkAndMounts(node.clone());
+        (binaries.path(component), args, inside)
+    };
     let (program, args, namespaces) = match component {
         "etcd" => network(etcd(layout)),
         "kube-apiserver" => network(kube_apiserver(layout)),
@@ -48,13 +65,13 @@ pub(super) fn launch(
         "kube-scheduler" => network(kube_scheduler(layout)),
         "kube-proxy" => network(format!(
             "--config {}",
-            layout.conf("kube-proxy.yaml").display()
+            node.conf("kube-proxy.yaml").display()
         )),
         "containerd" => mounts(format!(
             "--config {}",
-            layout.conf("containerd.toml").display()
+            node.conf("containerd.toml").display()
         )),
-        "kubelet" => mounts(kubelet(layout)),
+        "kubelet" => mounts(kubelet(&node)),
         "relay" => {
             let itself = Path::new("/proc/self/exe").to_path_buf();
             (Ok(itself), relay(layout, ports), Namespaces::Root)
@@ -136,13 +153,14 @@ fn kube_scheduler(layout: &Layout) -> String {
     )
 }
 
-fn kubelet(layout: &Layout) -> String {
-    let state = layout.state.display();
+fn kubelet(node: &Node) -> String {
+    let state = node.state.display();
+    let Node { name, ip, .. } = node;
     format!(
         "--config {} --kubeconfig {} --root-dir {state}/kubelet --cert-dir {state}/kubelet-pki \
-         --hostname-override {NODE} --node-ip {NODE_IP} --v=1",
-        layout.conf("kubelet.yaml").display(),
-        layout.conf("kubelet.kubeconfig").display(),
+         --hostname-override {name} --node-ip {ip} --v=1",
+        node.conf("kubelet.yaml").display(),
+        node.conf("kubelet.kubeconfig").display(),
     )
 }
 

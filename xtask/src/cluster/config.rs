@@ -4,7 +4,8 @@
 
 use super::{
     Layout,
-    layout::{DNS_IP, NODE, POD_CIDR},
+    layout::{DNS_IP, POD_CIDR},
+    node::Node,
 };
 use crate::images::PAUSE;
 
@@ -17,14 +18,14 @@ pub(crate) struct Host {
     pub(crate) cni: String,
 }
 
-/// File name below `conf/` and content of each.
-pub(super) fn files(layout: &Layout, host: &Host) -> Vec<(&'static str, String)> {
+/// File name below the node's `conf/` and content of each.
+pub(super) fn files(layout: &Layout, node: &Node, host: &Host) -> Vec<(&'static str, String)> {
     vec![
-        ("containerd.toml", containerd(layout, host)),
+        ("containerd.toml", containerd(node, host)),
         ("certs.d/_default/hosts.toml", NO_PULL.to_owned()),
-        ("cni/10-bridge.conflist", cni(layout)),
-        ("kubelet.yaml", kubelet(layout)),
-        ("kube-proxy.yaml", kube_proxy(layout)),
+        ("cni/10-bridge.conflist", cni(node)),
+        ("kubelet.yaml", kubelet(layout, node)),
+        ("kube-proxy.yaml", kube_proxy(layout, node)),
         ("resolv.conf", String::new()),
     ]
 }
@@ -35,8 +36,8 @@ const NO_PULL: &str = "server = \"http://127.0.0.1:1\"\n\
 
 /// `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every sandbox fails with "can't get final
 /// child's PID from pipe" otherwise.
-fn containerd(layout: &Layout, host: &Host) -> String {
-    let (state, run) = (layout.state.display(), layout.run.display());
+fn containerd(node: &Node, host: &Host) -> String {
+    let (state, run) = (node.state.display(), node.run.display());
     let Host { runc, cni } = host;
     format!(
         "version = 4
@@ -78,12 +79,12 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
     )
 }
 
-fn cni(layout: &Layout) -> String {
-    let state = layout.state.display();
+fn cni(node: &Node) -> String {
+    let (state, pods) = (node.state.display(), node.pods);
     format!(
         r#"{{"cniVersion":"1.0.0","name":"bridge","plugins":[
  {{"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":false,"hairpinMode":true,"promiscMode":false,
-  "ipam":{{"type":"host-local","dataDir":"{state}/cni-ipam","ranges":[[{{"subnet":"{POD_CIDR}"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}},
+  "ipam":{{"type":"host-local","dataDir":"{state}/cni-ipam","ranges":[[{{"subnet":"{pods}"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}},
  {{"type":"portmap","capabilities":{{"portMappings":true}}}}]}}
 "#
     )
@@ -93,10 +94,13 @@ fn cni(layout: &Layout) -> String {
 /// capabilities are enough. Eviction and image collection only begin when the disk is really full:
 /// nothing can be pulled again. `cgroupRoot` keeps clusters apart.
 /// The back-off after crashes is short: scenarios kill services on purpose, and again.
-fn kubelet(layout: &Layout) -> String {
-    let (state, cgroup) = (layout.state.display(), layout.cgroup());
-    let (socket, pki) = (layout.containerd_socket(), layout.pki());
+fn kubelet(layout: &Layout, node: &Node) -> String {
+    let (state, cgroup) = (node.state.display(), &node.cgroup);
+    let (socket, pki) = (node.containerd_socket(), layout.pki());
     let (socket, pki) = (socket.display(), pki.display());
+    let certificate = node.certificate();
+    let taint = |key| format!("{{key: {key}, effect: NoSchedule}}");
+    let taints = node.taint.map(taint).unwrap_or_default();
     format!(
         "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -107,8 +111,9 @@ failCgroupV1: false
 failSwapOn: false
 authentication: {{anonymous: {{enabled: false}}, webhook: {{enabled: true}}, x509: {{clientCAFile: {pki}/ca.crt}}}}
 authorization: {{mode: Webhook}}
-tlsCertFile: {pki}/kubelet-server.crt
-tlsPrivateKeyFile: {pki}/kubelet-server.key
+tlsCertFile: {pki}/{certificate}-server.crt
+tlsPrivateKeyFile: {pki}/{certificate}-server.key
+registerWithTaints: [{taints}]
 clusterDNS: [{DNS_IP}]
 clusterDomain: cluster.local
 resolvConf: {state}/conf/resolv.conf
@@ -128,14 +133,15 @@ crashLoopBackOff: {{maxContainerRestartPeriod: 2s}}
 }
 
 /// The zeros keep it from writing connection-tracking limits, which it may not and would exit over.
-fn kube_proxy(layout: &Layout) -> String {
+fn kube_proxy(layout: &Layout, node: &Node) -> String {
     let kubeconfig = layout.conf("proxy.kubeconfig");
+    let name = node.name;
     format!(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {{kubeconfig: {}}}
 mode: iptables
-hostnameOverride: {NODE}
+hostnameOverride: {name}
 clusterCIDR: {POD_CIDR}
 oomScoreAdj: 0
 conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
@@ -156,7 +162,7 @@ mod tests {
             runc: "/usr/sbin/runc".to_owned(),
             cni: "/usr/lib/cni".to_owned(),
         };
-        let files = files(&layout, &host);
+        let files = files(&layout, &layout.first(), &host);
         files
             .into_iter()
             .find(|(name, _)| *name == file)
@@ -200,6 +206,17 @@ mod tests {
 
     #[test]
     fn the_kubelet_stays_in_the_clusters_cgroup() {
+        let layout = Layout::new(&"dev".parse().expect("a name"));
+        let second = kubelet(&layout, &layout.second());
         assert!(rendered("kubelet.yaml").contains("cgroupRoot: /vcluster-dev-dev\n"));
+        assert!(second.contains("cgroupRoot: /vcluster-dev-dev/node-2\n"));
+    }
+
+    #[test]
+    fn only_the_second_node_takes_nobody_who_does_not_ask_for_it() {
+        let layout = Layout::new(&"dev".parse().expect("a name"));
+        let second = kubelet(&layout, &layout.second());
+        assert!(rendered("kubelet.yaml").contains("registerWithTaints: []\n"));
+        assert!(second.contains("[{key: vcluster.dev/second-node, effect: NoSchedule}]"));
     }
 }

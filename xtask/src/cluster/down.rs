@@ -7,7 +7,8 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::{
-    Layout, Name, cgroup, host_folders, mounts, network, owned, process::Identity, record,
+    Layout, Name, cgroup, host_folders, mounts, network, node::Node, owned, process::Identity,
+    record,
 };
 use crate::{cache, cache::Cache, doctor, output::Progress, wait::Deadline};
 
@@ -35,7 +36,7 @@ pub fn down(name: &Name, progress: &Progress) -> Result<()> {
 pub(super) fn anything(layout: &Layout) -> bool {
     layout.state.exists()
         || layout.run.exists()
-        || layout.netns().exists()
+        || nodes(layout).any(|node| node.netns().exists())
         || cgroup::any(layout)
         || !owned::processes(layout).is_empty()
 }
@@ -47,8 +48,10 @@ pub(super) fn remove(layout: &Layout) -> Result<()> {
         record.ready = false;
         record.write(layout)?;
     }
-    kill_all(layout)?;
-    network::remove(layout)?;
+    kill_all(|| owned::processes(layout))?;
+    for node in nodes(layout) {
+        network::remove(&node)?;
+    }
     cgroup::remove(layout)?;
     for folder in [&layout.run, &layout.state] {
         mounts::detach(folder)?;
@@ -57,13 +60,17 @@ pub(super) fn remove(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+fn nodes(layout: &Layout) -> impl Iterator<Item = Node> {
+    [layout.first(), layout.second()].into_iter()
+}
+
 /// Kills until nobody is left: who forks while being looked for is found the next time. The mounts
 /// of containerd, of the kubelet and of the pods end with the last of them.
-fn kill_all(layout: &Layout) -> Result<()> {
+pub(super) fn kill_all(owned: impl Fn() -> Vec<Identity>) -> Result<()> {
     let mut killed: Vec<Identity> = Vec::new();
     let mut left: Vec<Identity> = Vec::new();
     let result = Deadline::seconds(30).poll("the end of all processes", || {
-        left = owned::processes(layout);
+        left = owned();
         for process in &left {
             process.signal(Signal::KILL)?;
         }

@@ -1,4 +1,4 @@
-//! Gives a running cluster the add-ons it was asked for, one after the other.
+//! Gives a running cluster the add-ons that run in it and that it was asked for, one after the other.
 //!
 //! Each is built and started only when somebody asked, so that a plain `up` stays fast. Whoever is
 //! killed here leaves a cluster that is up; the next `up` with the same add-ons takes on where this
@@ -21,6 +21,7 @@ const PATIENCE: u64 = 180;
 fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'static str])] {
     const ROLLOUT: &[&str] = &["rollout", "status"];
     match addon {
+        AddOn::SecondNode => &[],
         AddOn::Metrics => &[
             ("kube-system", "deployment/metrics-server", ROLLOUT),
             (
@@ -52,7 +53,9 @@ pub(super) fn extend(
             let archive = |(_, image): &(_, images::Image)| image.archive(cache);
             images.iter().map(archive).collect::<Result<Vec<_>>>()?
         };
-        images::import(&cluster.runtime()?, &archived, progress)?;
+        for runtime in cluster.runtimes(&record.with)? {
+            images::import(&runtime, &archived, progress)?;
+        }
         if record.with.contains(&addon) {
             continue;
         }

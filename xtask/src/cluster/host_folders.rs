@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::{
-    Layout,
     layout::{RUN, STATE},
+    node::Node,
     record,
 };
 
@@ -32,7 +32,7 @@ const FIXED: [&str; 4] = [
 const NETNS: &str = "/run/netns";
 
 /// Makes both sides and says what to bind where.
-pub(super) fn make(layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
+pub(super) fn make(node: &Node) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut made: BTreeSet<PathBuf> = record::read(&list()).unwrap_or_default();
     let missing = |path: &PathBuf| !path.exists();
     made.extend(
@@ -50,7 +50,7 @@ pub(super) fn make(layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
             .to_string_lossy()
             .trim_start_matches('/')
             .replace('/', "-");
-        let inside = layout.state.join("host").join(name);
+        let inside = node.state.join("host").join(name);
         for folder in [&inside, &outside] {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;

@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Name;
+use super::{Name, node::Node};
 
 /// Parent of all clusters' state.
 pub(super) const STATE: &str = "/var/lib/vcluster-dev";
 /// Parent of all clusters' sockets: short, because a socket's path may have 107 characters.
 pub(super) const RUN: &str = "/run/vcluster-dev";
 
-/// The node's name.
+/// The first node's name.
 pub(super) const NODE: &str = "node-1";
-/// The node's address, in every cluster the same: each has its own network namespace.
+/// The first node's address, in every cluster the same: each has its own network namespaces.
 pub const NODE_IP: &str = "10.77.0.1";
-pub(super) const POD_CIDR: &str = "10.244.0.0/24";
+/// What all nodes' pods have their addresses from.
+pub(super) const POD_CIDR: &str = "10.244.0.0/16";
 pub(super) const SERVICE_CIDR: &str = "10.96.0.0/16";
 /// The address of the Service `default/kubernetes`.
 pub(super) const SERVICE_FIRST: &str = "10.96.0.1";
@@ -49,14 +50,45 @@ impl Layout {
         self.state.join("kubeconfig")
     }
 
-    /// The network namespace's name for `ip netns`.
-    pub fn netns_name(&self) -> String {
+    /// The node that every cluster has, and on which its control plane runs.
+    pub(super) fn first(&self) -> Node {
+        Node {
+            name: NODE,
+            prefix: "",
+            ip: NODE_IP,
+            pods: "10.244.0.0/24",
+            state: self.state.clone(),
+            run: self.run.clone(),
+            netns_name: self.netns_name(),
+            cgroup: self.cgroup(),
+            taint: None,
+        }
+    }
+
+    /// The one that a cluster can have besides.
+    pub(super) fn second(&self) -> Node {
+        Node {
+            name: "node-2",
+            prefix: "node-2-",
+            ip: "10.77.0.2",
+            pods: "10.244.1.0/24",
+            state: self.state.join("node-2"),
+            run: self.run.join("2"),
+            // No cluster's name holds a dot.
+            netns_name: format!("{}.2", self.netns_name()),
+            cgroup: format!("{}/node-2", self.cgroup()),
+            taint: Some("vcluster.dev/second-node"),
+        }
+    }
+
+    /// The first node's network namespace's name for `ip netns`.
+    fn netns_name(&self) -> String {
         format!("vcluster-{}", self.name)
     }
 
-    /// The network namespace as a file.
+    /// The first node's network namespace as a file.
     pub fn netns(&self) -> PathBuf {
-        Path::new("/run/netns").join(self.netns_name())
+        self.first().netns()
     }
 
     /// The cgroup below each hierarchy's root that holds everything of the cluster.
@@ -86,19 +118,10 @@ impl Layout {
         self.state.join("bin")
     }
 
-    /// containerd's socket.
-    pub fn containerd_socket(&self) -> PathBuf {
-        self.run.join("containerd.sock")
-    }
-
+    /// What is not a node's.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
-        let state = ["log", "pid", "pki", "conf", "bin", "kubelet", "pv"];
-        let conf = ["conf/certs.d/_default", "conf/cni", "containerd"];
-        let run = ["containerd", "s", "runc"];
-        let mut folders: Vec<_> = state.iter().map(|name| self.state.join(name)).collect();
-        folders.extend(conf.iter().map(|name| self.state.join(name)));
-        folders.extend(run.iter().map(|name| self.run.join(name)));
-        folders
+        let state = ["log", "pid", "pki", "conf", "bin", "pv"];
+        state.iter().map(|name| self.state.join(name)).collect()
     }
 }
 
@@ -109,10 +132,12 @@ mod tests {
     #[test]
     fn the_longest_socket_path_is_one_the_kernel_takes() {
         let layout = Layout::new(&"abcdefghijklmn".parse().expect("a name"));
-        let shim = layout.run.join("s").join("f".repeat(64));
-        assert!(shim.as_os_str().len() < 100, "{}", shim.display());
-        let device_plugins = layout.state.join("kubelet/pod-resources/kubelet.sock");
-        assert!(device_plugins.as_os_str().len() < 100);
+        for node in [layout.first(), layout.second()] {
+            let shim = node.run.join("s").join("f".repeat(64));
+            assert!(shim.as_os_str().len() < 105, "{}", shim.display());
+            let device_plugins = node.state.join("kubelet/pod-resources/kubelet.sock");
+            assert!(device_plugins.as_os_str().len() < 100);
+        }
     }
 
     #[test]
@@ -121,6 +146,7 @@ mod tests {
         assert_ne!(one.state, other.state);
         assert_ne!(one.run, other.run);
         assert_ne!(one.netns(), other.netns());
+        assert_ne!(one.second().netns(), other.second().netns());
         assert_ne!(one.cgroup(), other.cgroup());
     }
 }

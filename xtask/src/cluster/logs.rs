@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{COMPONENTS, Layout, Name};
+use super::{Layout, Name, components, record::Record};
 use crate::{command::last_lines, output, wait};
 
 /// Lines of each component where no component was named.
@@ -20,20 +20,22 @@ const EACH: usize = 10;
 /// There is no such component, or no log of it.
 pub fn logs(name: &Name, component: Option<&str>, follow: bool) -> Result<()> {
     let layout = Layout::new(name);
+    let with = Record::read(&layout).map(|record| record.with);
+    let components = components(&with.unwrap_or_default());
     if let Some(component) = component {
         ensure!(
-            COMPONENTS.contains(&component),
+            components.contains(&component),
             "there is no component {component}; there are: {}",
-            COMPONENTS.join(", ")
+            components.join(", ")
         );
         return one(&layout, component, follow);
     }
-    for component in COMPONENTS {
+    for component in &components {
         let text = fs::read(layout.log(component)).unwrap_or_default();
         output::note(format_args!("== {component}"));
         output::data(last_lines(&String::from_utf8_lossy(&text), EACH));
     }
-    ensure!(!follow, "-f wants a component: {}", COMPONENTS.join(", "));
+    ensure!(!follow, "-f wants a component: {}", components.join(", "));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The cluster's network namespace: no uplink, so nothing in it can leave the machine.
+//! The nodes' network namespaces: no uplink, so nothing in them can leave the machine.
 //!
 //! A kernel need not have the `dummy` link type: an empty bridge is the node's interface, and the
 //! default route through it is what kube-proxy's service routing needs.
@@ -17,25 +17,50 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
-use super::{Layout, layout::NODE_IP};
+use super::node::Node;
 use crate::command;
 
-/// Makes the namespace with its links and addresses.
-pub(super) fn make(layout: &Layout) -> Result<()> {
-    let name = layout.netns_name();
-    command::run(Command::new("ip").args(["netns", "add", &name]))
-        .context("cannot make a network namespace")?;
-    let links = format!(
-        "link set lo up\n\
-         link add node0 type bridge\n\
-         addr add {NODE_IP}/24 dev node0\n\
-         link set node0 up\n\
-         route add default dev node0\n"
+/// Makes the first node's namespace with its interface.
+pub(super) fn make(node: &Node) -> Result<()> {
+    add(node)?;
+    batch(node, "link add node0 type bridge\n")?;
+    prepare(node)
+}
+
+/// Makes the namespace of another node, with a cable to the first's bridge and to nowhere else, and
+/// the routes to each other's pods.
+pub(super) fn make_beside(first: &Node, node: &Node) -> Result<()> {
+    add(node)?;
+    let (name, netns) = (node.name, &node.netns_name);
+    let cable = format!(
+        "link add {name} type veth peer name node0 netns {netns}\n\
+         link set {name} master node0\n\
+         link set {name} up\n"
     );
-    let mut ip = Command::new("ip");
-    ip.args(["-netns", &name, "-batch", "-"]);
-    command::stdout_with_input(&mut ip, &links).context("cannot make the node's interface")?;
-    inside(&layout.netns(), || {
+    batch(first, &cable)?;
+    prepare(node)?;
+    for (from, to) in [(first, node), (node, first)] {
+        batch(from, &format!("route replace {} via {}\n", to.pods, to.ip))?;
+    }
+    Ok(())
+}
+
+fn add(node: &Node) -> Result<()> {
+    command::run(Command::new("ip").args(["netns", "add", &node.netns_name]))
+        .context("cannot make a network namespace")
+}
+
+/// Gives the interface its address, and makes a router of the node.
+fn prepare(node: &Node) -> Result<()> {
+    let addresses = format!(
+        "link set lo up\n\
+         addr add {}/24 dev node0\n\
+         link set node0 up\n\
+         route add default dev node0\n",
+        node.ip
+    );
+    batch(node, &addresses)?;
+    inside(&node.netns(), || {
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot set ip_forward")?;
         // Not there in every kernel, and only where it is does bridged traffic pass iptables.
         let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1");
@@ -43,9 +68,18 @@ pub(super) fn make(layout: &Layout) -> Result<()> {
     })
 }
 
+/// Commands of `ip`, one a line, in the node's namespace.
+fn batch(node: &Node, lines: &str) -> Result<()> {
+    let mut ip = Command::new("ip");
+    ip.args(["-netns", &node.netns_name, "-batch", "-"]);
+    command::stdout_with_input(&mut ip, lines)
+        .with_context(|| format!("cannot set up the network of {}", node.name))?;
+    Ok(())
+}
+
 /// Removes it, and with it every link in it.
-pub(super) fn remove(layout: &Layout) -> Result<()> {
-    let place = layout.netns();
+pub(super) fn remove(node: &Node) -> Result<()> {
+    let place = node.netns();
     // More than once if a killed run mounted it twice; the last call fails and ends the loop.
     while unmount(&place, UnmountFlags::DETACH).is_ok() {}
     crate::cache::remove(&place)
@@ -53,8 +87,8 @@ pub(super) fn remove(layout: &Layout) -> Result<()> {
 
 /// Whether the namespace is there and not just its name, which also outlives a reboot on a machine
 /// whose /run is on disk.
-pub(super) fn exists(layout: &Layout) -> bool {
-    super::mounts::below(&layout.netns()).is_ok_and(|mounts| !mounts.is_empty())
+pub(super) fn exists(node: &Node) -> bool {
+    super::mounts::below(&node.netns()).is_ok_and(|mounts| !mounts.is_empty())
 }
 
 /// Runs `work` on a thread inside the namespace. Sockets made there stay there, wherever they are

@@ -6,17 +6,43 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{Layout, process::Identity};
+use super::{Layout, node::Node, process::Identity};
 
 /// The environment variable everything of a cluster carries, with the cluster's name.
 pub(super) const MARK: &str = "VCLUSTER_DEV_CLUSTER";
 
 /// All of them, without ourselves.
 pub(super) fn processes(layout: &Layout) -> Vec<Identity> {
+    let namespaces = [layout.first(), layout.second()].map(|node| namespace(&node.netns()));
+    all(|folder| {
+        let marked = || {
+            let environment = fs::read(folder.join("environ")).unwrap_or_default();
+            is_marked(&environment, layout.name.as_str())
+        };
+        let inside = || {
+            namespaces
+                .iter()
+                .any(|namespace| is_inside(folder, *namespace))
+        };
+        is_grouped(folder, &layout.cgroup()) || marked() || inside()
+    })
+}
+
+/// Those of the node, without ourselves: what is in its network, and its pods.
+pub(super) fn of_node(node: &Node) -> Vec<Identity> {
+    let namespace = namespace(&node.netns());
+    all(|folder| is_inside(folder, namespace) || is_grouped(folder, &node.cgroup))
+}
+
+/// Those in the network namespace, without ourselves.
+pub(super) fn inside(netns: &Path) -> Vec<Identity> {
+    let namespace = namespace(netns);
+    all(|folder| is_inside(folder, namespace))
+}
+
+/// Those whose folder in `/proc` is `wanted`.
+fn all(wanted: impl Fn(&Path) -> bool) -> Vec<Identity> {
     let own = std::process::id().cast_signed();
-    let namespace = fs::metadata(layout.netns())
-        .ok()
-        .map(|meta| (meta.dev(), meta.ino()));
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -27,24 +53,23 @@ pub(super) fn processes(layout: &Layout) -> Vec<Identity> {
     pids.filter_map(|pid| {
         // Its identity is taken first: what is judged is this process or it is no longer alive.
         let identity = Identity::of(pid)?;
-        let folder = Path::new("/proc").join(pid.to_string());
-        let marked = || {
-            let environment = fs::read(folder.join("environ")).unwrap_or_default();
-            is_marked(&environment, layout.name.as_str())
-        };
-        let grouped = || {
-            let groups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
-            is_in_group(&groups, &layout.cgroup())
-        };
-        let inside = || {
-            let its = fs::metadata(folder.join("ns/net"))
-                .ok()
-                .map(|meta| (meta.dev(), meta.ino()));
-            namespace.is_some() && its == namespace
-        };
-        (grouped() || marked() || inside()).then_some(identity)
+        wanted(&Path::new("/proc").join(pid.to_string())).then_some(identity)
     })
     .collect()
+}
+
+fn namespace(netns: &Path) -> Option<(u64, u64)> {
+    let meta = fs::metadata(netns).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
+fn is_inside(folder: &Path, wanted: Option<(u64, u64)>) -> bool {
+    wanted.is_some() && namespace(&folder.join("ns/net")) == wanted
+}
+
+fn is_grouped(folder: &Path, group: &str) -> bool {
+    let groups = fs::read_to_string(folder.join("cgroup")).unwrap_or_default();
+    is_in_group(&groups, group)
 }
 
 fn is_marked(environment: &[u8], name: &str) -> bool {
@@ -59,7 +84,7 @@ fn is_in_group(groups: &str, group: &str) -> bool {
     groups
         .lines()
         .filter_map(path)
-        .any(|path| path.split('/').nth(1) == Some(group))
+        .any(|path| Path::new(&path).starts_with(Path::new("/").join(group)))
 }
 
 #[cfg(test)]
@@ -79,6 +104,7 @@ mod tests {
         let groups = "4:memory:/session/7\n1:cpu:/vcluster-dev-dev/kubepods/pod1\n0::/\n";
         assert!(is_in_group(groups, "vcluster-dev-dev"));
         assert!(!is_in_group(groups, "vcluster-dev-de"));
+        assert!(is_in_group(groups, "vcluster-dev-dev/kubepods"));
         assert!(!is_in_group(groups, "kubepods"));
     }
 }

@@ -13,13 +13,14 @@ use serde_json::json;
 use super::{
     Layout,
     layout::{API_PORT, NODE, NODE_IP, SERVICE_FIRST},
+    node::Node,
 };
 use crate::command;
 
 /// A leaf certificate.
 #[derive(Debug)]
 struct Leaf {
-    file: &'static str,
+    file: String,
     authority: &'static str,
     subject: String,
     names: String,
@@ -42,34 +43,53 @@ pub(super) fn make(layout: &Layout, api_port: u16) -> Result<()> {
         sign(&folder, &leaf)?;
     }
     service_account_key(&folder)?;
-    let inside = format!("https://{NODE_IP}:{API_PORT}");
-    for user in ["kcm", "scheduler", "kubelet", "proxy"] {
-        kubeconfig(
-            &folder,
-            user,
-            &inside,
-            &layout.conf(&format!("{user}.kubeconfig")),
-        )?;
+    for user in ["kcm", "scheduler", "proxy"] {
+        let out = layout.conf(&format!("{user}.kubeconfig"));
+        kubeconfig(&folder, user, &inside(), &out)?;
     }
     let outside = format!("https://127.0.0.1:{api_port}");
     kubeconfig(&folder, "admin", &outside, &layout.kubeconfig())
 }
 
+/// Makes what the node's kubelet shows, as a server and as a client.
+pub(super) fn of_node(layout: &Layout, node: &Node) -> Result<()> {
+    let folder = layout.pki();
+    let Node { name, ip, .. } = node;
+    let subject = format!("/O=system:nodes/CN=system:node:{name}");
+    let file = node.certificate();
+    for (suffix, names) in [
+        ("", String::new()),
+        ("-server", format!("DNS:{name},IP:{ip},IP:127.0.0.1")),
+    ] {
+        let leaf = Leaf {
+            file: format!("{file}{suffix}"),
+            authority: CLUSTER_CA,
+            subject: subject.clone(),
+            names,
+        };
+        sign(&folder, &leaf)?;
+    }
+    kubeconfig(&folder, &file, &inside(), &node.conf("kubelet.kubeconfig"))
+}
+
+/// The API server for those inside.
+fn inside() -> String {
+    format!("https://{NODE_IP}:{API_PORT}")
+}
+
 fn leaves() -> Vec<Leaf> {
-    let leaf = |file, authority, subject: &str, names: String| Leaf {
-        file,
+    let leaf = |file: &str, authority, subject: &str, names: String| Leaf {
+        file: file.to_owned(),
         authority,
         subject: subject.to_owned(),
         names,
     };
     let client = |file, subject: &str| leaf(file, CLUSTER_CA, subject, String::new());
-    let node = format!("/O=system:nodes/CN=system:node:{NODE}");
     let api_names = format!(
         "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,\
          DNS:kubernetes.default.svc.cluster.local,DNS:localhost,DNS:{NODE},\
          IP:127.0.0.1,IP:{NODE_IP},IP:{SERVICE_FIRST}"
     );
-    let node_names = format!("DNS:{NODE},IP:{NODE_IP},IP:127.0.0.1");
     vec![
         leaf("apiserver", CLUSTER_CA, "/CN=kube-apiserver", api_names),
         client(
@@ -85,8 +105,6 @@ fn leaves() -> Vec<Leaf> {
         client("admin", "/O=system:masters/CN=admin"),
         client("kcm", "/CN=system:kube-controller-manager"),
         client("scheduler", "/CN=system:kube-scheduler"),
-        client("kubelet", &node),
-        leaf("kubelet-server", CLUSTER_CA, &node, node_names),
         client("proxy", "/CN=system:kube-proxy"),
     ]
 }
@@ -103,7 +121,7 @@ fn authority(folder: &Path, file: &str, name: &str) -> Result<()> {
 }
 
 fn sign(folder: &Path, leaf: &Leaf) -> Result<()> {
-    let mut openssl = request(folder, leaf.file, &leaf.subject);
+    let mut openssl = request(folder, &leaf.file, &leaf.subject);
     openssl
         .arg("-CA")
         .arg(folder.join(format!("{}.crt", leaf.authority)));
@@ -222,9 +240,11 @@ mod tests {
 
     #[test]
     fn only_the_front_proxys_certificate_comes_from_its_authority() {
-        let from = |authority| -> Vec<_> {
+        let from = |authority| -> Vec<String> {
             let leaves = leaves();
-            let of = leaves.iter().filter(|leaf| leaf.authority == authority);
+            let of = leaves
+                .into_iter()
+                .filter(|leaf| leaf.authority == authority);
             of.map(|leaf| leaf.file).collect()
         };
         assert_eq!(from(FRONT_PROXY_CA), ["front-proxy-client"]);

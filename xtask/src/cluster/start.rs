@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Layout,
     components::{Launch, Namespaces},
+    node::Node,
     owned::{self, MARK},
     process::Identity,
     record,
@@ -42,11 +43,15 @@ pub(super) fn start(
     let log = log.with_context(|| format!("cannot write {}", log_path.display()))?;
     let mut command = Command::new("/proc/self/exe");
     command.args(["__enter", "--cgroup", &layout.cgroup()]);
-    if launch.namespaces != Namespaces::Root {
-        command.arg("--netns").arg(layout.netns());
-    }
-    if launch.namespaces == Namespaces::NetworkAndMounts {
-        share_mounts(&mut command, layout, binds);
+    match &launch.namespaces {
+        Namespaces::Root => {}
+        Namespaces::Network(node) => {
+            command.arg("--netns").arg(node.netns());
+        }
+        Namespaces::NetworkAndMounts(node) => {
+            command.arg("--netns").arg(node.netns());
+            share_mounts(&mut command, node, binds);
+        }
     }
     command.arg("--").arg(&launch.program).args(&launch.args);
     // Nothing of the caller's environment: a proxy or a KUBECONFIG of the user's would get into it.
@@ -69,22 +74,17 @@ pub(super) fn start(
     record::write(&layout.pid_file(component), &identity)
 }
 
-/// Joins the mounts of whoever of the cluster still has them (the shims outlive containerd), or
-/// makes new ones.
-fn share_mounts(command: &mut Command, layout: &Layout, binds: &[(PathBuf, PathBuf)]) {
+/// Joins the mounts of whoever of the node still has them (the shims outlive containerd), or makes
+/// new ones.
+fn share_mounts(command: &mut Command, node: &Node, binds: &[(PathBuf, PathBuf)]) {
     let mounts = |process: &str| {
         let meta = fs::metadata(Path::new("/proc").join(process).join("ns/mnt")).ok()?;
         Some((meta.dev(), meta.ino()))
     };
     let ours = mounts("self");
-    let named = ["containerd", "kubelet"].map(|component| running(layout, component));
-    let known = named.into_iter().flatten();
-    let shims = || {
-        owned::processes(layout)
-            .into_iter()
-            .filter(|identity| is_shim(*identity))
-    };
-    let holder = known.chain(shims()).map(|identity| identity.pid);
+    let holders = owned::inside(&node.netns());
+    let holders = holders.into_iter().filter(|identity| shares(*identity));
+    let holder = holders.map(|identity| identity.pid);
     let holder = holder.filter(|pid| {
         let its = mounts(&pid.to_string());
         its.is_some() && its != ours
@@ -98,9 +98,12 @@ fn share_mounts(command: &mut Command, layout: &Layout, binds: &[(PathBuf, PathB
     }
 }
 
-fn is_shim(identity: Identity) -> bool {
+/// Whether it is one of those that have a node's mounts; kube-proxy is in its network alone.
+fn shares(identity: Identity) -> bool {
     let program = fs::read_link(format!("/proc/{}/exe", identity.pid));
-    program.is_ok_and(|path| path.to_string_lossy().contains("containerd-shim"))
+    let name = |path: PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+    let shares = |name: String| name.starts_with("kubelet") || name.starts_with("containerd");
+    program.ok().and_then(name).is_some_and(shares)
 }
 
 /// Fails, with the end of its log, if the component does not run.

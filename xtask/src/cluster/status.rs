@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    COMPONENTS, Layout, Name,
+    Layout, Name, components,
     layout::NODE,
     record::{self, Record},
     start,
@@ -26,7 +26,7 @@ pub struct Status {
     pub gateway_port: Option<u16>,
     /// The add-ons that it has.
     pub with: Vec<AddOn>,
-    /// The one node.
+    /// The first node.
     pub node: &'static str,
     /// Each component.
     pub components: Vec<Component>,
@@ -56,7 +56,9 @@ pub fn status(name: &Name) -> Result<Status> {
         version: version(binaries.as_ref(), name),
         pid: start::running(&layout, name).map(|identity| identity.pid),
     };
-    let components: Vec<_> = COMPONENTS.into_iter().map(component).collect();
+    let with = record.as_ref().map(|record| record.with.clone());
+    let with = with.unwrap_or_default();
+    let components: Vec<_> = components(&with).into_iter().map(component).collect();
     let state = match &record {
         None => "down",
         Some(record) if !record.ready => "unfinished",
@@ -72,10 +74,7 @@ pub fn status(name: &Name) -> Result<Status> {
             .map(|_| layout.kubeconfig().display().to_string()),
         api_port: record.as_ref().map(|record| record.api_port),
         gateway_port: record.as_ref().map(|record| record.gateway_port),
-        with: record
-            .iter()
-            .flat_map(|record| record.with.iter().copied())
-            .collect(),
+        with: with.into_iter().collect(),
         node: NODE,
         components,
     })
@@ -84,7 +83,8 @@ pub fn status(name: &Name) -> Result<Status> {
 fn version(binaries: Option<&Binaries>, component: &str) -> String {
     let project = match component {
         "relay" => return concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
-        "etcd" | "containerd" => component,
+        "etcd" => "etcd",
+        "containerd" | "node-2-containerd" => "containerd",
         _ => "kubernetes",
     };
     let version = binaries.and_then(|binaries| binaries.version(project).ok());

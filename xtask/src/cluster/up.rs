@@ -4,6 +4,7 @@
 //! written, and is torn down before anything is built again.
 
 mod plan;
+mod second;
 
 use std::{
     collections::BTreeSet, fs, net::TcpListener, os::unix::fs::symlink, path::PathBuf, thread,
@@ -13,11 +14,13 @@ use anyhow::{Context as _, Result, anyhow};
 
 use self::plan::{Plan, Seen};
 use super::{
-    COMPONENTS, Cluster, Layout, Name, addons, cgroup,
-    components::launch,
+    Cluster, Layout, Name, addons, cgroup,
+    components::{self, Namespaces, launch},
     config,
     extend::extend,
-    host_folders, network, pki,
+    host_folders, network,
+    node::Node,
+    pki,
     record::{self, Record},
     start,
 };
@@ -57,18 +60,27 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
         }
         _ => build(&cache, layout, progress)?,
     };
+    if with.contains(&AddOn::SecondNode) && !record.with.contains(&AddOn::SecondNode) {
+        second::add(&cache, &cluster, progress)?;
+        record.with.insert(AddOn::SecondNode);
+        record.write(&cluster.layout)?;
+        progress.step("the second node is ready");
+    }
     extend(&cache, &cluster, &mut record, with, progress)?;
     Ok(cluster)
 }
 
 fn look(layout: &Layout) -> Result<Seen> {
     let runs = |component: &&str| start::running(layout, component).is_some();
+    let record = Record::read(layout);
+    let with = record.as_ref().map(|record| record.with.clone());
+    let components = super::components(&with.unwrap_or_default());
     Ok(Seen {
-        record: Record::read(layout),
+        record,
         boot: record::boot()?,
-        namespace: network::exists(layout),
+        namespace: network::exists(&layout.first()),
         leftovers: super::down::anything(layout),
-        running: COMPONENTS.into_iter().filter(runs).collect(),
+        running: components.into_iter().filter(runs).collect(),
     })
 }
 
@@ -87,26 +99,21 @@ fn keep(
     if binaries.fingerprint != record.fingerprint {
         progress.step("the pins have changed since this cluster began: `cluster down` to use them");
     }
-    let binds = if dead.is_empty() {
-        Vec::new()
-    } else {
-        host_folders(cache, &layout)?
-    };
     let cluster = Cluster::new(layout, record, binaries);
     let boot = Boot {
         cluster: &cluster,
-        binds,
+        cache,
         progress,
     };
     for component in dead {
         progress.step(format_args!("{component} had died, starting it again"));
-        if *component == "kubelet" {
-            boot.runtime_answers()?;
+        if component.ends_with("kubelet") {
+            boot.runtime_answers(&boot.node_of(component))?;
         }
         boot.start(component)?;
     }
     boot.api_answers()?;
-    boot.runtime_answers()?;
+    boot.runtime_answers(&cluster.layout.first())?;
     let (base, later) = archives(cache, &cluster.binaries)?;
     images::import(&cluster.runtime()?, &[base, later].concat(), progress)?;
     if !dead.is_empty() {
@@ -123,9 +130,9 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster,
     progress.step("binaries and images are in the cache");
 
     let host = doctor::host()?;
-    for folder in layout.folders() {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    }
+    let first = layout.first();
+    folders(&layout.folders())?;
+    folders(&first.folders())?;
     let mut record = Record {
         boot: record::boot()?,
         api_port: 0,
@@ -136,14 +143,12 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster,
     };
     (record.api_port, record.gateway_port) = free_ports()?;
     record.write(&layout)?;
-    let binds = host_folders(cache, &layout)?;
+    // Before the namespace: `ip netns` makes one of them.
+    host_folders(cache, &first)?;
     cgroup::make(&layout)?;
-    network::make(&layout)?;
+    network::make(&first)?;
     pki::make(&layout, record.api_port)?;
-    for (file, text) in config::files(&layout, &host) {
-        let path = layout.conf(file);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    configure(&layout, &first, &host)?;
     for program in ["kubectl", "helm"] {
         symlink(binaries.path(program)?, layout.programs().join(program))?;
     }
@@ -152,7 +157,7 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster,
     let cluster = Cluster::new(layout, &record, binaries);
     let boot = Boot {
         cluster: &cluster,
-        binds,
+        cache,
         progress,
     };
     boot.everything(&base, &later)?;
@@ -161,9 +166,26 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster,
     Ok((cluster, record))
 }
 
-fn host_folders(cache: &Cache, layout: &Layout) -> Result<Vec<(PathBuf, PathBuf)>> {
+fn folders(wanted: &[PathBuf]) -> Result<()> {
+    for folder in wanted {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// The node's certificates and configuration files.
+fn configure(layout: &Layout, node: &Node, host: &config::Host) -> Result<()> {
+    pki::of_node(layout, node)?;
+    for (file, text) in config::files(layout, node, host) {
+        let path = node.conf(file);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn host_folders(cache: &Cache, node: &Node) -> Result<Vec<(PathBuf, PathBuf)>> {
     let _lock = cache.lock("host-folders")?;
-    host_folders::make(layout)
+    host_folders::make(node)
 }
 
 /// The images the node needs, and those that workloads need.
@@ -189,7 +211,7 @@ fn free_ports() -> Result<(u16, u16)> {
 #[derive(Debug)]
 struct Boot<'a> {
     cluster: &'a Cluster,
-    binds: Vec<(PathBuf, PathBuf)>,
+    cache: &'a Cache,
     progress: &'a Progress,
 }
 
@@ -200,7 +222,7 @@ impl Boot<'_> {
         }
         thread::scope(|scope| {
             let imported = scope.spawn(|| {
-                self.runtime_answers()?;
+                self.runtime_answers(&self.cluster.layout.first())?;
                 images::import(&self.cluster.runtime()?, base, self.progress)
             });
             self.api_answers()?;
@@ -234,12 +256,20 @@ impl Boot<'_> {
         let ports = (self.cluster.api_port, self.cluster.gateway_port);
         let launch = launch(component, layout, binaries, ports)?;
         let path = start::search_path(&binaries.folders())?;
-        start::start(layout, component, &launch, &path, &self.binds)
+        let binds = match &launch.namespaces {
+            Namespaces::Root | Namespaces::Network(_) => Vec::new(),
+            Namespaces::NetworkAndMounts(node) => host_folders(self.cache, node)?,
+        };
+        start::start(layout, component, &launch, &path, &binds)
     }
 
-    fn runtime_answers(&self) -> Result<()> {
-        let runtime = self.cluster.runtime()?;
-        self.wait("containerd", 60, || {
+    fn node_of(&self, component: &str) -> Node {
+        components::place(component, &self.cluster.layout).0
+    }
+
+    fn runtime_answers(&self, node: &Node) -> Result<()> {
+        let runtime = self.cluster.runtime_of(node)?;
+        self.wait(&node.component("containerd"), 60, || {
             let mut ctr = std::process::Command::new(&runtime.ctr);
             Ok(command::succeeds(
                 ctr.arg("--address").arg(&runtime.socket).arg("version"),
@@ -259,11 +289,25 @@ impl Boot<'_> {
         self.wait("kube-apiserver", 120, ready)
     }
 
+    /// Waits until the API server knows the node, and it is ready.
+    fn registered(&self, node: &Node, deadline: &Deadline) -> Result<()> {
+        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        let ready = || {
+            let args = ["get", "node", node.name, "-o", path];
+            let status = command::stdout(&mut self.cluster.kubectl(&args)?);
+            Ok(status.is_ok_and(|status| status.trim() == "True"))
+        };
+        self.wait(&node.component("kubelet"), deadline.left(), ready)
+    }
+
+    /// Waits until every node is ready.
     fn node_ready(&self, deadline: &Deadline) -> Result<()> {
         let path = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
         let ready = || {
             let mut kubectl = self.cluster.kubectl(&["get", "nodes", "-o", path])?;
-            Ok(command::stdout(&mut kubectl).is_ok_and(|status| status.trim() == "True"))
+            let statuses = command::stdout(&mut kubectl).unwrap_or_default();
+            let mut statuses = statuses.split_whitespace().peekable();
+            Ok(statuses.peek().is_some() && statuses.all(|status| status == "True"))
         };
         self.wait("kubelet", deadline.left(), ready)
     }

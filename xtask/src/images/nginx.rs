@@ -13,7 +13,11 @@ use crate::{cache::Cache, command, workspace};
 /// Where the unpacked package is in the cache.
 pub(crate) const NGINX: &str = "debian/nginx";
 
-pub(super) fn image(cache: &Cache) -> Result<Image> {
+/// The image.
+///
+/// # Errors
+/// The package cannot be had, or does not run on this machine.
+pub(crate) fn image(cache: &Cache) -> Result<Image> {
     let files = cache.publish(NGINX, unpack)?;
     let program = files.join("usr/sbin/nginx");
     let version = version(&program)?;

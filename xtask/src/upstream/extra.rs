@@ -29,6 +29,7 @@ const OWN: [Project; 1] = [Project {
 /// What an add-on is built from.
 pub(super) fn projects(addon: AddOn) -> &'static [Project] {
     match addon {
+        AddOn::SecondNode => &[],
         AddOn::Metrics => &METRICS,
         AddOn::Policies => &OWN,
     }

@@ -1,6 +1,6 @@
 //! Decides what `up` has to do. Pure.
 
-use super::super::{COMPONENTS, record::Record};
+use super::super::{components, record::Record};
 
 /// What was found.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) fn plan(seen: &Seen) -> Plan {
         return Plan::Rebuild;
     }
     let dead = |component: &&str| !seen.running.contains(component);
-    Plan::Keep(COMPONENTS.into_iter().filter(dead).collect())
+    Plan::Keep(components(&record.with).into_iter().filter(dead).collect())
 }
 
 #[cfg(test)]
@@ -51,6 +51,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::{addon::AddOn, cluster::COMPONENTS};
 
     fn ready() -> Seen {
         let record = Record {
@@ -80,6 +81,16 @@ mod tests {
         let mut seen = ready();
         seen.running.retain(|&component| component != "kubelet");
         assert_eq!(plan(&seen), Plan::Keep(vec!["kubelet"]));
+    }
+
+    #[test]
+    fn the_second_nodes_components_are_started_again_where_there_is_one() {
+        let mut seen = ready();
+        if let Some(record) = &mut seen.record {
+            record.with.insert(AddOn::SecondNode);
+        }
+        let all = ["node-2-containerd", "node-2-kubelet", "node-2-kube-proxy"];
+        assert_eq!(plan(&seen), Plan::Keep(all.to_vec()));
     }
 
     #[test]

@@ -141,14 +141,9 @@ func (w *world) peers(namespace string, peers []networking.NetworkPolicyPeer, si
 	var pods []*core.Pod
 	for _, peer := range peers {
 		if block := peer.IPBlock; block != nil {
-			if prefix, err := netip.ParsePrefix(block.CIDR); err != nil || !prefix.Addr().Is4() {
-				continue
+			if match, ok := blockMatch(block, side); ok {
+				matches = append(matches, match)
 			}
-			match := fmt.Sprintf("ip %s %s", side, block.CIDR)
-			if len(block.Except) > 0 {
-				match += fmt.Sprintf(" ip %s != %s", side, set(block.Except))
-			}
-			matches = append(matches, match)
 			continue
 		}
 		found, err := w.selected(namespace, peer.NamespaceSelector, peer.PodSelector)
@@ -161,6 +156,24 @@ func (w *world) peers(namespace string, peers []networking.NetworkPolicyPeer, si
 		matches = append(matches, fmt.Sprintf("ip %s %s", side, set(addresses(pods))))
 	}
 	return matches, pods, nil
+}
+
+// What a block matches. A block of which a part cannot be read lets nobody through. One match for
+// each exception: nft refuses a set whose elements overlap, and with it the rules of everybody.
+func blockMatch(block *networking.IPBlock, side string) (string, bool) {
+	prefix, err := netip.ParsePrefix(block.CIDR)
+	if err != nil || !prefix.Addr().Is4() {
+		return "", false
+	}
+	match := fmt.Sprintf("ip %s %s", side, prefix.Masked())
+	for _, text := range block.Except {
+		except, err := netip.ParsePrefix(text)
+		if err != nil || !except.Addr().Is4() {
+			return "", false
+		}
+		match += fmt.Sprintf(" ip %s != %s", side, except.Masked())
+	}
+	return match, true
 }
 
 // Pods of the namespaces that the selector names, or of this namespace where there is none.
