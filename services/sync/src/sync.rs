@@ -125,8 +125,8 @@ async fn bespoke(
 fn until(waiting: &Waiting) -> Next {
     let pause = match waiting {
         Waiting::Lists => LISTS,
-        // Changing the gates is an event of the pod itself.
-        Waiting::Gates(_) => return Next::Settled,
+        // Both are told by an event of the pod itself.
+        Waiting::Gates(_) | Waiting::Claims(_) => return Next::Settled,
         Waiting::Predecessor | Waiting::Termination | Waiting::Volume => OTHERS,
     };
     Next::Until(Instant::now() + pause)

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::{
     Change, Context, Patch, Refusal, config_map, disruption_budget, event, ingress, mirror,
-    namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod, secret,
-    service,
+    namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod,
+    resource_claim, secret, service,
 };
 
 /// What a kind is, and how it is kept the same on both sides.
@@ -353,6 +353,10 @@ table! {
     CSINode = mirror::csi_node::KIND;
     /// To host, status and binding back.
     PersistentVolumeClaim = persistent_volume_claim::KIND;
+    /// To host, which devices it got back.
+    ResourceClaim = resource_claim::KIND;
+    /// From host.
+    DeviceClass = mirror::device_class::KIND;
     /// From host, those bound to claims of the virtual cluster.
     PersistentVolume = persistent_volume::KIND;
 }

@@ -36,6 +36,7 @@ pub mod plan;
 pub mod pod;
 pub mod reach;
 pub mod refusal;
+pub mod resource_claim;
 pub mod secret;
 pub mod service;
 pub mod text;

@@ -14,6 +14,7 @@ use crate::{
 
 pub mod csi_driver;
 pub mod csi_node;
+pub mod device_class;
 pub mod ingress_class;
 pub mod priority_class;
 pub mod runtime_class;

@@ -69,6 +69,8 @@ pub enum Waiting {
     Lists,
     /// For the pod's scheduling gates, by name.
     Gates(Vec<String>),
+    /// For the ResourceClaims that are to be made for the pod, by their entries.
+    Claims(Vec<String>),
     /// For an earlier host object of that name to be gone.
     Predecessor,
     /// For the host object's containers to end, or for those who still use it.

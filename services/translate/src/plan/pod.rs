@@ -82,6 +82,7 @@ fn only_virtual(pod: &Value, view: PodView<'_>, context: &Context) -> Action<Hos
     match pod::to_host(pod, view.namespace_labels, context) {
         Ok(host) => Action::Create(host),
         Err(Verdict::Gated(gates)) => Action::Wait(Waiting::Gates(gates)),
+        Err(Verdict::Unclaimed(entries)) => Action::Wait(Waiting::Claims(entries)),
         Err(Verdict::Refused(refusal)) => Action::Refuse(refusal),
     }
 }
@@ -172,7 +173,7 @@ fn follow(pod: &Value, host: &Value, view: PodView<'_>, context: &Context) -> Ac
     let mut refused = None;
     match pod::update_host(pod, host, view.namespace_labels, context) {
         Ok(Some(patch)) => return Action::PatchHost(patch),
-        Ok(None) | Err(Verdict::Gated(_)) => {}
+        Ok(None) | Err(Verdict::Gated(_) | Verdict::Unclaimed(_)) => {}
         Err(Verdict::Refused(refusal)) => refused = Some(refusal),
     }
     match pod::ephemeral_to_host(pod, host, context) {

@@ -84,6 +84,21 @@ fn gates_and_refusals_are_told() {
         complete(Some(&gated), None),
         Action::Wait(Waiting::Gates(vec!["g".to_owned()]))
     );
+    let mut claimed =
+        pod_with(json!({"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "t"}]}));
+    assert_eq!(
+        complete(Some(&claimed), None),
+        Action::Wait(Waiting::Claims(vec!["gpu".to_owned()]))
+    );
+    claimed["status"]["resourceClaimStatuses"] =
+        json!([{"name": "gpu", "resourceClaimName": "web-gpu-7k2"}]);
+    let Action::Create(host) = complete(Some(&claimed), None) else {
+        panic!("its claim is made")
+    };
+    assert_eq!(
+        host.object["spec"]["resourceClaims"],
+        json!([{"name": "gpu", "resourceClaimName": "web-gpu-7k2-x-shop-x-demo"}])
+    );
     let refused = pod_with(json!({"hostPID": true}));
     assert!(matches!(complete(Some(&refused), None), Action::Refuse(_)));
 }

@@ -59,8 +59,6 @@ pub(super) fn check_pod(spec: &Value, scope: &Scope<'_>) -> Result<(), Refusal> 
         }
     }
     for (path, kind) in [
-        ("resourceClaims", "ResourceClaims"),
-        ("resources/claims", "ResourceClaims"),
         ("runtimeClassName", "RuntimeClasses"),
         ("schedulingGroup", "PodGroups"),
         ("workloadRef", "Workloads"),
@@ -114,12 +112,6 @@ pub(super) fn check_container(
             hardening::check_container(container, field, scope)?;
             check_connections(container, field)?;
         }
-    }
-    if !array(container, "/resources/claims").is_empty() {
-        return Err(Refusal::not_supported(
-            format!("{field}.resources.claims"),
-            "ResourceClaims are not translated to the host yet; remove it",
-        ));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vcluster_resources::layout::WORKLOAD_SERVICE_ACCOUNT;
 
 use super::{
-    annotation, container, dns, hostname, hosts, scheduling,
+    annotation, claims, container, dns, hostname, hosts, scheduling,
     scope::{Reference, ReferenceKind, Scope, Token},
     security, volume,
 };
@@ -34,6 +34,9 @@ pub enum Verdict {
     /// The pod is not to be scheduled yet; its own controllers will say when.
     #[error("waits for its scheduling gates: {}", .0.join(", "))]
     Gated(Vec<String>),
+    /// ResourceClaims are still to be made for it, by a controller inside; the entries of `spec.resourceClaims`.
+    #[error("waits for the ResourceClaims of {}", .0.join(", "))]
+    Unclaimed(Vec<String>),
     /// It will not be made as it stands.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -55,7 +58,7 @@ const DROPPED: [&str; 9] = [
 /// The host pod of the virtual pod `pod`, whose namespace bears `namespace_labels`.
 ///
 /// # Errors
-/// The pod waits for its scheduling gates, or is refused.
+/// The pod waits for its scheduling gates or its ResourceClaims, or is refused.
 pub fn to_host(
     pod: &Value,
     namespace_labels: &Map<String, Value>,
@@ -68,10 +71,14 @@ pub fn to_host(
     if !gates.is_empty() {
         return Err(Verdict::Gated(gates));
     }
-    Ok(ungated(pod, namespace_labels, context)?)
+    let awaited = claims::awaited(pod);
+    if !awaited.is_empty() {
+        return Err(Verdict::Unclaimed(awaited));
+    }
+    Ok(complete(pod, namespace_labels, context)?)
 }
 
-fn ungated(
+fn complete(
     pod: &Value,
     namespace_labels: &Map<String, Value>,
     context: &Context,
@@ -128,6 +135,7 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
         // kubelet pulls without a Secret that is missing.
         scope.refer_as(ReferenceKind::Secret, secret, "name", true);
     }
+    claims::rewrite(&mut spec, scope);
     scheduling::rewrite(&mut spec, scope)?;
     scheduling::pin(&mut spec);
     if let Some(names) = hostname::set(&mut spec, scope)? {

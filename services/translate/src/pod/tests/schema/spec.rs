@@ -78,9 +78,12 @@ fn containers() -> Vec<Row> {
             "metadata.name",
             "metadata.annotations['vcluster.dev/name']",
         ),
-        unsupported(
-            "ResourceClaims are not translated",
-            &["C.resources.claims[].**"],
+        passes(
+            "names an entry of spec.resourceClaims",
+            &[
+                "C.resources.claims[].{name,request}",
+                "spec.resources.claims[].{name,request}",
+            ],
         ),
     ]
     .concat()
@@ -95,6 +98,10 @@ fn references() -> Vec<Row> {
         )
     };
     [
+        to(
+            ReferenceKind::ResourceClaim,
+            &["spec.resourceClaims[].resourceClaimName"],
+        ),
         to(
             ReferenceKind::ConfigMap,
             &[
@@ -381,17 +388,18 @@ fn later() -> Vec<Row> {
     [
         unsupported(
             "their kinds are not translated",
-            &[
-                "spec.resourceClaims[].**",
-                "spec.resources.claims[].**",
-                "spec.runtimeClassName",
-                "spec.schedulingGroup.**",
-            ],
+            &["spec.runtimeClassName", "spec.schedulingGroup.**"],
         ),
         rows_of(
             "the host pod is made when they are gone",
             &Fate::Dropped,
             &["spec.schedulingGates[].name"],
+        ),
+        passes("named by containers", &["spec.resourceClaims[].name"]),
+        rows_of(
+            "the host pod is made when the claim is, and names it",
+            &Fate::Dropped,
+            &["spec.resourceClaims[].resourceClaimTemplateName"],
         ),
     ]
     .concat()
@@ -488,6 +496,12 @@ pub(super) fn check(leaf: &Leaf, fate: &Fate) -> Result<(), String> {
         Fate::Dropped if leaf.path == "spec.schedulingGates[].name" => {
             match translated(&with(leaf, &json!("gate"))) {
                 Err(Verdict::Gated(_)) => Ok(()),
+                other => Err(format!("not waited for: {other:?}")),
+            }
+        }
+        Fate::Dropped if leaf.path == "spec.resourceClaims[].resourceClaimTemplateName" => {
+            match translated(&with(leaf, &json!("template"))) {
+                Err(Verdict::Unclaimed(_)) => Ok(()),
                 other => Err(format!("not waited for: {other:?}")),
             }
         }
