@@ -128,11 +128,110 @@ fn control_writes_in_opened_namespaces_and_in_no_other() {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vcluster-tenant-token"},
         "subjects": [],
     }));
+    binding["metadata"]["name"] = "vcluster-tenant-token".into();
     opened.create_as(&control, &binding).ok();
+    for subject in [
+        json!({"kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io"}),
+        json!({"kind": "ServiceAccount", "name": "default", "namespace": opened.name}),
+        json!({"kind": "ServiceAccount", "name": "vcluster-sync", "namespace": opened.name}),
+    ] {
+        let mut wide = binding.clone();
+        wide["subjects"] = json!([subject]);
+        opened
+            .create_as(&control, &wide)
+            .refused(&["only to the accounts of vcluster"]);
+    }
+    binding["metadata"]["name"] = "another".into();
+    opened
+        .create_as(&control, &binding)
+        .refused(&["only under their own names"]);
     binding["metadata"]["namespace"] = host::RELEASE.into();
     opened
         .create_as(&control, &binding)
         .refused(&["may not write rolebindings"]);
+}
+
+#[test]
+fn control_runs_nothing_that_reaches_a_node() {
+    let opened = Namespace::opened("test-policy-runs");
+    opened.bind();
+    let control = service("vcluster-control");
+    let stateful = |pod: &Value| {
+        opened.object(
+            "apps/v1",
+            "StatefulSet",
+            "x",
+            &json!({"spec": {
+                "serviceName": "x", "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod},
+            }}),
+        )
+    };
+    let plain = json!({"containers": [{"name": "a", "image": "a"}]});
+    opened.create_as(&control, &stateful(&plain)).ok();
+    for reaching in [
+        json!({"hostNetwork": true}),
+        json!({"hostPID": true}),
+        json!({"hostIPC": true}),
+        json!({"serviceAccountName": "vcluster-sync"}),
+        volume(json!({"hostPath": {"path": "/"}})),
+        volume(json!({"nfs": {"server": "192.0.2.1", "path": "/"}})),
+        container(json!({"securityContext": {"privileged": true}})),
+        container(json!({"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}})),
+        container(json!({"ports": [{"containerPort": 1, "hostPort": 1}]})),
+        json!({"initContainers": [{"name": "i", "image": "a", "securityContext": {"privileged": true}}]}),
+    ] {
+        let mut pod = plain.clone();
+        for (key, value) in reaching.as_object().into_iter().flatten() {
+            pod[key] = value.clone();
+        }
+        opened
+            .create_as(&control, &stateful(&pod))
+            .refused(&["may not reach the host's node"]);
+    }
+    opened
+        .create_as(
+            &control,
+            &opened.object("v1", "Pod", "x", &json!({"spec": plain})),
+        )
+        .refused(&["control makes no pods"]);
+    for spec in [
+        json!({"ports": [{"port": 1}], "externalIPs": ["192.0.2.1"]}),
+        json!({"ports": [{"port": 1}], "type": "NodePort"}),
+    ] {
+        opened
+            .create_as(
+                &control,
+                &opened.object("v1", "Service", "x", &json!({"spec": spec})),
+            )
+            .refused(&["only Services of type ClusterIP"]);
+    }
+    let token = json!({"type": "kubernetes.io/service-account-token"});
+    let mut token = opened.object("v1", "Secret", "x", &token);
+    token["metadata"]["annotations"] = json!({"kubernetes.io/service-account.name": "default"});
+    opened
+        .create_as(&control, &token)
+        .refused(&["tokens of service accounts"]);
+}
+
+#[test]
+fn what_was_made_without_the_label_can_be_deleted_by_control() {
+    let closed = Namespace::create("test-policy-left", &json!({}));
+    let cluster = closed.object(
+        "vcluster.dev/v1alpha1",
+        "VirtualCluster",
+        "left",
+        &json!({"spec": {}}),
+    );
+    closed.host.apply(&cluster.to_string());
+    let args = format!(
+        "-n {} delete virtualcluster left --dry-run=server --as={}",
+        closed.name,
+        service("vcluster-control")
+    );
+    closed.host.kubectl(&args).ok();
+    let args = format!("-n {} delete virtualcluster left --wait=false", closed.name);
+    closed.host.kubectl(&args).ok();
 }
 
 #[test]
@@ -147,9 +246,14 @@ fn control_takes_over_no_namespace() {
     patch(&opened, &json!({"metadata": {"annotations": {"a": "b"}}})).ok();
     patch(&opened, &labels(Value::Null)).refused(&["must bear the label"]);
     patch(&opened, &labels("false".into())).refused(&["must bear the label"]);
-    let near =
-        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
-    patch(&opened, &near).refused(&["may not let pods reach the nodes"]);
+    let level = |level: Value| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    patch(&opened, &level("privileged".into())).refused(&["may not let pods reach the nodes"]);
+    let fenced =
+        json!({"vcluster.dev/host": "true", "pod-security.kubernetes.io/enforce": "restricted"});
+    let fenced = Namespace::create("test-policy-fenced", &fenced);
+    for lower in [Value::Null, "baseline".into()] {
+        patch(&fenced, &level(lower)).refused(&["may not change the labels"]);
+    }
     patch(&closed, &labels("true".into())).refused(&["only namespaces labelled"]);
     for (name, place) in [("kube-public", &closed), (closed.name, &closed)] {
         let args = format!("delete namespace {name} --dry-run=server --as={control}");
@@ -217,101 +321,156 @@ fn sync_changes_its_own_part_of_a_virtual_cluster() {
         patch("", &change).refused(&["only its own finalizer"]);
     }
     // By server-side apply, as sync does it: the patch of kubectl reads first, which sync may not.
-    let status = json!({"phase": "Failed", "endpoint": "https://192.0.2.1"});
-    let status = place.object(
-        "vcluster.dev/v1alpha1",
-        "VirtualCluster",
-        "first",
-        &json!({"status": status}),
-    );
-    let args = format!(
-        "apply --server-side --force-conflicts --subresource=status --dry-run=server -f - --as={sync}"
-    );
-    place
-        .host
-        .kubectl(&args)
-        .input(status.to_string())
-        .refused(&["only the condition SyncReady"]);
+    let applied = |status: &Value| {
+        let args = format!(
+            "apply --server-side --force-conflicts --subresource=status --dry-run=server -f - --as={sync}"
+        );
+        let (version, kind) = ("vcluster.dev/v1alpha1", "VirtualCluster");
+        let object = place.object(version, kind, "first", &json!({ "status": status }));
+        place.host.kubectl(&args).input(object.to_string())
+    };
+    for status in [
+        json!({"phase": "Ready"}),
+        json!({"endpoint": "https://192.0.2.1"}),
+        json!({"message": "all is well"}),
+        json!({"version": "1.37.9"}),
+        json!({"observedGeneration": 7}),
+        json!({"serviceCIDRs": ["192.0.2.0/28"]}),
+        json!({"dnsAddress": "192.0.2.1"}),
+    ] {
+        applied(&status).refused(&["only the condition SyncReady"]);
+    }
     place
         .host
         .kubectl("-n test-policy-part delete virtualcluster first --wait=false")
         .ok();
 }
 
+/// A pod as sync makes them for tenants, with other labels and fields of its spec.
+fn pod(place: &Namespace, labels: &Value, spec: &Value) -> Value {
+    let mut pod = json!({
+        "serviceAccountName": "vcluster-workload", "containers": [{"name": "a", "image": "a"}],
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        pod[key] = value.clone();
+    }
+    place.object("v1", "Pod", "p", &json!({"labels": labels, "spec": pod}))
+}
+
+/// That spec with a volume.
+fn volume(mut source: Value) -> Value {
+    source["name"] = "v".into();
+    json!({"volumes": [source]})
+}
+
+/// That spec with a container.
+fn container(mut part: Value) -> Value {
+    part["name"] = "a".into();
+    part["image"] = "a".into();
+    json!({"containers": [part]})
+}
+
+fn context(context: &Value) -> Value {
+    container(json!({"securityContext": context}))
+}
+
+fn claim(name: &str) -> Value {
+    volume(json!({"persistentVolumeClaim": {"claimName": name}}))
+}
+
 #[test]
-fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
-    let place = Namespace::opened("test-policy-tenant");
+fn a_tenants_account_makes_powerless_pods_only() {
+    let place = Namespace::opened("test-policy-powerless");
     place.bind();
-    place.host.apply(
-        &place
-            .object("v1", "Secret", "vcluster-pki", &json!({}))
-            .to_string(),
-    );
-    let tenant = "system:serviceaccount:test-policy-tenant:vcluster-sync";
+    let tenant = "system:serviceaccount:test-policy-powerless:vcluster-sync";
     let workload = json!({"vcluster.dev/part": "workload"});
-    let pod = |labels: &Value, spec: Value| {
-        let mut pod = json!({
-            "serviceAccountName": "vcluster-workload", "containers": [{"name": "a", "image": "a"}],
-        });
-        for (key, value) in spec.as_object().into_iter().flatten() {
-            pod[key] = value.clone();
-        }
-        place.object("v1", "Pod", "p", &json!({"labels": labels, "spec": pod}))
-    };
-    place.create_as(tenant, &pod(&workload, json!({}))).ok();
-    for (pod, refusal) in [
-        (pod(&json!({}), json!({})), "vcluster.dev/part=workload"),
+    for harmless in [
+        json!({}),
+        context(&json!({"capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}})),
+        claim("data-x-shop-x-demo"),
+        claim("data-0123456789abcdef0123"),
+    ] {
+        let pod = pod(&place, &workload, &harmless);
+        place.create_as(tenant, &pod).ok();
+    }
+    place
+        .create_as(tenant, &pod(&place, &json!({}), &json!({})))
+        .refused(&["vcluster.dev/part=workload"]);
+    let keys = "vcluster-pki";
+    let (node, fences) = ("host's node", "fences");
+    let (mounts, reads) = (
+        "may not mount the control plane's Secrets",
+        "may not read the control plane's Secrets",
+    );
+    let others = "only claims that were translated";
+    for (spec, refusal) in [
         (
-            pod(&workload, json!({"serviceAccountName": "vcluster-sync"})),
+            json!({"serviceAccountName": "vcluster-sync"}),
             "vcluster-workload",
         ),
-        (pod(&workload, json!({"hostNetwork": true})), "host's node"),
-        (pod(&workload, json!({"hostPID": true})), "host's node"),
+        (json!({"hostNetwork": true}), node),
+        (json!({"hostPID": true}), node),
+        (volume(json!({"hostPath": {"path": "/"}})), node),
         (
-            pod(
-                &workload,
-                json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
-            ),
-            "host's node",
-        ),
-        (
-            pod(
-                &workload,
-                json!({"containers": [{"name": "a", "image": "a", "securityContext": {"privileged": true}}]}),
-            ),
+            context(&json!({"privileged": true})),
             "may not be privileged",
         ),
         (
-            pod(
-                &workload,
-                json!({"containers": [{"name": "a", "image": "a", "ports": [{"containerPort": 1, "hostPort": 1}]}]}),
-            ),
+            container(json!({"ports": [{"containerPort": 1, "hostPort": 1}]})),
             "nor open a port",
         ),
         (
-            pod(
-                &workload,
-                json!({"volumes": [{"name": "v", "secret": {"secretName": "vcluster-pki"}}]}),
-            ),
-            "may not mount the control plane's Secrets",
+            context(&json!({"capabilities": {"add": ["SYS_ADMIN"]}})),
+            fences,
         ),
         (
-            pod(
-                &workload,
-                json!({"containers": [{"name": "a", "image": "a", "envFrom": [{"secretRef": {"name": "vcluster-pki"}}]}]}),
-            ),
-            "may not read the control plane's Secrets",
+            context(&json!({"seccompProfile": {"type": "Unconfined"}})),
+            fences,
         ),
+        (
+            context(&json!({"appArmorProfile": {"type": "Unconfined"}})),
+            fences,
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
+            fences,
+        ),
+        (
+            json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}),
+            fences,
+        ),
+        (
+            volume(json!({"nfs": {"server": "192.0.2.1", "path": "/"}})),
+            "only volumes of the kinds",
+        ),
+        (volume(json!({"secret": {"secretName": keys}})), mounts),
+        (
+            volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": keys}}})),
+            mounts,
+        ),
+        (
+            container(json!({"envFrom": [{"secretRef": {"name": keys}}]})),
+            reads,
+        ),
+        (claim("data-demo-0"), others),
+        (claim("somebody-s"), others),
     ] {
+        let pod = pod(&place, &workload, &spec);
         place.create_as(tenant, &pod).refused(&[refusal]);
     }
+}
+
+#[test]
+fn a_tenants_account_changes_translated_objects_only() {
+    let place = Namespace::opened("test-policy-tenant");
+    place.bind();
+    let keys = place.object("v1", "Secret", "vcluster-pki", &json!({}));
+    place.host.apply(&keys.to_string());
+    let tenant = "system:serviceaccount:test-policy-tenant:vcluster-sync";
+    let workload = json!({"vcluster.dev/part": "workload"});
     let secret = |type_: &str| {
-        let mut secret = place.object(
-            "v1",
-            "Secret",
-            "s",
-            &json!({"labels": workload, "type": type_}),
-        );
+        let more = json!({"labels": workload, "type": type_});
+        let mut secret = place.object("v1", "Secret", "s", &more);
         secret["metadata"]["annotations"] =
             json!({"kubernetes.io/service-account.name": "vcluster-sync"});
         secret
@@ -320,12 +479,9 @@ fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
     place
         .create_as(tenant, &secret("kubernetes.io/service-account-token"))
         .refused(&["tokens of the host"]);
+    let marked = json!({"metadata": {"labels": workload}});
     place
-        .patch_as(
-            tenant,
-            "secret vcluster-pki",
-            &json!({"metadata": {"labels": workload}}),
-        )
+        .patch_as(tenant, "secret vcluster-pki", &marked)
         .refused(&["only translated objects"]);
     let args = format!(
         "-n {} delete secret vcluster-pki --dry-run=server --as={tenant}",
@@ -335,4 +491,69 @@ fn a_tenants_account_writes_translated_objects_and_powerless_pods() {
         .host
         .kubectl(&args)
         .refused(&["only translated objects"]);
+}
+
+#[test]
+fn a_tenants_account_writes_no_object_that_reaches_beyond_the_tenant() {
+    let place = Namespace::opened("test-policy-beyond");
+    place.bind();
+    let tenant = "system:serviceaccount:test-policy-beyond:vcluster-sync";
+    let written = |version: &str, kind: &str, spec: &Value| {
+        let labels = json!({"vcluster.dev/part": "workload"});
+        let object = place.object(version, kind, "o", &json!({"labels": labels, "spec": spec}));
+        place.create_as(tenant, &object)
+    };
+    let claim = |more: Value| {
+        let mut spec = json!({
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        written("v1", "PersistentVolumeClaim", &spec)
+    };
+    let copy =
+        |name: &str| claim(json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": name}}));
+    claim(json!({})).ok();
+    copy("data-x-shop-x-demo").ok();
+    copy("data-demo-0").refused(&["a copy only of what was translated"]);
+    claim(json!({"volumeName": "somebody-s"})).refused(&["may not choose among"]);
+    claim(json!({"selector": {"matchLabels": {"a": "b"}}})).refused(&["may not choose among"]);
+
+    let service = |more: Value| {
+        let mut spec = json!({"ports": [{"port": 1}]});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        written("v1", "Service", &spec)
+    };
+    service(json!({"selector": {"vcluster.dev/namespace": "shop"}})).ok();
+    service(json!({"selector": {"app": "api"}})).refused(&["only translated pods"]);
+    service(json!({"externalIPs": ["192.0.2.1"]})).refused(&["by externalIPs"]);
+
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let rule = |host: Option<&str>| {
+        let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
+        let mut rule = json!({"http": {"paths": paths}});
+        if let Some(host) = host {
+            rule["host"] = host.into();
+        }
+        json!({ "rules": [rule] })
+    };
+    let (networking, everybody) = (
+        "networking.k8s.io/v1",
+        ["may not take the requests of everybody"],
+    );
+    written(networking, "Ingress", &rule(Some("shop.example.com"))).ok();
+    written(networking, "Ingress", &rule(None)).refused(&everybody);
+    written(networking, "Ingress", &json!({"defaultBackend": backend})).refused(&everybody);
+
+    let own = json!({"matchLabels": {"vcluster.dev/part": "workload"}});
+    for (version, kind, key) in [
+        (networking, "NetworkPolicy", "podSelector"),
+        ("policy/v1", "PodDisruptionBudget", "selector"),
+    ] {
+        written(version, kind, &json!({ key: own })).ok();
+        written(version, kind, &json!({key: {}})).refused(&["may select only pods"]);
+    }
 }

@@ -11,10 +11,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition};
+use k8s_openapi::{
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition},
+    jiff::{SignedDuration, Timestamp},
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use crate::label;
 
 /// Version of Kubernetes that a cluster runs when its spec names none.
 pub const DEFAULT_VERSION: &str = "1.37.2";
@@ -42,8 +47,8 @@ pub const DEFAULT_STORE_SIZE: &str = "1Gi";
         .message("metadata.name must be lower-case letters, digits and '-', begin with a letter and end with a letter or digit"),
     validation = Rule::new("self.metadata.name.size() <= 40")
         .message("metadata.name must be at most 40 characters"),
-    validation = Rule::new("!self.metadata.name.contains('-x-')")
-        .message("metadata.name must not contain \"-x-\", which separates the parts of host names")
+    validation = Rule::new("!('-' + self.metadata.name + '-').contains('-x-')")
+        .message("metadata.name must not have \"x\" as a part of its own, as in \"a-x-b\" or \"x-a\": \"-x-\" separates the parts of host names")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VirtualClusterSpec {
@@ -241,6 +246,36 @@ pub enum Phase {
     Failed,
 }
 
+/// The trace that a virtual cluster was created in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreationTrace {
+    /// W3C `traceparent` of the call.
+    pub parent: String,
+    /// Until when what is done for the cluster belongs to it: a trace without end is of no use to anybody.
+    pub until: Timestamp,
+}
+
+impl VirtualCluster {
+    /// How long what is done for a cluster belongs to the call that created it.
+    const CREATION: SignedDuration = SignedDuration::from_mins(10);
+
+    /// The trace of its creation, if its creator left one.
+    pub fn creation_trace(&self) -> Option<CreationTrace> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        let parent = annotations.get(label::TRACEPARENT)?.clone();
+        let created = self.metadata.creation_timestamp.as_ref()?.0;
+        let until = created.checked_add(Self::CREATION).ok()?;
+        Some(CreationTrace { parent, until })
+    }
+}
+
+impl CreationTrace {
+    /// The context to join, while it is time.
+    pub fn at(&self, now: Timestamp) -> Option<&str> {
+        (now < self.until).then_some(self.parent.as_str())
+    }
+}
+
 impl Default for VirtualClusterSpec {
     fn default() -> Self {
         Self {
@@ -297,6 +332,20 @@ mod tests {
         assert_eq!(spec.store.sqlite.size, DEFAULT_STORE_SIZE);
         assert_eq!(spec.store.sqlite.reclaim_policy, ReclaimPolicy::Delete);
         assert_eq!(spec.dns.replicas, 1);
+    }
+
+    #[test]
+    fn the_trace_of_a_creation_ends() {
+        let mut cluster = VirtualCluster::new("demo", VirtualClusterSpec::default());
+        assert_eq!(cluster.creation_trace(), None);
+        let annotations = cluster.metadata.annotations.get_or_insert_default();
+        annotations.insert(label::TRACEPARENT.to_owned(), "00-1-2-01".to_owned());
+        let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
+        let created = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0));
+        cluster.metadata.creation_timestamp = Some(created);
+        let trace = cluster.creation_trace().unwrap();
+        assert_eq!(trace.at(at(9)), Some("00-1-2-01"));
+        assert_eq!(trace.at(at(10)), None);
     }
 
     #[test]

@@ -17,6 +17,6 @@ pub mod name;
 pub mod ownership;
 pub mod tenant_uri;
 
-pub use cluster::{VirtualCluster, VirtualClusterSpec, VirtualClusterStatus};
+pub use cluster::{CreationTrace, VirtualCluster, VirtualClusterSpec, VirtualClusterStatus};
 pub use name::{ClusterName, HostNamespace};
 pub use tenant_uri::TenantUri;

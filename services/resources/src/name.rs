@@ -29,7 +29,8 @@ pub const SUBDOMAIN_LIMIT: usize = 253;
 pub const LABEL_LIMIT: usize = 63;
 
 /// Name of a virtual cluster: a DNS label of at most [`ClusterName::LIMIT`] characters that begins
-/// with a letter and holds no `-x-`.
+/// with a letter and has no part `x` between or beside its hyphens: `data-NAME-0`, the control plane's claim, must
+/// not look like a translated one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClusterName(String);
 
@@ -59,8 +60,10 @@ pub enum Error {
         /// What it may begin with.
         first: &'static str,
     },
-    /// Holds the separator of host names.
-    #[error("must not contain \"-x-\", which separates the parts of host names")]
+    /// Holds the separator of host names, or would beside a hyphen.
+    #[error(
+        "must not have \"x\" as a part of its own, as in \"a-x-b\" or \"x-a\": \"-x-\" separates the parts of host names"
+    )]
     Separator,
 }
 
@@ -107,7 +110,7 @@ impl FromStr for ClusterName {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         check_label(text, Self::LIMIT, LETTER)?;
-        if text.contains(SEPARATOR) {
+        if format!("-{text}-").contains(SEPARATOR) {
             return Err(Error::Separator);
         }
         Ok(Self(text.to_owned()))

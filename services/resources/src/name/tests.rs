@@ -17,7 +17,7 @@ fn cluster_names_are_checked_with_a_reason() {
     let cases = [
         ("demo", None),
         ("a", None),
-        ("x-x", None),
+        ("x-x", Some(Error::Separator)),
         (&long[..40], None),
         ("", Some(Error::Empty)),
         (long.as_str(), Some(Error::TooLong { limit: 40, len: 41 })),
@@ -29,6 +29,10 @@ fn cluster_names_are_checked_with_a_reason() {
         ("a-", Some(label.clone())),
         ("ä", Some(label)),
         ("a-x-b", Some(Error::Separator)),
+        ("x", Some(Error::Separator)),
+        ("x-a", Some(Error::Separator)),
+        ("a-x", Some(Error::Separator)),
+        ("ax-xb", None),
     ];
     for (text, wrong) in cases {
         assert_eq!(text.parse::<ClusterName>().err(), wrong, "{text:?}");
