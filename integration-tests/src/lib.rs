@@ -15,11 +15,13 @@ pub mod collector;
 pub mod command;
 pub mod container;
 pub mod eventually;
+pub mod forward;
 pub mod host;
 pub mod tenant;
 
 pub use collector::Collector;
 pub use command::{Command, Output};
 pub use eventually::eventually;
+pub use forward::Forward;
 pub use host::Host;
 pub use tenant::Tenant;

@@ -1,12 +1,10 @@
 //! Logs, exec, attach, port-forward, cp and debug inside a virtual cluster, by unmodified kubectl through the gateway.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
-use integration_tests::{Command, Tenant, eventually, host};
+use integration_tests::{Command, Forward, Tenant, eventually, host};
 use serde_json::{Value, json};
 
 /// kubectl's switch between WebSocket (its own choice) and SPDY.
@@ -214,54 +212,14 @@ fn one_attaches_to_the_first_process() {
     }
 }
 
-/// A port-forward that ends when dropped.
-struct Forward {
-    child: Child,
-    port: u16,
-    /// kubectl ends when nobody reads what it says of each connection.
-    _output: BufReader<ChildStdout>,
-}
-
-impl Forward {
-    fn to(kubeconfig: &Path, websocket: &str, args: &[&str]) -> Self {
-        let mut child = std::process::Command::new("kubectl")
-            .args(["port-forward", "--address=127.0.0.1"])
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websocket)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("kubectl starts");
-        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("kubectl says its port");
-        let port = line
-            .strip_prefix("Forwarding from 127.0.0.1:")
-            .and_then(|rest| rest.split_once(' '))
-            .and_then(|(port, _)| port.parse().ok());
-        Self {
-            port: port.expect("kubectl says the port"),
-            child,
-            _output: output,
-        }
-    }
-
-    fn get(&self) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What answers HTTP on that port.
+fn get(forward: &Forward) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", forward.port()))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 #[test]
@@ -275,7 +233,7 @@ fn ports_are_forwarded_in_both_protocols() {
     for (protocol, websocket) in PROTOCOLS {
         let forward = Forward::to(&tenant.kubeconfig(), websocket, &["web", ":80"]);
         for _ in 0..3 {
-            let answer = eventually("the pod answers", || forward.get());
+            let answer = eventually("the pod answers", || get(&forward));
             assert!(answer.contains("200 OK"), "{protocol}: {answer}");
         }
     }
@@ -356,7 +314,7 @@ impl Endpoint {
             file("sync-client.crt"),
             file("sync-client.key"),
         );
-        let connect = format!("{name}:10250:127.0.0.1:{}", self.forward.port);
+        let connect = format!("{name}:10250:127.0.0.1:{}", self.forward.port());
         let url = format!("https://{name}:10250{path}");
         let mut args = vec![
             "-sS",

@@ -1,6 +1,6 @@
 //! What the services themselves may do on the host: each attempt to exceed it is refused.
 
-use integration_tests::{Host, Tenant, host};
+use integration_tests::{Forward, Host, Tenant, host};
 use serde_json::json;
 
 fn acting_as(service: &str) -> String {
@@ -139,40 +139,62 @@ fn a_tenants_identity_ends_at_its_namespace() {
     );
 }
 
-#[test]
-fn services_take_a_callers_identity_from_nobody_but_the_gateway() {
-    // Straight to control with forged headers and no certificate of the gateway's: see the answer.
-    let host = Host::get();
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "test-forger", "namespace": "default"},
-        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [
-            {"name": "main", "image": "docker.io/library/busybox:latest", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "600"]}]},
-    });
-    host.apply(&pod.to_string());
-    host.kubectl("wait --for=condition=Ready pod/test-forger --timeout=60s")
-        .ok();
-    // Whoever gets through TLS without a client certificate must still bring a token of its own;
-    // the admin port answers only what it is for.
-    let metrics = host.kubectl_args(&[
-        "exec",
-        "test-forger",
-        "--",
-        "wget",
-        "-qO-",
-        &format!("http://{}:9090/livez", pod_ip(&host, "vcluster-control")),
-    ]);
-    metrics.ok();
-    host.kubectl("delete pod test-forger --wait=false").ok();
+/// What a service answers to a call past the gateway, with the headers in which that tells who calls, and without its
+/// certificate.
+async fn forged(port: u16, domain: String, roots: String, method: &'static str) -> tonic::Status {
+    let tls = tonic::transport::ClientTlsConfig::new()
+        .ca_certificate(tonic::transport::Certificate::from_pem(roots))
+        .domain_name(domain);
+    let channel = tonic::transport::Endpoint::from_shared(format!("https://127.0.0.1:{port}"))
+        .and_then(|endpoint| endpoint.tls_config(tls))
+        .expect("it is an address");
+    let mut client = tonic::client::Grpc::new(channel.connect().await.expect("it listens"));
+    client.ready().await.expect("it listens");
+    let mut request = tonic::Request::new(());
+    for (key, value) in [
+        ("x-remote-user", "admin"),
+        ("x-remote-group", "system:masters"),
+    ] {
+        let value = tonic::metadata::MetadataValue::from_static(value);
+        request.metadata_mut().insert(key, value);
+    }
+    let path = http::uri::PathAndQuery::from_static(method);
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    match client.unary(request, path, codec).await {
+        Ok(_) => tonic::Status::ok("answered"),
+        Err(status) => status,
+    }
 }
 
-fn pod_ip(host: &Host, service: &str) -> String {
-    let pods = host.list(&format!("-n {} pods", host::RELEASE));
-    let ours = pods
-        .iter()
-        .find(|pod| host::name(pod).starts_with(service))
-        .expect("it runs");
-    ours["status"]["podIP"]
-        .as_str()
-        .expect("it has an address")
-        .to_owned()
+#[test]
+fn services_take_a_callers_identity_from_nobody_but_the_gateway() {
+    let host = Host::get();
+    let gateway = host.kubectl("-n kube-public get configmap vcluster-gateway -o json");
+    let roots = gateway.json()["data"]["ca.crt"].as_str().map(str::to_owned);
+    let roots = roots.expect("the gateway's roots are published");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    for (service, method) in [
+        (
+            "vcluster-control",
+            "/vcluster.control.v1.ControlService/ListVirtualClusters",
+        ),
+        ("vcluster-sync", "/vcluster.sync.v1.SyncService/ListTenants"),
+    ] {
+        let target = format!("svc/{service}");
+        let forward = Forward::to(
+            host.kubeconfig(),
+            "true",
+            &["-n", host::RELEASE, &target, ":8443"],
+        );
+        let domain = format!("{service}.{}.svc", host::RELEASE);
+        let status = runtime.block_on(forged(forward.port(), domain, roots.clone(), method));
+        assert_eq!(
+            status.code(),
+            tonic::Code::Unauthenticated,
+            "{service}: {status}"
+        );
+    }
 }

@@ -193,15 +193,16 @@ pub async fn join(client: OnUpgrade, server: OnUpgrade, bytes: &Bytes, idle: Dur
     end
 }
 
-/// Waits until no byte has passed for so long.
+/// How often silence is looked for within the time that it may last.
+const LOOKS: u32 = 8;
+
+/// Waits until no byte has passed for so long, or up to an eighth longer.
 async fn silent(bytes: &Bytes, idle: Duration) {
-    let mut before = bytes.sum();
-    loop {
-        tokio::time::sleep(idle).await;
+    let (mut before, mut looks) = (bytes.sum(), 0);
+    while looks < LOOKS {
+        tokio::time::sleep(idle / LOOKS).await;
         let now = bytes.sum();
-        if now == before {
-            return;
-        }
+        looks = if now == before { looks + 1 } else { 0 };
         before = now;
     }
 }

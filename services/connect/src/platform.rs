@@ -76,7 +76,8 @@ pub(crate) async fn serve(
         Service::Sync => &gateway.platform.sync,
         Service::Health => return own(gateway, None, request, record).await,
         Service::Connect => {
-            return match admit(gateway, peer, &request, &mut record).await {
+            let class = class(request.uri().path());
+            return match admit(gateway, peer, &request, class, &mut record).await {
                 Ok(admitted) => own(gateway, Some(admitted), request, record).await,
                 Err(refusal) => refuse(refusal, grpc, record),
             };
@@ -108,14 +109,25 @@ struct Admitted {
     entered: Entered,
 }
 
+/// Whether a method's answer is one message or a stream without end. Nobody whose streams are all taken is kept from
+/// renewing the credential that they need.
+fn class(path: &str) -> Class {
+    match path.rsplit_once('/') {
+        Some((_, method)) if method.starts_with("Watch") => Class::Long,
+        Some((service, _)) if service.starts_with("/grpc.reflection.") => Class::Long,
+        Some(_) | None => Class::Short,
+    }
+}
+
 async fn admit(
     gateway: &Gateway,
     peer: &Arc<Peer>,
     request: &Request<Incoming>,
+    class: Class,
     record: &mut Record,
 ) -> Result<Admitted, Refusal> {
     let (presented, caller) = identify(gateway, peer, request, record).await?;
-    let entered = gateway.limits.enter(&caller.identity.user, Class::Long)?;
+    let entered = gateway.limits.enter(&caller.identity.user, class)?;
     Ok(Admitted {
         presented,
         caller,
@@ -185,7 +197,7 @@ async fn forward(
         presented,
         caller,
         entered,
-    } = admit(gateway, peer, &request, record).await?;
+    } = admit(gateway, peer, &request, class(request.uri().path()), record).await?;
     record.started(Class::Long);
     let identity = identity_headers::encode(&caller.identity).map_err(|error| {
         Refusal::new(

@@ -138,8 +138,8 @@ fn credentials(namespace: &str) -> Value {
     })
 }
 
-/// Asks sync before a Service is stored. Whoever is spared cannot be a tenant that acts as the API
-/// server: that is believed for the one Service which the API server makes.
+/// Asks sync before a Service is stored. The API server is spared for the one Service that it makes, as a tenant's
+/// administrator may impersonate it.
 fn services(sync: Sync<'_>) -> Value {
     let name = "services.vcluster.dev.static.k8s.io";
     let own = format!(

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use tracing::Instrument as _;
 use vcluster_chassis::clock::Clock;
 use vcluster_chassis::telemetry::propagation;
-use vcluster_resources::{VirtualCluster, label};
+use vcluster_resources::VirtualCluster;
 
 use crate::apply::{Error as ApplyError, Executor, Outcome};
 use crate::events::Teller;
@@ -119,7 +119,11 @@ impl Reconciler {
             vcluster.namespace = namespace,
             vcluster.name = name,
         );
-        if let Some(parent) = seen.annotations().get(label::TRACEPARENT)
+        let creation = seen.creation_trace();
+        let creation = creation
+            .as_ref()
+            .and_then(|trace| trace.at(self.clock.now()));
+        if let Some(parent) = creation
             && let Ok(parent) = http::HeaderValue::from_str(parent)
         {
             let mut headers = http::HeaderMap::new();

@@ -306,7 +306,7 @@ impl Engine {
         self.in_work.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         // One object of one tenant must not take the process down.
-        let span = span(&tenant, &taken.key);
+        let span = span(&tenant, &taken.key, self.clock.now());
         let work = sync::key(self, &tenant, &taken.key).instrument(span);
         let next = AssertUnwindSafe(work).catch_unwind().await;
         self.in_work.fetch_sub(1, Ordering::Relaxed);
@@ -360,11 +360,12 @@ fn is_shared(kind: Kind) -> bool {
     }
 }
 
-/// The span of work on a key, in the trace of whoever made the object, or else the virtual cluster.
-fn span(tenant: &Tenant, key: &Key) -> tracing::Span {
+/// The span of work on a key, in the trace of whoever made the object, or else of the new virtual cluster.
+fn span(tenant: &Tenant, key: &Key, now: jiff::Timestamp) -> tracing::Span {
     let span = tracing::info_span!("sync", otel.name = %format_args!("sync {}", key.kind), tenant = %tenant.id, %key);
     let left = tenant.state().entry(key).traceparent;
-    let parent = left.as_deref().or(tenant.traceparent.as_deref());
+    let creation = tenant.creation.as_ref().and_then(|trace| trace.at(now));
+    let parent = left.as_deref().or(creation);
     if let Some(parent) = parent.and_then(|parent| HeaderValue::from_str(parent).ok()) {
         let mut headers = HeaderMap::with_capacity(1);
         headers.insert("traceparent", parent);

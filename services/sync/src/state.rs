@@ -11,15 +11,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use vcluster_resources::label;
+
 use crate::bodies::Bodies;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::references::References;
 
 #[cfg(test)]
 mod tests;
-
-/// Annotation that hands a trace on: W3C traceparent.
-pub const TRACEPARENT: &str = "vcluster.dev/traceparent";
 
 /// The objects of one tenant.
 #[derive(Debug)]
@@ -204,7 +203,7 @@ impl State {
             self.by_host_name.insert(place, key.name.clone());
         }
         if side == Side::Virtual {
-            entry.traceparent = object.annotation(TRACEPARENT).map(Into::into);
+            entry.traceparent = object.annotation(label::TRACEPARENT).map(Into::into);
         }
         let slot = entry.slot_mut(side);
         slot.seen = Some(Seen {

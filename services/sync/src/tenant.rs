@@ -12,6 +12,7 @@ use kube::Client;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use vcluster_resources::CreationTrace;
 use vcluster_translate::Context;
 use vcluster_translate::kind::{Inside, Need, Translation};
 
@@ -120,8 +121,8 @@ pub struct Tenant {
     pub tokens: Tokens,
     /// Ends its tasks.
     pub token: CancellationToken,
-    /// W3C context of the VirtualCluster's maker, if it was handed on.
-    pub traceparent: Option<String>,
+    /// The trace in which the VirtualCluster was created, if it was handed on.
+    pub creation: Option<CreationTrace>,
     work: Arc<Work>,
     state: Mutex<State>,
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
@@ -158,8 +159,8 @@ pub struct Parts {
     pub clients: Clients,
     /// Its limits.
     pub limits: Limits,
-    /// W3C context of the VirtualCluster's maker.
-    pub traceparent: Option<String>,
+    /// The trace in which the VirtualCluster was created.
+    pub creation: Option<CreationTrace>,
     /// The queue.
     pub work: Arc<Work>,
     /// What is counted.
@@ -187,7 +188,7 @@ impl Tenant {
             refusals: Refusals::default(),
             tokens: Tokens::default(),
             token: parts.token,
-            traceparent: parts.traceparent,
+            creation: parts.creation,
             work: parts.work,
             state: Mutex::new(State::new(limits.object_bytes)),
             labels: Mutex::default(),

@@ -92,7 +92,7 @@ impl World {
                 host: HostClient(host.client()),
             },
             limits: engine_config().tenant,
-            traceparent: None,
+            creation: None,
             work: Arc::clone(&engine.work),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
@@ -119,7 +119,7 @@ impl World {
                 ..tenant.clients.clone()
             },
             limits: engine_config().tenant,
-            traceparent: None,
+            creation: None,
             work: Arc::clone(&self.engine.work),
             metrics: Metrics::default(),
             token: CancellationToken::new(),

@@ -18,6 +18,16 @@ use crate::{
 /// How often to look if the user may get but not watch.
 const POLL: Duration = Duration::from_secs(2);
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every condition holds.
+    Ready,
+    /// One can work in it: a cluster that was ready, and whose API server answers, is enough. What
+    /// else it lacks is often what one wants to look at.
+    Reachable,
+}
+
 /// What a state means for somebody who waits.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
@@ -26,10 +36,11 @@ enum Standing {
     Hopeless(String),
 }
 
-/// Waits until `cluster` is ready, at most until `timeout` has passed.
-pub(crate) async fn ready(
+/// Waits for `cluster`, at most until `timeout` has passed.
+pub(crate) async fn wait(
     client: &Client,
     cluster: &VirtualCluster,
+    until: Until,
     timeout: Duration,
     progress: &Progress<'_>,
 ) -> Result<VirtualCluster> {
@@ -41,7 +52,7 @@ pub(crate) async fn ready(
         for fact in seen.news(&last) {
             progress.done(&fact);
         }
-        match standing(&last) {
+        match standing(&last, until) {
             Standing::Usable => return Ok(last),
             Standing::Awaited(message) => progress.update(&message),
             Standing::Hopeless(message) => {
@@ -121,17 +132,24 @@ fn interrupted(last: &VirtualCluster) -> Failure {
     ))
 }
 
-fn standing(cluster: &VirtualCluster) -> Standing {
+fn standing(cluster: &VirtualCluster, until: Until) -> Standing {
     let status = cluster.status.clone().unwrap_or_default();
     match status.phase() {
         Phase::Failed => Standing::Hopeless(message(cluster)),
         Phase::Deleting => Standing::Hopeless("it is being deleted".to_owned()),
         Phase::Unspecified | Phase::Pending | Phase::Ready | Phase::Degraded => {
-            let ready = status
-                .conditions
-                .iter()
-                .any(|c| c.r#type == "Ready" && c.status == "True");
-            if ready {
+            let holds = |kind: &str| {
+                let mut conditions = status.conditions.iter();
+                conditions.any(|c| c.r#type == kind && c.status == "True")
+            };
+            let usable = match until {
+                Until::Ready => holds("Ready"),
+                Until::Reachable => {
+                    holds("Ready")
+                        || (status.phase() == Phase::Degraded && holds("ControlPlaneReady"))
+                }
+            };
+            if usable {
                 Standing::Usable
             } else {
                 Standing::Awaited(message(cluster))
@@ -140,9 +158,14 @@ fn standing(cluster: &VirtualCluster) -> Standing {
     }
 }
 
-/// Whether it can be used now.
-pub(crate) fn is_usable(cluster: &VirtualCluster) -> bool {
-    standing(cluster) == Standing::Usable
+/// Whether that is so now.
+pub(crate) fn is(cluster: &VirtualCluster, until: Until) -> bool {
+    standing(cluster, until) == Standing::Usable
+}
+
+/// What a cluster that can be used lacks, if anything.
+pub(crate) fn lack(cluster: &VirtualCluster) -> Option<String> {
+    (!is(cluster, Until::Ready)).then(|| message(cluster))
 }
 
 fn message(cluster: &VirtualCluster) -> String {
@@ -287,16 +310,21 @@ mod tests {
     }
 
     #[test]
-    fn only_the_condition_ready_makes_a_cluster_usable() {
+    fn a_new_cluster_is_awaited_whole_and_one_that_was_ready_can_be_looked_at() {
+        let answering = vec![("ControlPlaneReady", "True"), ("DNSReady", "False")];
         let cases = [
-            (Phase::Ready, vec![("Ready", "True")], true),
-            (Phase::Ready, vec![("Ready", "Unknown")], false),
-            (Phase::Pending, vec![("SyncReady", "True")], false),
-            (Phase::Deleting, vec![("Ready", "True")], false),
-            (Phase::Failed, vec![], false),
+            (Phase::Ready, vec![("Ready", "True")], true, true),
+            (Phase::Ready, vec![("Ready", "Unknown")], false, false),
+            (Phase::Pending, answering.clone(), false, false),
+            (Phase::Degraded, answering, false, true),
+            (Phase::Degraded, vec![("DNSReady", "True")], false, false),
+            (Phase::Deleting, vec![("Ready", "True")], false, false),
+            (Phase::Failed, vec![], false, false),
         ];
-        for (phase, conditions, usable) in cases {
-            assert_eq!(is_usable(&cluster(phase, &conditions)), usable, "{phase:?}");
+        for (phase, conditions, ready, reachable) in cases {
+            let cluster = cluster(phase, &conditions);
+            assert_eq!(is(&cluster, Until::Ready), ready, "{phase:?}");
+            assert_eq!(is(&cluster, Until::Reachable), reachable, "{phase:?}");
         }
     }
 

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use vcluster_chassis::identity::Identity;
 use vcluster_chassis::telemetry::propagation;
 use vcluster_proto::control::v1 as wire;
-use vcluster_resources::{VirtualCluster, label};
+use vcluster_resources::{VirtualCluster, VirtualClusterSpec, label};
 
 use super::access::{self, Verb};
 use super::failure::Failure;
@@ -273,8 +274,56 @@ fn traceparent() -> Option<String> {
         .map(ToOwned::to_owned)
 }
 
+/// Equal wishes have equal digests, also under a later version that knows more fields: what is as it is by default
+/// does not count.
 fn digest(wanted: &Wanted) -> String {
-    // Maps are ordered and every default is filled in, so equal wishes have equal bytes.
-    let text = serde_json::to_string(&(&wanted.labels, &wanted.spec)).unwrap_or_default();
+    let spec = serde_json::to_value(&wanted.spec).unwrap_or_default();
+    let default = serde_json::to_value(VirtualClusterSpec::default()).unwrap_or_default();
+    let labels = json!(wanted.labels);
+    // Maps are ordered.
+    let text = json!([labels, without(spec, &default)]).to_string();
     hex::encode(&Sha256::digest(text)[..16])
+}
+
+/// What of a value is not as in another.
+fn without(value: Value, default: &Value) -> Value {
+    match (value, default) {
+        (Value::Object(map), Value::Object(default)) => map
+            .into_iter()
+            .filter(|(key, value)| default.get(key) != Some(value))
+            .map(|(key, value)| {
+                let rest = without(value, default.get(&key).unwrap_or(&Value::Null));
+                (key, rest)
+            })
+            .collect(),
+        (value, _) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! What of a wish counts in its digest.
+
+    use super::*;
+
+    #[test]
+    fn what_is_as_it_is_by_default_does_not_count() {
+        let default =
+            json!({"version": "1", "store": {"size": "1Gi", "policy": "Delete"}, "new": []});
+        let cases = [
+            (default.clone(), json!({})),
+            (
+                json!({"version": "2", "store": {"size": "1Gi"}}),
+                json!({"version": "2", "store": {}}),
+            ),
+            (
+                json!({"store": {"size": "2Gi", "policy": "Delete"}}),
+                json!({"store": {"size": "2Gi"}}),
+            ),
+            (json!({"new": ["a"]}), json!({"new": ["a"]})),
+        ];
+        for (value, left) in cases {
+            assert_eq!(without(value, &default), left);
+        }
+    }
 }

@@ -225,7 +225,8 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
         "--kubelet-preferred-address-types=InternalDNS,InternalIP".to_owned(),
         format!("--kubelet-client-certificate={}", pki(SYNC_CLIENT_CERT)),
         format!("--kubelet-client-key={}", pki(SYNC_CLIENT_KEY)),
-        // A node of the tenant's own making leads nowhere else: nobody else has such a certificate.
+        // A node of the tenant's own making leads only to services of the installation, whose certificates this
+        // CA signs, and under the paths of a kubelet: only sync serves those.
         format!("--kubelet-certificate-authority={}", pki(PLATFORM_CA_CERT)),
     ]
 }

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use vcluster_chassis::testing::ManualClock;
 use vcluster_resources::condition::{self, Type};
+use vcluster_resources::label;
 use vcluster_resources::ownership::CONTROL_FINALIZER;
 
 use super::*;

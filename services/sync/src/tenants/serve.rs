@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use kube::ResourceExt;
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -30,7 +29,6 @@ use crate::provision;
 use crate::queue::Lane;
 use crate::scan;
 use crate::server::Server;
-use crate::state::TRACEPARENT;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
 use crate::tenant_token::TenantToken;
@@ -254,7 +252,7 @@ impl Supervisor {
                 host: HostClient(self.engine.host.tenant(token)),
             },
             limits: self.engine.config.tenant,
-            traceparent: cluster.annotations().get(TRACEPARENT).cloned(),
+            creation: cluster.creation_trace(),
             work: Arc::clone(&self.engine.work),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),

@@ -27,7 +27,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Result},
     locate::{self, Guess},
-    readiness,
+    readiness::{self, Until},
     session::{Connected, Session},
 };
 
@@ -70,9 +70,17 @@ pub(crate) async fn run(args: Connect, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
     let mut cluster = locate::locate(&connected.client, &args.target, Guess::Allowed).await?;
-    if !args.no_wait && !readiness::is_usable(&cluster) {
+    let until = Until::Reachable;
+    if !args.no_wait && !readiness::is(&cluster, until) {
         let progress = terminal.progress("waiting for the virtual cluster");
-        cluster = readiness::ready(&connected.client, &cluster, args.timeout, &progress).await?;
+        let (client, timeout) = (&connected.client, args.timeout);
+        cluster = readiness::wait(client, &cluster, until, timeout, &progress).await?;
+    }
+    if let Some(lack) = readiness::lack(&cluster) {
+        terminal.hint(&format!(
+            "virtual cluster {:?} is not ready: {lack}",
+            cluster.name
+        ));
     }
     let connection = prepare(&connected, &cluster, args.context_name, session).await?;
     if !args.command.is_empty() {

@@ -14,8 +14,10 @@ use vcluster_client::{
 use crate::{
     cli,
     command::connect,
+    exit::Exit,
     failure::{Failure, Result},
-    locate, readiness,
+    locate,
+    readiness::{self, Until},
     session::{Connected, Session},
     ui::{Terminal, format},
 };
@@ -33,7 +35,7 @@ Examples:
   vcluster create demo --version 1.37.2 --store-size 5Gi
   vcluster create demo --no-wait -o json")]
 pub(crate) struct Create {
-    /// Name: lower-case letters, digits and '-', at most 40 characters, without "-x-"
+    /// Name: lower-case letters, digits and '-', at most 40 characters, without a part "x"
     name: String,
     /// Namespace of the host cluster, made if missing and you may [default: vcluster-NAME]
     #[arg(short = 'n', long = "namespace", value_name = "HOST-NAMESPACE")]
@@ -111,7 +113,8 @@ pub(crate) async fn run(args: Create, session: &Session) -> Result {
     }
     let cluster = {
         let progress = terminal.progress("waiting for the control service");
-        readiness::ready(&connected.client, &cluster, args.timeout, &progress).await?
+        let (client, timeout) = (&connected.client, args.timeout);
+        readiness::wait(client, &cluster, Until::Ready, timeout, &progress).await?
     };
     terminal.success(&format!("virtual cluster {:?} is ready", cluster.name));
     if args.connect {
@@ -155,7 +158,14 @@ async fn create(
     let (name, namespace) = (wanted.name.clone(), wanted.host_namespace.clone());
     order(args, connected, wanted, options, terminal)
         .await
-        .map_err(|error| {
+        .map_err(|unordered| {
+            let error = match unordered {
+                Unordered::Rejected(error) => error,
+                Unordered::Interrupted => {
+                    return Failure::new(Exit::Interrupted, "interrupted")
+                        .hint(format!("virtual cluster {place} was not created"));
+                }
+            };
             let exists = error.code() == Code::AlreadyExists;
             let failure =
                 Failure::from(error).context(format!("virtual cluster {place} was not created"));
@@ -178,7 +188,7 @@ async fn order(
     wanted: VirtualCluster,
     options: CreateOptions,
     terminal: &Terminal,
-) -> std::result::Result<VirtualCluster, vcluster_client::Error> {
+) -> std::result::Result<VirtualCluster, Unordered> {
     let until = tokio::time::Instant::now() + args.timeout;
     let mut progress = None;
     loop {
@@ -192,7 +202,7 @@ async fn order(
                 if rejection.reason.as_deref() == Some("HOST_NAMESPACE_TERMINATING")
         );
         if !leaving || args.no_wait || tokio::time::Instant::now() >= until {
-            return answer;
+            return answer.map_err(Unordered::Rejected);
         }
         progress.get_or_insert_with(|| {
             terminal.progress(&format!(
@@ -200,8 +210,19 @@ async fn order(
                 wanted.host_namespace
             ))
         });
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            _ = tokio::signal::ctrl_c() => return Err(Unordered::Interrupted),
+        }
     }
+}
+
+/// Why nothing was ordered.
+enum Unordered {
+    /// The gateway or the service said no.
+    Rejected(vcluster_client::Error),
+    /// By the user, before anything was asked for that was granted.
+    Interrupted,
 }
 
 fn wanted(args: &Create) -> VirtualCluster {
