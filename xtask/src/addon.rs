@@ -14,11 +14,18 @@ pub enum AddOn {
     Metrics,
     /// An enforcer of NetworkPolicies
     Policies,
+    /// An ingress controller, for Ingresses of the class `dev`
+    Ingress,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SecondNode, Self::Metrics, Self::Policies];
+    pub const ALL: [Self; 4] = [
+        Self::SecondNode,
+        Self::Metrics,
+        Self::Policies,
+        Self::Ingress,
+    ];
 
     /// As on the command line.
     pub fn name(self) -> &'static str {
@@ -26,6 +33,7 @@ impl AddOn {
             Self::SecondNode => "second-node",
             Self::Metrics => "metrics",
             Self::Policies => "policies",
+            Self::Ingress => "ingress",
         }
     }
 }

@@ -31,6 +31,7 @@ fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'st
             ),
         ],
         AddOn::Policies => &[("kube-system", "daemonset/network-policies", ROLLOUT)],
+        AddOn::Ingress => &[("kube-system", "deployment/ingress", ROLLOUT)],
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn addon(
                 "registry.k8s.io/metrics-server/metrics-server",
             )?,
         )]),
-        AddOn::Policies => Ok(vec![("@DEV_ADDONS_IMAGE@", own(cache, binaries)?)]),
+        AddOn::Policies | AddOn::Ingress => Ok(vec![("@DEV_ADDONS_IMAGE@", own(cache, binaries)?)]),
     }
 }
 

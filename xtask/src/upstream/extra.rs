@@ -31,6 +31,6 @@ pub(super) fn projects(addon: AddOn) -> &'static [Project] {
     match addon {
         AddOn::SecondNode => &[],
         AddOn::Metrics => &METRICS,
-        AddOn::Policies => &OWN,
+        AddOn::Policies | AddOn::Ingress => &OWN,
     }
 }

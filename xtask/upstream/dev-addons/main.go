@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"vcluster.dev/dev-addons/ingress"
 	"vcluster.dev/dev-addons/policy"
 )
 
@@ -23,9 +24,11 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("name an add-on: policy")
+		return fmt.Errorf("name an add-on: ingress or policy")
 	}
 	switch args[0] {
+	case "ingress":
+		return ingress.Run(ctx, args[1:])
 	case "policy":
 		return policy.Run(ctx)
 	default:
