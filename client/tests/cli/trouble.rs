@@ -180,3 +180,20 @@ async fn the_config_file_names_a_gateway_for_a_context() {
     std::fs::write(folder.join("config.yaml"), config).unwrap();
     world.run(&["list"]).await.ok();
 }
+
+#[tokio::test]
+async fn a_format_is_refused_where_nothing_is_printed_in_one() {
+    let world = World::new().await;
+    for command in ["connect", "disconnect", "delete"] {
+        let ended = world.run(&[command, "-o", "json"]).await.failed(2);
+        if command == "disconnect" {
+            let said = "-o is for the commands that print data";
+            assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        }
+    }
+    let ended = world
+        .run(&["connect", "demo", "--print", "-o", "json"])
+        .await
+        .failed(2);
+    assert!(ended.stderr.contains("-o is for"), "{}", ended.stderr);
+}

@@ -152,6 +152,20 @@ impl Terminal {
     }
 }
 
+/// The processes of the `vcluster` command that run, by pid.
+pub(super) fn processes() -> Result<Vec<String>> {
+    let program = workspace::target()?.join("debug").join("vcluster");
+    let all = fs::read_dir("/proc").context("cannot read /proc")?;
+    let is_ours = |process: &fs::DirEntry| {
+        // One that ended meanwhile has no program.
+        fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == program)
+    };
+    let ours = all.filter_map(Result::ok).filter(is_ours);
+    Ok(ours
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect())
+}
+
 /// The host's address with another token.
 pub(super) fn with_token(user: &Terminal, name: &str, token: &str) -> Result<PathBuf> {
     let mut config = user.host("kubectl config view --raw --flatten --minify -o json")?;

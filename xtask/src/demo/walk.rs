@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     table,
-    terminal::{Terminal, holds, names, succeeded, with_token},
+    terminal::{Terminal, holds, names, processes, succeeded, with_token},
 };
 use crate::{
     output,
@@ -21,6 +21,8 @@ pub(super) const NAMESPACE: &str = "host-namespace-1";
 const APP: &str = "demo-nginx";
 const DEPLOYMENT: &str = "nginx-deployment";
 const PATIENCE: u64 = 120;
+/// What the Secrets begin with in which control keeps the keys of virtual clusters.
+const ROOTS: &str = "vcluster-ca-";
 
 const MANIFEST: &str = "\
 apiVersion: apps/v1
@@ -97,8 +99,11 @@ fn create(user: &mut Terminal) -> Result<()> {
 }
 
 fn connect(user: &mut Terminal) -> Result<()> {
-    user.title("Into it, through the gateway: no port-forward, no process left behind");
+    user.title("Into it, through the gateway: no port-forward");
     user.ok(&format!("vcluster connect {CLUSTER} -n {NAMESPACE}"))?;
+    let left = processes()?;
+    ensure!(left.is_empty(), "vcluster left processes behind: {left:?}");
+    holds("no process of vcluster is left running");
     user.ok("kubectl get namespaces")?;
     let namespaces = names(&user.inside("kubectl get namespaces -o json")?);
     let fresh = ["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -256,23 +261,19 @@ pub(super) fn remove(user: &mut Terminal) -> Result<()> {
         let namespaces = names(&user.host("kubectl get namespaces -o json")?);
         let volumes = user.host("kubectl get persistentvolumes -o json")?;
         let clusters = names(&user.host("kubectl get virtualclusters -A -o json")?);
+        let keys = names(&user.host("kubectl get secrets -n vcluster-system -o json")?);
         let gone = !namespaces.iter().any(|name| name == NAMESPACE)
+            && !keys.iter().any(|name| name.starts_with(ROOTS))
             && names(&volumes).is_empty()
             && clusters.is_empty();
         Ok(gone.then_some(()))
     })?;
     holds("its namespace, pods, secrets and volumes are gone");
-    let contexts = succeeded(
-        "kubectl config get-contexts -o name",
-        &user.quietly(
-            "kubectl config get-contexts -o name",
-            &user.kubeconfig,
-            None,
-        )?,
-    )?;
+    let config = "kubectl config view --raw -o json";
     ensure!(
-        !contexts.contains(CLUSTER),
-        "the kubeconfig still has a context of it: {contexts}"
+        user.inside(config)? == user.host(config)?,
+        "the kubeconfig still tells of it: {}",
+        user.kubeconfig.display()
     );
     holds("and your kubeconfig is as it was");
     Ok(())

@@ -20,6 +20,12 @@ use crate::{
 /// Carries out a command, until it is done or interrupted. What was begun is dropped in order, so
 /// that no lock or temporary file stays behind.
 pub(crate) async fn run(command: Command, session: &Session) -> Result {
+    if session.global.output.is_some() && !prints(&command) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "-o is for the commands that print data: create, list, get and version",
+        ));
+    }
     let begun = match command {
         Command::Create(_) | Command::Delete(_) => {
             Some("what the gateway was asked for goes on; `vcluster list` shows how far it is")
@@ -43,6 +49,18 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result {
                 None => failure,
             })
         }
+    }
+}
+
+/// Whether a command prints data in a format of the user's choice.
+fn prints(command: &Command) -> bool {
+    match command {
+        Command::Create(_) | Command::List(_) | Command::Get(_) | Command::Version(_) => true,
+        Command::Connect(_)
+        | Command::Disconnect(_)
+        | Command::Delete(_)
+        | Command::Credential(_)
+        | Command::Completion(_) => false,
     }
 }
 

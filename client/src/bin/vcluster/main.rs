@@ -19,6 +19,7 @@ use clap::Parser as _;
 async fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let session = session::Session::new(cli.global, cli.environment);
-    let result = command::run(cli.command, &session).await;
+    // Of all commands at once, and so too large for the stack to pass around.
+    let result = Box::pin(command::run(cli.command, &session)).await;
     failure::report(result, &session.terminal)
 }
