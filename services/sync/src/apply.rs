@@ -101,7 +101,15 @@ impl Tenant {
         let write = self
             .write(side, request)
             .instrument(span("patch", kind, side));
-        Ok(Object::new(write.await?).of_kind(kind))
+        match (write.await, subresource) {
+            // An older server has no such endpoint, which must not pass for an object that is gone.
+            (Err(Failure::Gone), Some(subresource))
+                if self.read(side, kind, name).await?.is_some() =>
+            {
+                Err(unserved(side, kind, subresource))
+            }
+            (answer, _) => Ok(Object::new(answer?).of_kind(kind)),
+        }
     }
 
     /// Deletes the object of that UID; returns it if it is still there, because it ends gracefully.
@@ -245,6 +253,18 @@ impl Tenant {
             self.link.suspect();
         }
         Err(failure)
+    }
+}
+
+fn unserved(side: Side, kind: Kind, subresource: &str) -> Failure {
+    let server = match side {
+        Side::Virtual => "the virtual cluster",
+        Side::Host => "the host cluster",
+    };
+    let plural = kind.plural();
+    Failure::Refused {
+        code: 404,
+        message: format!("{server} does not serve {plural}/{subresource}"),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `metadata.labels` | under our domain, as every label |
 //! | `metadata.annotations` | all but ours and kubectl's; those that name Secrets are rewritten |
 //! | `spec.ingressClassName`, `spec.rules` with hosts and paths | as they are |
+//! | `spec.rules` without a host | refused: such a rule takes requests for every host name |
 //! | `backend.service.name`, `tls[].secretName` | host names |
 //! | `spec.defaultBackend` | refused: it would take every request to the host's controller that no other rule takes |
 //! | `backend.resource` | refused: it names an object of a kind that is not translated |
@@ -59,14 +60,16 @@ pub fn to_host(ingress: &Value, context: &Context) -> Result<Value, Refusal> {
         return Err(Refusal::invalid("spec", "must be an object"));
     };
     if is_set(ingress, "/spec/defaultBackend") {
-        return Err(Refusal::host_access(
-            "spec.defaultBackend",
-            "is not allowed: it would take requests of everybody on the host cluster that no other rule takes; \
-             use rules with hosts",
-        ));
+        return Err(for_everybody("spec.defaultBackend", "is not allowed: it"));
     }
     let mut spec = spec.clone();
     for (n, rule) in array_mut(&mut spec, "rules").enumerate() {
+        if text(rule, "/host").is_none() {
+            return Err(for_everybody(
+                format!("spec.rules[{n}].host"),
+                "must be set: without it the rule",
+            ));
+        }
         let paths = rule.get_mut("http").and_then(Value::as_object_mut);
         for (m, path) in paths
             .into_iter()
@@ -91,6 +94,14 @@ pub fn to_host(ingress: &Value, context: &Context) -> Result<Value, Refusal> {
         "metadata": metadata(&owner, &host_name, labels, annotations, context),
         "spec": spec,
     }))
+}
+
+fn for_everybody(field: impl Into<String>, what: &str) -> Refusal {
+    let message = format!(
+        "{what} would take requests of everybody on the host cluster that no other rule takes; \
+         use rules with hosts"
+    );
+    Refusal::host_access(field, message)
 }
 
 fn backend(

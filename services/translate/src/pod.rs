@@ -40,6 +40,7 @@ mod dns;
 mod downward;
 mod hostname;
 pub(crate) mod hosts;
+mod resize;
 mod scheduling;
 mod scope;
 mod security;
@@ -49,10 +50,11 @@ mod update;
 mod volume;
 
 pub use binding::{Binding, binding};
+pub use resize::{resize_to_host, resized};
 pub use scope::{Reference, ReferenceKind, Token};
 pub use status::{SYNCED, gates_to_host, refused, status_to_virtual};
-pub use to_host::{HostPod, Verdict, names, references, to_host};
-pub use update::{ephemeral_to_host, resize_to_host, update_host};
+pub use to_host::{HostPod, Verdict, names, needs, references, to_host};
+pub use update::{ephemeral_to_host, update_host};
 pub use volume::ephemeral_claims;
 
 use crate::kind::{Api, Bespoke, Description, Inside, Outside, Scope};

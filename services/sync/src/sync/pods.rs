@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::Reference;
 use vcluster_translate::node;
+use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
 use vcluster_translate::{Refusal, persistent_volume_claim};
@@ -58,6 +59,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             match tenant.patch(Side::Host, Kind::Pod, &name, &patch).await {
                 Ok(patched) => {
                     tenant.take_note(Side::Host, key, &patched);
+                    if let (Some(Subresource::Resize), Some(pod)) = (patch.subresource, &pod) {
+                        // Whatever the host's admission made of it is the host's last word.
+                        let note = pod::resized(pod, patched.json());
+                        let noted = tenant.patch(Side::Host, Kind::Pod, &name, &note).await?;
+                        tenant.take_note(Side::Host, key, &noted);
+                    }
                     Ok(Step::Again)
                 }
                 Err(Failure::Refused { message, .. }) => {

@@ -146,11 +146,9 @@ impl Tenant {
             }
             return Ok(Some(held.renew));
         }
-        let labels = self.namespace_labels(&key.name.namespace);
-        let Ok(wanted) = pod::to_host(pod, &labels, &self.context) else {
-            return Ok(None);
-        };
-        self.ensure_tokens(engine, key, pod, &wanted.tokens).await?;
+        // Even of a pod that would be refused now: its containers run.
+        let (_, tokens) = pod::needs(pod, &self.context);
+        self.ensure_tokens(engine, key, pod, &tokens).await?;
         Ok(self.tokens.locked().get(&key.name).map(|held| held.renew))
     }
 

@@ -48,6 +48,16 @@ fn what_reaches_beyond_the_tenant_is_refused_with_its_field() {
             "spec.defaultBackend",
         ),
         (
+            "/spec/rules/0",
+            json!({"http": {"paths": []}}),
+            "spec.rules[0].host",
+        ),
+        (
+            "/spec/rules/0",
+            json!({"host": "", "http": {"paths": []}}),
+            "spec.rules[0].host",
+        ),
+        (
             "/spec/rules/0/http/paths/0/backend",
             json!({"resource": {"kind": "Bucket", "name": "b"}}),
             "spec.rules[0].http.paths[0].backend.resource",

@@ -176,11 +176,11 @@ fn follow(pod: &Value, host: &Value, view: PodView<'_>, context: &Context) -> Ac
         Ok(None) | Err(Verdict::Gated(_) | Verdict::Unclaimed(_)) => {}
         Err(Verdict::Refused(refusal)) => refused = Some(refusal),
     }
-    match pod::ephemeral_to_host(pod, host, context) {
-        Ok(Some(patch)) if !is_finished(host) => return Action::PatchHost(patch),
-        Ok(_) => {}
-        Err(refusal) => refused = Some(refusal),
+    let (missing, forbidden) = pod::ephemeral_to_host(pod, host, context);
+    if let Some(patch) = missing.filter(|_| !is_finished(host)) {
+        return Action::PatchHost(patch);
     }
+    refused = refused.or(forbidden);
     let resize = pod::resize_to_host(pod, host).filter(|_| !is_finished(host));
     if let Some(patch) = resize {
         return Action::PatchHost(patch);

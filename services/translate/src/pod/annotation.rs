@@ -23,6 +23,14 @@ const PASSED: [&str; 5] = [
 /// Annotation of a host pod: the digest of the changeable part of its spec as last applied. Not
 /// compared with the host's spec itself, which the host's admission may have changed for good.
 pub(super) const APPLIED: &str = "vcluster.dev/applied";
+/// Annotation of a host pod: the virtual pod's resources as last applied, as JSON. What the host's
+/// admission made of them is not fought over, and a resize asks only for what the user changed.
+pub(super) const RESOURCES: &str = "vcluster.dev/applied-resources";
+
+/// The annotation `key` of a pod.
+pub(super) fn of<'a>(pod: &'a Value, key: &str) -> Option<&'a Value> {
+    pod.pointer("/metadata/annotations")?.get(key)
+}
 
 /// The user's annotations that pass, and their list.
 pub(super) fn passed(pod: &Value) -> Map<String, Value> {

@@ -12,19 +12,15 @@ use super::{
 use crate::{Refusal, environment};
 
 /// Rewrites one container at `field`.
-pub(super) fn rewrite(
-    container: &mut Value,
-    field: &str,
-    scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
-    security::check_container(container, field, scope)?;
+pub(super) fn rewrite(container: &mut Value, field: &str, scope: &mut Scope<'_>) {
+    scope.judge(security::check_container(container, field, scope));
     let Some(container) = container.as_object_mut() else {
-        return Err(Refusal::invalid(field, "must be an object"));
+        return scope.refuse(Refusal::invalid(field, "must be an object"));
     };
     let env = container.get_mut("env").and_then(Value::as_array_mut);
     for (index, variable) in env.into_iter().flatten().enumerate() {
         if let Some(source) = variable.get_mut("valueFrom") {
-            value_from(source, &format!("{field}.env[{index}].valueFrom"), scope)?;
+            value_from(source, &format!("{field}.env[{index}].valueFrom"), scope);
         }
     }
     let sources = container.entry("envFrom").or_insert(Value::Null);
@@ -32,13 +28,13 @@ pub(super) fn rewrite(
         *sources = json!([]);
     }
     let Some(sources) = sources.as_array_mut() else {
-        return Err(Refusal::invalid(
+        return scope.refuse(Refusal::invalid(
             format!("{field}.envFrom"),
             "must be a list",
         ));
     };
     for (index, source) in sources.iter_mut().enumerate() {
-        env_from(source, &format!("{field}.envFrom[{index}]"), scope)?;
+        env_from(source, &format!("{field}.envFrom[{index}]"), scope);
     }
     // First, so that everything the user says stands above it.
     let linked = scope.pod.pointer("/spec/enableServiceLinks") != Some(&Value::Bool(false));
@@ -46,33 +42,30 @@ pub(super) fn rewrite(
     let ours = iter::once(environment::CONFIG_MAP.to_owned()).chain(services);
     let ours = ours.map(|name| json!({"configMapRef": {"name": name}}));
     sources.splice(0..0, ours);
-    Ok(())
 }
 
-fn value_from(source: &mut Value, field: &str, scope: &mut Scope<'_>) -> Result<(), Refusal> {
+fn value_from(source: &mut Value, field: &str, scope: &mut Scope<'_>) {
     for (kind, value) in source.as_object_mut().into_iter().flatten() {
         match kind.as_str() {
             "configMapKeyRef" => scope.refer(ReferenceKind::ConfigMap, value, "name"),
             "secretKeyRef" => scope.refer(ReferenceKind::Secret, value, "name"),
-            "fieldRef" => downward::redirect(value, &format!("{field}.fieldRef"), scope)?,
+            "fieldRef" => downward::redirect(value, &format!("{field}.fieldRef"), scope),
             // Both look no further than the pod itself.
             "resourceFieldRef" | "fileKeyRef" => {}
-            unknown => return Err(unknown_source(field, unknown)),
+            unknown => scope.refuse(unknown_source(field, unknown)),
         }
     }
-    Ok(())
 }
 
-fn env_from(source: &mut Value, field: &str, scope: &mut Scope<'_>) -> Result<(), Refusal> {
+fn env_from(source: &mut Value, field: &str, scope: &mut Scope<'_>) {
     for (kind, value) in source.as_object_mut().into_iter().flatten() {
         match kind.as_str() {
             "configMapRef" => scope.refer(ReferenceKind::ConfigMap, value, "name"),
             "secretRef" => scope.refer(ReferenceKind::Secret, value, "name"),
             "prefix" => {}
-            unknown => return Err(unknown_source(field, unknown)),
+            unknown => scope.refuse(unknown_source(field, unknown)),
         }
     }
-    Ok(())
 }
 
 fn unknown_source(field: &str, kind: &str) -> Refusal {

@@ -19,13 +19,9 @@ const LABELS: &str = "vcluster.dev/labels";
 const ANNOTATIONS: &str = "vcluster.dev/annotations";
 
 /// Redirects a `fieldRef` at `field`.
-pub(super) fn redirect(
-    field_ref: &mut Value,
-    field: &str,
-    scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
+pub(super) fn redirect(field_ref: &mut Value, field: &str, scope: &mut Scope<'_>) {
     let Some(Value::String(path)) = field_ref.get_mut("fieldPath") else {
-        return Ok(());
+        return;
     };
     let annotation = |key: &str| format!("metadata.annotations['{key}']");
     let redirected = match path.as_str() {
@@ -56,7 +52,7 @@ pub(super) fn redirect(
             } else if let Some(key) = subscript(other, "metadata.annotations") {
                 annotation(&scope.carry_annotation(key))
             } else if other.starts_with("metadata.") {
-                return Err(Refusal::not_supported(
+                return scope.refuse(Refusal::not_supported(
                     format!("{field}.fieldPath"),
                     format!(
                         "{other:?} is not known here, and the host would answer it with a value \
@@ -65,12 +61,11 @@ pub(super) fn redirect(
                 ));
             } else {
                 // spec.nodeName and status.*: inside as on the host.
-                return Ok(());
+                return;
             }
         }
     };
     *path = redirected;
-    Ok(())
 }
 
 /// `key` of `path['key']`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::{Context, Owner, label, name};
+use crate::{Context, Owner, Refusal, label, name};
 
 pub use crate::kind::{Kind as ReferenceKind, Reference};
 
@@ -34,6 +34,7 @@ pub(super) struct Scope<'a> {
     pub(super) tokens: Vec<Token>,
     /// Annotations that the downward API was redirected to.
     pub(super) annotations: Map<String, Value>,
+    refusal: Option<Refusal>,
 }
 
 impl<'a> Scope<'a> {
@@ -45,7 +46,27 @@ impl<'a> Scope<'a> {
             references: BTreeMap::new(),
             tokens: Vec::new(),
             annotations: Map::new(),
+            refusal: None,
         }
+    }
+
+    /// Notes that the pod is refused. The first reason counts. Translation goes on all the same: a
+    /// host pod that was made when less was refused lives on, with everything that it refers to.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.refusal.get_or_insert(refusal);
+    }
+
+    /// [`Self::refuse`], if that is the verdict.
+    pub(super) fn judge(&mut self, verdict: Result<(), Refusal>) {
+        if let Err(refusal) = verdict {
+            self.refuse(refusal);
+        }
+    }
+
+    /// The verdict on what was translated since it was last asked for. What is translated must not
+    /// be used before it is.
+    pub(super) fn verdict(&mut self) -> Result<(), Refusal> {
+        self.refusal.take().map_or(Ok(()), Err)
     }
 
     /// Rewrites the name under `key` of `holder` to the host's and notes the reference. No name,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vcluster_resources::layout::WORKLOAD_SERVICE_ACCOUNT;
 
 use super::{
-    annotation, claims, container, dns, hostname, hosts, scheduling,
+    annotation, claims, container, dns, hostname, hosts, resize, scheduling,
     scope::{Reference, ReferenceKind, Scope, Token},
     security, volume,
 };
@@ -85,7 +85,8 @@ fn complete(
 ) -> Result<HostPod, Refusal> {
     let owner = Owner::of_virtual(pod, "Pod", context)?;
     let mut scope = Scope::new(pod, &owner, context);
-    let spec = spec(&mut scope)?;
+    let spec = spec(&mut scope);
+    scope.verdict()?;
     gather_ephemeral(&mut scope);
 
     let mut labels = label::OBJECT.translate(pod, "/metadata/labels");
@@ -99,6 +100,10 @@ fn complete(
     annotations.insert(
         annotation::APPLIED.to_owned(),
         Digest::of(&changeable(&spec)).to_string().into(),
+    );
+    annotations.insert(
+        annotation::RESOURCES.to_owned(),
+        resize::resources(pod).to_string().into(),
     );
     let host_name = name::of(&owner.namespace, &owner.name, context);
     let object = json!({
@@ -114,32 +119,36 @@ fn complete(
     })
 }
 
-fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
+/// The host pod's spec. Refusals are left with the scope: see [`Scope::refuse`].
+fn spec(scope: &mut Scope<'_>) -> Map<String, Value> {
     let Some(spec) = object(scope.pod, "/spec") else {
-        return Err(Refusal::invalid("spec", "must be an object"));
+        scope.refuse(Refusal::invalid("spec", "must be an object"));
+        return Map::new();
     };
     let mut spec = spec.clone();
-    security::check_pod(&scope.pod["spec"], scope)?;
+    scope.judge(security::check_pod(&scope.pod["spec"], scope));
     for key in DROPPED {
         spec.remove(key);
     }
     for list in ["initContainers", "containers"] {
         for (index, found) in array_mut(&mut spec, list).enumerate() {
-            container::rewrite(found, &format!("spec.{list}[{index}]"), scope)?;
+            container::rewrite(found, &format!("spec.{list}[{index}]"), scope);
         }
     }
     for (index, found) in array_mut(&mut spec, "volumes").enumerate() {
-        volume::rewrite(found, &format!("spec.volumes[{index}]"), scope)?;
+        volume::rewrite(found, &format!("spec.volumes[{index}]"), scope);
     }
     for secret in array_mut(&mut spec, "imagePullSecrets") {
         // kubelet pulls without a Secret that is missing.
         scope.refer_as(ReferenceKind::Secret, secret, "name", true);
     }
     claims::rewrite(&mut spec, scope);
-    scheduling::rewrite(&mut spec, scope)?;
+    scope.judge(scheduling::rewrite(&mut spec, scope));
     scheduling::pin(&mut spec);
-    if let Some(names) = hostname::set(&mut spec, scope)? {
-        hosts::tell(&mut spec, &names, scope)?;
+    match hostname::set(&mut spec, scope) {
+        Ok(Some(names)) => scope.judge(hosts::tell(&mut spec, &names, scope)),
+        Ok(None) => {}
+        Err(refusal) => scope.refuse(refusal),
     }
     dns::set(&mut spec, scope);
     for (key, value) in [
@@ -149,16 +158,15 @@ fn spec(scope: &mut Scope<'_>) -> Result<Map<String, Value>, Refusal> {
     ] {
         spec.insert(key.to_owned(), value);
     }
-    Ok(spec)
+    spec
 }
 
 /// Notes what ephemeral containers refer to. They are added later, through an endpoint of their
-/// own, but what they need must be there before.
+/// own, but what they need must be there before; their refusals are told where they would be added.
 fn gather_ephemeral(scope: &mut Scope<'_>) {
     let pod = scope.pod;
     for found in array(pod, "/spec/ephemeralContainers") {
-        // Its refusal is told where it would be added.
-        let _ = container::rewrite(&mut found.clone(), "", scope);
+        container::rewrite(&mut found.clone(), "", scope);
     }
 }
 
@@ -181,17 +189,22 @@ pub(super) fn changeable(spec: &Map<String, Value>) -> Value {
     })
 }
 
-/// Every ConfigMap and Secret that a virtual pod names, each once, whether or not the pod would be
-/// refused: what the refused pod has said so far.
-pub fn references(pod: &Value, context: &Context) -> Vec<Reference> {
+/// Every ConfigMap, Secret and claim that a virtual pod names, each once, and every token that it
+/// mounts, whether or not the pod would be refused: its host pod may have been made when it would
+/// not, and needs them as long as it lives.
+pub fn needs(pod: &Value, context: &Context) -> (Vec<Reference>, Vec<Token>) {
     let Ok(owner) = Owner::of_virtual(pod, "Pod", context) else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut scope = Scope::new(pod, &owner, context);
-    if spec(&mut scope).is_ok() {
-        gather_ephemeral(&mut scope);
-    }
-    scope.references()
+    spec(&mut scope);
+    gather_ephemeral(&mut scope);
+    (scope.references(), scope.tokens)
+}
+
+/// The references of [`needs`].
+pub fn references(pod: &Value, context: &Context) -> Vec<Reference> {
+    needs(pod, context).0
 }
 
 /// The host names that texts about a virtual pod may hold: its own and those of what it refers to.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Context, Owner, Patch, Refusal,
     change::members,
-    json::{array, object, text},
+    json::{array, text},
     label,
     patch::{Format, Subresource},
 };
@@ -29,18 +29,19 @@ pub fn update_host(
     namespace_labels: &Map<String, Value>,
     context: &Context,
 ) -> Result<Option<Patch>, Verdict> {
-    let wanted = to_host(pod, namespace_labels, context)?.object;
+    let mut wanted = to_host(pod, namespace_labels, context)?.object;
+    if let Some(applied) = annotation::of(host, annotation::RESOURCES) {
+        // That is for a resize to say.
+        wanted["metadata"]["annotations"][annotation::RESOURCES] = applied.clone();
+    }
     let mut metadata = Map::new();
     let labels = members(&wanted, host, "/metadata/labels", label::is_ours);
     let annotations = members(&wanted, host, "/metadata/annotations", |key| {
         annotation::is_ours(key, host)
     });
-    let applied = |object: &Value| {
-        let annotations = object.pointer("/metadata/annotations");
-        annotations.and_then(|all| all.get(annotation::APPLIED).cloned())
-    };
     let mut body = json!({});
-    if applied(&wanted) != applied(host) {
+    let key = annotation::APPLIED;
+    if annotation::of(&wanted, key) != annotation::of(host, key) {
         body["spec"] = spec_changes(&wanted, host);
     }
     for (key, changes) in [("labels", labels), ("annotations", annotations)] {
@@ -55,7 +56,7 @@ pub fn update_host(
     Ok(Some(patch(None, host, body)))
 }
 
-fn patch(subresource: Option<Subresource>, host: &Value, body: Value) -> Patch {
+pub(super) fn patch(subresource: Option<Subresource>, host: &Value, body: Value) -> Patch {
     let uid = text(host, "/metadata/uid").unwrap_or_default();
     Patch::new(subresource, Format::Strategic, uid, body)
 }
@@ -95,7 +96,7 @@ fn spec_changes(wanted: &Value, host: &Value) -> Value {
     spec
 }
 
-fn named<'a>(pod: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
+pub(super) fn named<'a>(pod: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
     array(pod, pointer)
         .iter()
         .find(|container| text(container, "/name") == Some(name))
@@ -104,14 +105,17 @@ fn named<'a>(pod: &'a Value, pointer: &str, name: &str) -> Option<&'a Value> {
 /// The ephemeral containers that the host pod still lacks; nothing if it has all. To be asked when
 /// [`update_host`] has nothing to do, as they may read annotations that it carries.
 ///
-/// # Errors
-/// One of them is refused; those before it wait with it.
+/// The first of them that is refused is told beside; it does not hold up the others.
 pub fn ephemeral_to_host(
     pod: &Value,
     host: &Value,
     context: &Context,
-) -> Result<Option<Patch>, Refusal> {
-    let owner = Owner::of_virtual(pod, "Pod", context)?;
+) -> (Option<Patch>, Option<Refusal>) {
+    let owner = match Owner::of_virtual(pod, "Pod", context) {
+        Ok(owner) => owner,
+        Err(refusal) => return (None, Some(refusal)),
+    };
+    let mut refused = None;
     let mut scope = Scope::new(pod, &owner, context);
     let mut missing = Vec::new();
     let pointer = "/spec/ephemeralContainers";
@@ -120,63 +124,18 @@ pub fn ephemeral_to_host(
         if !known {
             let mut found = found.clone();
             let field = format!("spec.ephemeralContainers[{index}]");
-            container::rewrite(&mut found, &field, &mut scope)?;
-            missing.push(found);
+            container::rewrite(&mut found, &field, &mut scope);
+            match scope.verdict() {
+                Ok(()) => missing.push(found),
+                Err(refusal) => {
+                    refused.get_or_insert(refusal);
+                }
+            }
         }
     }
-    if missing.is_empty() {
-        return Ok(None);
-    }
-    let body = json!({"spec": {"ephemeralContainers": missing}});
-    Ok(Some(patch(
-        Some(Subresource::EphemeralContainers),
-        host,
-        body,
-    )))
-}
-
-/// The resources that the host pod must be resized to; nothing if it has them. What the virtual
-/// pod does not say is the host's to choose.
-pub fn resize_to_host(pod: &Value, host: &Value) -> Option<Patch> {
-    let mut spec = json!({});
-    for list in ["containers", "initContainers"] {
-        let pointer = format!("/spec/{list}");
-        let resized: Vec<_> = array(pod, &pointer)
-            .iter()
-            .filter_map(|container| {
-                let name = text(container, "/name")?;
-                let found = named(host, &pointer, name)?;
-                let resources = resized(container, found)?;
-                Some(json!({"name": name, "resources": resources}))
-            })
-            .collect();
-        if !resized.is_empty() {
-            spec[list] = resized.into();
-        }
-    }
-    if let Some(resources) = resized(&pod["spec"], &host["spec"]) {
-        spec["resources"] = resources;
-    }
-    let changed = spec.as_object().is_some_and(|spec| !spec.is_empty());
-    changed.then(|| patch(Some(Subresource::Resize), host, json!({ "spec": spec })))
-}
-
-/// The limits and requests of `wanted` that `found` does not have.
-fn resized(wanted: &Value, found: &Value) -> Option<Value> {
-    let mut resources = Map::new();
-    for key in ["limits", "requests"] {
-        let pointer = format!("/resources/{key}");
-        let empty = Map::new();
-        let found = object(found, &pointer).unwrap_or(&empty);
-        let differing: Map<_, _> = object(wanted, &pointer)
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| found.get(*name) != Some(value))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        if !differing.is_empty() {
-            resources.insert(key.to_owned(), differing.into());
-        }
-    }
-    (!resources.is_empty()).then_some(resources.into())
+    let patch = (!missing.is_empty()).then(|| {
+        let body = json!({"spec": {"ephemeralContainers": missing}});
+        patch(Some(Subresource::EphemeralContainers), host, body)
+    });
+    (patch, refused)
 }

@@ -17,22 +17,17 @@ use crate::{
 const TOKEN_SECONDS: i64 = 3600;
 
 /// Rewrites one volume at `field`.
-pub(super) fn rewrite(
-    volume: &mut Value,
-    field: &str,
-    scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
+pub(super) fn rewrite(volume: &mut Value, field: &str, scope: &mut Scope<'_>) {
     let name = text(volume, "/name").unwrap_or_default().to_owned();
     let Some(volume) = volume.as_object_mut() else {
-        return Err(Refusal::invalid(field, "must be an object"));
+        return scope.refuse(Refusal::invalid(field, "must be an object"));
     };
     own_claim(volume, &name, scope);
     for (kind, source) in volume.iter_mut().filter(|(kind, _)| *kind != "name") {
         if !source.is_null() {
-            rewrite_source(kind, source, &name, &format!("{field}.{kind}"), scope)?;
+            rewrite_source(kind, source, &name, &format!("{field}.{kind}"), scope);
         }
     }
-    Ok(())
 }
 
 /// A generic ephemeral volume's claim is made inside, by the virtual cluster's own controller: the
@@ -72,36 +67,29 @@ fn rewrite_source(
     volume: &str,
     field: &str,
     scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
+) {
     match kind {
         // Nothing outside the pod and its images.
-        "emptyDir" | "image" => Ok(()),
-        "configMap" => {
-            scope.refer(ReferenceKind::ConfigMap, source, "name");
-            Ok(())
-        }
-        "secret" => {
-            scope.refer(ReferenceKind::Secret, source, "secretName");
-            Ok(())
-        }
+        "emptyDir" | "image" => {}
+        "configMap" => scope.refer(ReferenceKind::ConfigMap, source, "name"),
+        "secret" => scope.refer(ReferenceKind::Secret, source, "secretName"),
         "downwardAPI" => downward_items(source, field, scope),
         "projected" => projected(source, volume, field, scope),
-        "hostPath" | "nfs" if scope.context.host_access == HostAccess::Granted => Ok(()),
-        "hostPath" => Err(security::refusal(
+        "hostPath" | "nfs" if scope.context.host_access == HostAccess::Granted => {}
+        "hostPath" => scope.refuse(security::refusal(
             field,
             "shows files of the host's node",
             "use emptyDir",
         )),
-        "nfs" => Err(security::refusal(
+        "nfs" => scope.refuse(security::refusal(
             field,
             "is reached from the address of the host's node",
             "use a PersistentVolumeClaim",
         )),
         "persistentVolumeClaim" => {
             scope.refer(ReferenceKind::PersistentVolumeClaim, source, "claimName");
-            Ok(())
         }
-        "csi" => Err(Refusal::not_supported(
+        "csi" => scope.refuse(Refusal::not_supported(
             field,
             "inline CSI volumes are not translated to the host yet; use a PersistentVolumeClaim",
         )),
@@ -125,13 +113,13 @@ fn rewrite_source(
         | "rbd"
         | "scaleIO"
         | "storageos"
-        | "vsphereVolume" => Err(Refusal::host_access(
+        | "vsphereVolume" => scope.refuse(Refusal::host_access(
             field,
             "is reached with the rights of the host's node, which virtual clusters may not use; \
              allowed are configMap, downwardAPI, emptyDir, ephemeral, image, \
              persistentVolumeClaim, projected and secret",
         )),
-        _ => Err(Refusal::not_supported(
+        _ => scope.refuse(Refusal::not_supported(
             field,
             "this kind of volume is not known here; allowed are configMap, downwardAPI, emptyDir, \
              ephemeral, image, persistentVolumeClaim, projected and secret",
@@ -139,32 +127,26 @@ fn rewrite_source(
     }
 }
 
-fn downward_items(source: &mut Value, field: &str, scope: &mut Scope<'_>) -> Result<(), Refusal> {
+fn downward_items(source: &mut Value, field: &str, scope: &mut Scope<'_>) {
     let items = source.get_mut("items").and_then(Value::as_array_mut);
     for (index, item) in items.into_iter().flatten().enumerate() {
         if let Some(field_ref) = item.get_mut("fieldRef") {
             let field = format!("{field}.items[{index}].fieldRef");
-            downward::redirect(field_ref, &field, scope)?;
+            downward::redirect(field_ref, &field, scope);
         }
     }
-    Ok(())
 }
 
-fn projected(
-    source: &mut Value,
-    volume: &str,
-    field: &str,
-    scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
+fn projected(source: &mut Value, volume: &str, field: &str, scope: &mut Scope<'_>) {
     let sources = source.get_mut("sources").and_then(Value::as_array_mut);
     for (index, source) in sources.into_iter().flatten().enumerate() {
         let field = format!("{field}.sources[{index}]");
         let Some(members) = source.as_object_mut() else {
-            return Err(Refusal::invalid(field, "must be an object"));
+            scope.refuse(Refusal::invalid(field, "must be an object"));
+            continue;
         };
-        projection(members, volume, index, &field, scope)?;
+        projection(members, volume, index, &field, scope);
     }
-    Ok(())
 }
 
 fn projection(
@@ -173,41 +155,39 @@ fn projection(
     index: usize,
     field: &str,
     scope: &mut Scope<'_>,
-) -> Result<(), Refusal> {
+) {
     members.retain(|_, source| !source.is_null());
     for (kind, source) in members.iter_mut() {
         let field = format!("{field}.{kind}");
-        match kind.as_str() {
-            "configMap" => scope.refer(ReferenceKind::ConfigMap, source, "name"),
-            "secret" => scope.refer(ReferenceKind::Secret, source, "name"),
-            "downwardAPI" => downward_items(source, &field, scope)?,
-            "serviceAccountToken" => {}
+        let refusal = match kind.as_str() {
+            "configMap" => {
+                scope.refer(ReferenceKind::ConfigMap, source, "name");
+                continue;
+            }
+            "secret" => {
+                scope.refer(ReferenceKind::Secret, source, "name");
+                continue;
+            }
+            "downwardAPI" => {
+                downward_items(source, &field, scope);
+                continue;
+            }
+            "serviceAccountToken" => continue,
             "clusterTrustBundle" => {
-                return Err(Refusal::not_supported(
-                    field,
-                    "ClusterTrustBundles are not translated to the host yet; use a ConfigMap",
-                ));
+                "ClusterTrustBundles are not translated to the host yet; use a ConfigMap"
             }
-            "podCertificate" => {
-                return Err(Refusal::not_supported(
-                    field,
-                    "pod certificates are not translated to the host yet; use a Secret",
-                ));
-            }
+            "podCertificate" => "pod certificates are not translated to the host yet; use a Secret",
             _ => {
-                return Err(Refusal::not_supported(
-                    field,
-                    "this kind of projection is not known here; allowed are configMap, \
-                     downwardAPI, secret and serviceAccountToken",
-                ));
+                "this kind of projection is not known here; allowed are configMap, downwardAPI, \
+                 secret and serviceAccountToken"
             }
-        }
+        };
+        scope.refuse(Refusal::not_supported(field, refusal));
     }
     if let Some(token) = members.remove("serviceAccountToken") {
         let secret = token_as_secret(&token, volume, index, scope);
         members.insert("secret".to_owned(), secret);
     }
-    Ok(())
 }
 
 /// The projection of the pod's token Secret that stands for a token. One key per volume and

@@ -46,6 +46,53 @@ async fn the_node_is_made_then_the_pod_is_bound_then_its_status_comes_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_resize_pods_is_told_of_and_holds_up_no_status() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    world.host.script(|call| {
+        call.path
+            .ends_with("/resize")
+            .then(|| status(404, "NotFound"))
+    });
+    let resized = world.virtual_.change(Kind::Pod, "shop", "web", |pod| {
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "2"}});
+    });
+    world.tenant.see_virtual(Kind::Pod, &resized, Lane::Live);
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", |pod| {
+        pod["status"]["podIP"] = "10.0.0.1".into();
+    });
+    assert!(matches!(world.work(&key).await, Next::Until(_)));
+    let shown = world.virtual_.get(Kind::Pod, "shop", "web").unwrap();
+    let shown = &shown.json()["status"];
+    assert_eq!(shown["podIP"], "10.0.0.1");
+    let conditions = shown["conditions"].as_array().unwrap();
+    let told = "host: the host cluster does not serve pods/resize";
+    assert!(
+        conditions
+            .iter()
+            .any(|condition| condition["message"] == told)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_makes_of_a_resize_is_not_asked_for_again() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    let resized = world.virtual_.change(Kind::Pod, "shop", "web", |pod| {
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "2"}});
+    });
+    world.tenant.see_virtual(Kind::Pod, &resized, Lane::Live);
+    world.work(&key).await;
+    let pod = "host PATCH /api/v1/namespaces/team-a/pods/web-x-shop-x-demo";
+    assert_eq!(world.writes(), [format!("{pod}/resize"), pod.to_owned()]);
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", |pod| {
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "200m"}});
+    });
+    world.work(&key).await;
+    assert_eq!(world.writes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_pod_ends_on_the_host_first_and_by_its_uid() {
     let world = World::new().await;
     let key = running_pod(&world).await;

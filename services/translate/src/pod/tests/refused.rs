@@ -118,6 +118,35 @@ fn what_needs_another_kind_is_refused_as_not_supported_yet() {
 }
 
 #[test]
+fn what_a_refused_pod_names_is_still_needed_as_its_host_pod_may_live() {
+    let pod = pod_with(json!({
+        "hostPID": true,
+        "containers": [{
+            "name": "main", "image": "i", "securityContext": {"privileged": true},
+            "env": [{"name": "A", "valueFrom": {"newRef": {}, "secretKeyRef": {"name": "key", "key": "k"}}}],
+            "envFrom": [{"secretRef": {"name": "env"}}],
+        }],
+        "volumes": [
+            {"name": "root", "hostPath": {"path": "/"}},
+            {"name": "t", "projected": {"sources": [
+                {"ofTomorrow": {}}, {"configMap": {"name": "ca"}}, {"serviceAccountToken": {"path": "t"}},
+            ]}},
+        ],
+        "ephemeralContainers": [{
+            "name": "d", "securityContext": {"privileged": true}, "envFrom": [{"secretRef": {"name": "debug"}}],
+        }],
+    }));
+    assert!(to_host(&pod, &namespace_labels(), &context()).is_err());
+    let (references, tokens) = needs(&pod, &context());
+    let names: Vec<_> = references
+        .iter()
+        .map(|needed| needed.name.as_str())
+        .collect();
+    assert_eq!(names, ["debug", "env", "key", "ca"]);
+    assert_eq!(tokens.len(), 1);
+}
+
+#[test]
 fn every_volume_source_of_the_api_has_a_decision() {
     // core/v1 VolumeSource, Kubernetes 1.37.
     let sources = "hostPath emptyDir gcePersistentDisk awsElasticBlockStore gitRepo secret nfs \

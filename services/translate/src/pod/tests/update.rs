@@ -106,7 +106,7 @@ fn ephemeral_containers_are_added_once_and_translated() {
     let pod = rich::pod();
     let host = host_of(&pod);
     assert_eq!(host["spec"].get("ephemeralContainers"), None);
-    let patch = ephemeral_to_host(&pod, &host, &context()).unwrap().unwrap();
+    let patch = ephemeral_to_host(&pod, &host, &context()).0.unwrap();
     assert_eq!(patch.subresource, Some(Subresource::EphemeralContainers));
     let host = patched(&host, &patch);
     let added = &host["spec"]["ephemeralContainers"][0];
@@ -114,34 +114,72 @@ fn ephemeral_containers_are_added_once_and_translated() {
         added["env"][0]["valueFrom"]["secretKeyRef"]["name"],
         "debug-key-x-shop-x-demo"
     );
-    assert_eq!(ephemeral_to_host(&pod, &host, &context()), Ok(None));
+    assert_eq!(ephemeral_to_host(&pod, &host, &context()), (None, None));
 }
 
 #[test]
-fn a_refused_ephemeral_container_is_told_by_field() {
+fn a_refused_ephemeral_container_is_told_by_field_and_holds_up_no_other() {
     let pod = pod_with(json!({"ephemeralContainers": [
         {"name": "d", "securityContext": {"privileged": true}},
+        {"name": "e"},
+        {"name": "f", "securityContext": {"privileged": true}},
     ]}));
-    let refusal = ephemeral_to_host(&pod, &host_of(&pod), &context()).unwrap_err();
+    let (patch, refusal) = ephemeral_to_host(&pod, &host_of(&pod), &context());
+    let added = patch.unwrap().body["spec"]["ephemeralContainers"].take();
+    let names: Vec<_> = added
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| &c["name"])
+        .collect();
+    assert_eq!(names, ["e"]);
     assert_eq!(
-        refusal.field,
+        refusal.unwrap().field,
         "spec.ephemeralContainers[0].securityContext.privileged"
     );
 }
 
+fn with_resources(resources: &Value) -> Value {
+    pod_with(json!({"containers": [
+        {"name": "main", "image": "i", "resources": resources},
+        {"name": "side", "image": "i", "resources": {"requests": {"cpu": "1"}}},
+    ]}))
+}
+
 #[test]
-fn a_resize_names_only_what_the_virtual_pod_says() {
-    let with = |resources: Value| {
-        pod_with(json!({"containers": [{"name": "main", "image": "i", "resources": resources}]}))
-    };
-    let mut host = host_of(&with(json!({"requests": {"cpu": "1"}})));
-    host["spec"]["containers"][0]["resources"]["limits"] = json!({"memory": "1Gi"});
-    let wanted = with(json!({"requests": {"cpu": "2"}}));
+fn a_resize_asks_only_for_what_the_user_changed() {
+    let before = with_resources(&json!({"requests": {"cpu": "1", "memory": "1Gi"}}));
+    let mut host = host_of(&before);
+    // The host's administrator overcommits, and limits.
+    for n in [0, 1] {
+        let resources = &mut host["spec"]["containers"][n]["resources"];
+        resources["requests"]["cpu"] = "100m".into();
+        resources["limits"] = json!({"memory": "1Gi"});
+    }
+    assert_eq!(update(&before, &host), None);
+    assert_eq!(resize_to_host(&before, &host), None);
+    let wanted = with_resources(&json!({"requests": {"cpu": "1", "memory": "2Gi"}}));
+    assert_eq!(update(&wanted, &host), None);
     let patch = resize_to_host(&wanted, &host).unwrap();
     assert_eq!(patch.subresource, Some(Subresource::Resize));
     assert_eq!(
         patch.body["spec"],
-        json!({"containers": [{"name": "main", "resources": {"requests": {"cpu": "2"}}}]})
+        json!({"containers": [{"name": "main", "resources": {"requests": {"memory": "2Gi"}}}]})
     );
-    assert_eq!(resize_to_host(&wanted, &patched(&host, &patch)), None);
+    let host = patched(&host, &patch);
+    let note = resize_to_host(&wanted, &host).unwrap();
+    assert_eq!(note, resized(&wanted, &host));
+    assert_eq!(note.subresource, None);
+    let host = patched(&host, &note);
+    assert_eq!(resize_to_host(&wanted, &host), None);
+    assert_eq!(update(&wanted, &host), None);
+}
+
+#[test]
+fn what_the_host_made_of_a_resize_is_its_last_word() {
+    let host = host_of(&with_resources(&json!({"requests": {"cpu": "1"}})));
+    let wanted = with_resources(&json!({"requests": {"cpu": "2"}}));
+    // The answer to the resize: the host's admission has put it back.
+    let host = patched(&host, &resized(&wanted, &host));
+    assert_eq!(resize_to_host(&wanted, &host), None);
 }

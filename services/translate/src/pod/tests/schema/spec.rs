@@ -460,7 +460,8 @@ fn translated(virtual_: &Value) -> Result<HostPod, Verdict> {
     let mut made = to_host(virtual_, &namespace_labels(), &context())?;
     if virtual_["spec"].get("ephemeralContainers").is_some() {
         let before = host_of(&pod());
-        let patch = ephemeral_to_host(virtual_, &before, &context())?;
+        let (patch, refused) = ephemeral_to_host(virtual_, &before, &context());
+        refused.map_or(Ok(()), Err)?;
         made.object["spec"]["ephemeralContainers"] = patch
             .map(|patch| patch.body["spec"]["ephemeralContainers"].clone())
             .unwrap_or_default();
