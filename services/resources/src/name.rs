@@ -88,11 +88,9 @@ fn check_label(text: &str, limit: usize, first: &'static str) -> Result<(), Erro
     if text.is_empty() {
         return Err(Error::Empty);
     }
-    if text.len() > limit {
-        return Err(Error::TooLong {
-            limit,
-            len: text.chars().count(),
-        });
+    let len = text.chars().count();
+    if len > limit {
+        return Err(Error::TooLong { limit, len });
     }
     let begins = |c: char| c.is_ascii_lowercase() || (first != LETTER && c.is_ascii_digit());
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -1,4 +1,10 @@
 //! How an object that exists comes to be as translation wants it.
+//!
+//! One rule says with what it is compared. What translation alone decides (our labels and annotations, selectors,
+//! names, a mirror's fields) is compared with the object as it is, so that a change by hand is undone. What the
+//! host's admission may decide for good (images, tolerations and resources of pods, sizes of claims) is compared with
+//! what was last applied, of which an annotation keeps a digest or the values: it is not fought over, and a later
+//! change of the user's still goes down.
 
 use serde_json::{Map, Value, json};
 
@@ -67,10 +73,10 @@ pub(crate) fn members(
 }
 
 /// How the mirror `found` of a host object comes to be `wanted`: `keys` of the object, its labels
-/// and annotations are the host's alone. A key of `frozen` cannot be changed.
+/// and annotations are the host's alone. What is at a JSON pointer of `frozen` cannot be changed.
 pub(crate) fn mirror(found: &Value, wanted: &Value, keys: &[&str], frozen: &[&str]) -> Change {
     let mut body = fields(found, wanted, keys);
-    if frozen.iter().any(|key| body.get(*key).is_some()) {
+    if frozen.iter().any(|pointer| body.pointer(pointer).is_some()) {
         return Change::Replace;
     }
     for key in ["labels", "annotations"] {
@@ -139,16 +145,25 @@ mod tests {
     #[test]
     fn a_mirror_has_the_host_s_labels_and_no_others_and_is_replaced_where_it_is_frozen() {
         let found = json!({"metadata": {"uid": "1", "labels": {"a": "b"}}, "value": 1, "spec": {}});
-        let mut wanted = json!({"metadata": {"labels": {"c": "d"}}, "value": 1});
+        let wanted = json!({"metadata": {"labels": {"c": "d"}}, "value": 1});
         let keys = ["value", "spec"];
-        let Change::Patch(patch) = mirror(&found, &wanted, &keys, &["value"]) else {
+        let Change::Patch(patch) = mirror(&found, &wanted, &keys, &["/value", "/spec/a"]) else {
             panic!("not patched")
         };
         assert_eq!(
             patch.body,
             json!({"metadata": {"uid": "1", "labels": {"a": null, "c": "d"}}})
         );
-        wanted["value"] = 2.into();
-        assert_eq!(mirror(&found, &wanted, &keys, &["value"]), Change::Replace);
+        for pointer in ["/value", "/spec/a"] {
+            let mut wanted = wanted.clone();
+            wanted["spec"] = json!({});
+            wanted["value"] = 1.into();
+            match pointer {
+                "/value" => wanted["value"] = 2.into(),
+                _ => wanted["spec"]["a"] = 2.into(),
+            }
+            let frozen = [pointer];
+            assert_eq!(mirror(&found, &wanted, &keys, &frozen), Change::Replace);
+        }
     }
 }

@@ -44,7 +44,8 @@ fn is_counted(budget: &Value, _context: &Context) -> bool {
     healthy(budget).is_some()
 }
 
-/// How many pods must be healthy. Where the controller cannot count, no pod may go, as inside.
+/// How many pods must be healthy. Where the controller cannot count, or has not counted since the budget was changed,
+/// no pod may go, as inside.
 fn healthy(budget: &Value) -> Option<i64> {
     let failed = array(budget, "/status/conditions").iter().any(|condition| {
         text(condition, "/type") == Some("DisruptionAllowed")
@@ -54,7 +55,13 @@ fn healthy(budget: &Value) -> Option<i64> {
         return Some(ALL);
     }
     // Zero before it was ever looked at.
-    budget.pointer("/status/observedGeneration")?;
+    let counted = budget.pointer("/status/observedGeneration")?.as_i64()?;
+    let generation = budget
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64);
+    if generation.is_some_and(|generation| counted < generation) {
+        return Some(ALL);
+    }
     let desired = budget.pointer("/status/desiredHealthy")?.as_i64()?;
     Some(desired.clamp(0, ALL))
 }
@@ -130,6 +137,16 @@ mod tests {
             let host = to_host(&budget, &context()).unwrap();
             assert_eq!(host["spec"]["minAvailable"], wanted);
             assert_eq!(host["spec"].get("maxUnavailable"), None);
+        }
+    }
+
+    #[test]
+    fn a_count_from_before_the_budget_was_changed_lets_no_pod_go() {
+        let status = json!({"desiredHealthy": 1, "observedGeneration": 3});
+        let mut budget = budget(&json!({"minAvailable": 5}), &status);
+        for (generation, wanted) in [(3, 1), (4, ALL)] {
+            budget["metadata"]["generation"] = generation.into();
+            assert_eq!(healthy(&budget), Some(wanted));
         }
     }
 

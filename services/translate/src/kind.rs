@@ -166,7 +166,7 @@ pub struct FromHost {
     pub shown: fn(&Value) -> bool,
     /// The fields of the object that are shown, beside metadata.
     pub fields: &'static [&'static str],
-    /// Those of them that cannot be changed.
+    /// JSON pointers of what in them cannot be changed: the mirror is made again.
     pub frozen: &'static [&'static str],
     /// Takes from the virtual object what of these fields is the host's alone.
     pub hide: fn(&mut Value),

@@ -62,7 +62,7 @@ pub fn to_host(policy: &Value, context: &Context) -> Result<Value, Refusal> {
     }
     let to_dns = array(policy, "/spec/egress")
         .iter()
-        .filter_map(|rule| dns::opened_by(rule, context));
+        .filter_map(|rule| dns::opened_by(rule, &owner.namespace, context));
     let to_dns: Vec<_> = to_dns.collect();
     if let Some(Value::Array(egress)) = spec.get_mut("egress") {
         egress.extend(to_dns);

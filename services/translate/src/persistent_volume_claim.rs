@@ -5,7 +5,7 @@
 //! | field | on the host |
 //! |---|---|
 //! | `accessModes`, `resources`, `volumeMode`, `storageClassName`, `volumeAttributesClassName` | pass: absent is the host's default class, the empty string no class; later changes of `resources` and `volumeAttributesClassName` follow |
-//! | `dataSource`, `dataSourceRef` | host names, of claims and VolumeSnapshots of the same namespace; others refused |
+//! | `dataSource`, `dataSourceRef` | host names, of claims of the same namespace; others refused, also VolumeSnapshots, which are not on the host |
 //! | `volumeName` | never passes; one that the host has not bound to this very claim is refused |
 //! | `selector` | refused: it chooses among the host's volumes |
 //! | labels | namespaced, as on pods |
@@ -13,7 +13,8 @@
 //! | finalizers | stay: each side protects its own object |
 //!
 //! Back come `volumeName` (once its PersistentVolume is shown), the class that the host chose, and
-//! the whole status: phase, capacity, access modes, conditions, resizing.
+//! the whole status: phase, capacity, access modes, conditions, resizing. Whether pods use the claim
+//! (condition `Unused`) is for the virtual cluster to say, as are conditions of controllers inside.
 
 mod status;
 mod to_host;

@@ -15,6 +15,7 @@ pub const KIND: Description = Description::from_host(
         Scope::Cluster,
     ),
     FromHost {
+        frozen: &["/spec/attachRequired", "/spec/volumeLifecycleModes"],
         hide,
         ..FromHost::new(&["spec"])
     },
@@ -23,5 +24,7 @@ pub const KIND: Description = Description::from_host(
 fn hide(driver: &mut Value) {
     if let Some(spec) = driver.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("tokenRequests");
+        // Where such tokens go; an API server takes it only beside them.
+        spec.remove("serviceAccountTokenInSecrets");
     }
 }

@@ -15,6 +15,7 @@ pub const KIND: Description = Description::from_host(
         Scope::Cluster,
     ),
     FromHost {
+        frozen: &["/spec/controller"],
         hide,
         ..FromHost::new(&["spec"])
     },

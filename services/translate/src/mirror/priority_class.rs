@@ -1,5 +1,6 @@
 //! PriorityClasses: the host's, as a virtual cluster sees them. Those that every API server makes by
-//! itself are left to it.
+//! itself are left to it. Which one is the default is not shown: a cluster may have one only, and that is the
+//! tenant's to choose.
 
 use serde_json::Value;
 
@@ -18,9 +19,9 @@ pub const KIND: Description = Description::from_host(
         Scope::Cluster,
     ),
     FromHost {
-        frozen: &["value", "preemptionPolicy"],
+        frozen: &["/value", "/preemptionPolicy"],
         shown,
-        ..FromHost::new(&["value", "globalDefault", "description", "preemptionPolicy"])
+        ..FromHost::new(&["value", "description", "preemptionPolicy"])
     },
 );
 

@@ -12,7 +12,7 @@ pub const KIND: Description = Description::from_host(
         Scope::Cluster,
     ),
     FromHost {
-        frozen: &["handler"],
+        frozen: &["/handler"],
         ..FromHost::new(&["handler", "overhead", "scheduling"])
     },
 );

@@ -3,7 +3,8 @@
 //! | shown | left out |
 //! |---|---|
 //! | name, labels, annotations (so also which is the default) | kubectl's last applied |
-//! | provisioner, parameters, reclaim policy, mount options, expansion, binding mode, topologies | parameters that name Secrets of the host |
+//! | provisioner, reclaim policy, mount options, expansion, binding mode, topologies | |
+//! | parameters that say what a volume is like | the others: servers, shares, pools and Secrets of the host |
 
 use serde_json::Value;
 
@@ -20,10 +21,10 @@ pub const KIND: Description = Description::from_host(
     ),
     FromHost {
         frozen: &[
-            "provisioner",
-            "parameters",
-            "reclaimPolicy",
-            "volumeBindingMode",
+            "/provisioner",
+            "/parameters",
+            "/reclaimPolicy",
+            "/volumeBindingMode",
         ],
         hide,
         ..FromHost::new(&[
@@ -38,20 +39,28 @@ pub const KIND: Description = Description::from_host(
     },
 );
 
+/// Parameters that say what a volume is like, and not where it is.
+const SHOWN: [&str; 11] = [
+    "csi.storage.k8s.io/fstype",
+    "encrypted",
+    "fsType",
+    "iops",
+    "iopsPerGB",
+    "replication-type",
+    "skuName",
+    "skuname",
+    "throughput",
+    "tier",
+    "type",
+];
+
 fn hide(class: &mut Value) {
     let parameters = class.get_mut("parameters").and_then(Value::as_object_mut);
     let Some(parameters) = parameters else { return };
-    parameters.retain(|key, _| !names_secret(key));
+    parameters.retain(|key, _| SHOWN.contains(&key.as_str()));
     if parameters.is_empty()
         && let Some(class) = class.as_object_mut()
     {
         class.remove("parameters");
     }
-}
-
-fn names_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase().replace('-', "");
-    ["secret", "secretname", "secretnamespace"]
-        .iter()
-        .any(|end| key.ends_with(end))
 }

@@ -39,7 +39,7 @@ fn a_mirror_has_the_fields_of_its_kind_and_nothing_that_names_what_is_the_host_s
             Kind::StorageClass,
             json!({
                 "provisioner": "csi.example.com", "reclaimPolicy": "Delete", "other": 1,
-                "parameters": {"type": "ssd", "csi.storage.k8s.io/provisioner-secret-name": "s",
+                "parameters": {"type": "ssd", "server": "10.0.0.9", "csi.storage.k8s.io/provisioner-secret-name": "s",
                     "csi.storage.k8s.io/provisioner-secret-namespace": "kube-system", "secretName": "t"},
             }),
             json!({"provisioner": "csi.example.com", "reclaimPolicy": "Delete", "parameters": {"type": "ssd"}}),
@@ -57,17 +57,18 @@ fn a_mirror_has_the_fields_of_its_kind_and_nothing_that_names_what_is_the_host_s
         (
             Kind::PriorityClass,
             json!({"value": 7, "globalDefault": true, "preemptionPolicy": "Never"}),
-            json!({"value": 7, "globalDefault": true, "preemptionPolicy": "Never"}),
+            json!({"value": 7, "preemptionPolicy": "Never"}),
         ),
         (
             Kind::CSIDriver,
-            json!({"spec": {"attachRequired": true, "tokenRequests": [{"audience": "a"}]}}),
+            json!({"spec": {"attachRequired": true, "tokenRequests": [{"audience": "a"}],
+                "serviceAccountTokenInSecrets": true}}),
             json!({"spec": {"attachRequired": true}}),
         ),
         (
             Kind::CSINode,
-            json!({"spec": {"drivers": [{"name": "d", "nodeID": "n"}]}}),
-            json!({"spec": {"drivers": [{"name": "d", "nodeID": "n"}]}}),
+            json!({"spec": {"drivers": [{"name": "d", "nodeID": "provider-1", "topologyKeys": ["zone"]}]}}),
+            json!({"spec": {"drivers": [{"name": "d", "nodeID": "fast", "topologyKeys": ["zone"]}]}}),
         ),
     ];
     for (kind, more, wanted) in cases {
@@ -149,4 +150,42 @@ fn classes_of_the_host_come_change_and_go_and_a_tenant_s_own_stay() {
     ));
     let same = change::mirror(&made, &made, rules(kind).fields, rules(kind).frozen);
     assert_eq!(same, Change::None);
+}
+
+#[test]
+fn a_mirror_is_made_again_where_an_api_server_would_refuse_the_change() {
+    let cases = [
+        (
+            Kind::IngressClass,
+            json!({"spec": {"controller": "a"}}),
+            json!({"spec": {"controller": "b"}}),
+        ),
+        (
+            Kind::RuntimeClass,
+            json!({"handler": "a"}),
+            json!({"handler": "b"}),
+        ),
+        (
+            Kind::PriorityClass,
+            json!({"value": 1}),
+            json!({"value": 2}),
+        ),
+        (
+            Kind::CSIDriver,
+            json!({"spec": {"attachRequired": true}}),
+            json!({"spec": {"attachRequired": false}}),
+        ),
+        (
+            Kind::CSINode,
+            json!({"spec": {"drivers": [{"name": "d", "topologyKeys": ["a"]}]}}),
+            json!({"spec": {"drivers": [{"name": "d", "topologyKeys": ["b"]}]}}),
+        ),
+    ];
+    for (kind, before, after) in cases {
+        let rules = rules(kind);
+        let [before, after] =
+            [before, after].map(|more| of(kind, rules, &host(kind, &more), &context()).unwrap());
+        let change = change::mirror(&before, &after, rules.fields, rules.frozen);
+        assert_eq!(change, Change::Replace, "{kind}");
+    }
 }

@@ -3,6 +3,8 @@
 //! Inside it is a Service without pods; on the host it runs beside the control plane, and listens on another port
 //! than its Service, which is what policies are about once an address was translated.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 use vcluster_resources::label::{CLUSTER, PART, Part};
 use vcluster_resources::layout::DNS_TARGET_PORT;
@@ -10,6 +12,7 @@ use vcluster_resources::layout::DNS_TARGET_PORT;
 use crate::{
     Context,
     json::{array, is_set, strings, text},
+    service::DNS_SERVICE,
 };
 
 /// Labels by which charts and manifests know the DNS server's namespace.
@@ -19,13 +22,14 @@ const PODS: [(&str, &str); 1] = [("k8s-app", "kube-dns")];
 /// The port of its Service.
 const PORT: i64 = 53;
 
-/// The rule of the host that a virtual egress rule calls for beside its own; nothing if it does not let pods out to
-/// the DNS server, or lets them out to everything.
-pub(super) fn opened_by(rule: &Value, context: &Context) -> Option<Value> {
+/// The rule of the host that a virtual egress rule of a policy in `namespace` calls for beside its own; nothing if it
+/// does not let pods out to the DNS server, or lets them out to everything.
+pub(super) fn opened_by(rule: &Value, namespace: &str, context: &Context) -> Option<Value> {
     let (peers, ports) = (array(rule, "/to"), array(rule, "/ports"));
     if peers.is_empty() && ports.is_empty() {
         return None;
     }
+    let reaches = |peer: &Value| reaches(peer, namespace, context.dns);
     if !peers.is_empty() && !peers.iter().any(reaches) {
         return None;
     }
@@ -41,18 +45,42 @@ pub(super) fn opened_by(rule: &Value, context: &Context) -> Option<Value> {
     Some(opened)
 }
 
-/// Whether a peer is, or holds, the DNS server.
-fn reaches(peer: &Value) -> bool {
+/// Whether a peer is, or holds, the DNS server, whose address inside is `server`.
+fn reaches(peer: &Value, namespace: &str, server: IpAddr) -> bool {
     if is_set(peer, "/ipBlock") {
-        return text(peer, "/ipBlock/cidr").is_some_and(|cidr| cidr.ends_with("/0"));
+        let holds = |block: Option<&str>| block.is_some_and(|block| holds(block, server));
+        let excepted = array(peer, "/ipBlock/except").iter();
+        return holds(text(peer, "/ipBlock/cidr")) && !excepted.map(Value::as_str).any(holds);
     }
     let selects = |key: &str, labels: &[(&str, &str)]| {
         peer.get(key)
             .is_none_or(|selector| matches(selector, labels))
     };
-    is_set(peer, "/namespaceSelector")
-        && selects("namespaceSelector", &NAMESPACE)
-        && selects("podSelector", &PODS)
+    let there = if is_set(peer, "/namespaceSelector") {
+        selects("namespaceSelector", &NAMESPACE)
+    } else {
+        // The policy's own.
+        is_set(peer, "/podSelector") && namespace == DNS_SERVICE.0
+    };
+    there && selects("podSelector", &PODS)
+}
+
+/// Whether a block of addresses, such as `10.0.0.0/8`, holds an address.
+fn holds(block: &str, address: IpAddr) -> bool {
+    let parsed = block
+        .split_once('/')
+        .and_then(|(base, length)| Some((base.parse().ok()?, length.parse::<u32>().ok()?)));
+    match (parsed, address) {
+        (Some((IpAddr::V4(base), length)), IpAddr::V4(address)) if length <= 32 => {
+            let differs = u32::from(base) ^ u32::from(address);
+            differs.checked_shr(32 - length).unwrap_or(0) == 0
+        }
+        (Some((IpAddr::V6(base), length)), IpAddr::V6(address)) if length <= 128 => {
+            let differs = u128::from(base) ^ u128::from(address);
+            differs.checked_shr(128 - length).unwrap_or(0) == 0
+        }
+        (Some(_) | None, _) => false,
+    }
 }
 
 /// The port on which it listens, for a port that means its Service's.

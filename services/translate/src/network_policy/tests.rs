@@ -134,12 +134,38 @@ fn a_rule_that_lets_out_to_kube_dns_lets_out_to_the_dns_server_where_it_listens(
             json!({"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": ports}),
             None,
         ),
+        // All but the network that the DNS server's address is of.
+        (
+            json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}], "ports": ports}),
+            None,
+        ),
+        (
+            json!({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["192.168.0.0/16", "10.96.0.52/32"]}}]}),
+            Some(json!({"to": dns})),
+        ),
+        (
+            json!({"to": [{"ipBlock": {"cidr": "10.96.0.53/32"}}]}),
+            Some(json!({"to": dns})),
+        ),
+        (json!({"to": [{"ipBlock": {"cidr": "::/0"}}]}), None),
+        (json!({"to": [{"ipBlock": {"cidr": "10.96.0.53"}}]}), None),
         (json!({}), None),
     ];
     for (rule, wanted) in cases {
         let host = spec(&json!({"egress": [rule]}));
         let egress = host["egress"].as_array().unwrap();
         assert_eq!(egress.get(1), wanted.as_ref(), "{rule}");
+    }
+}
+
+#[test]
+fn in_the_dns_server_s_own_namespace_its_pods_are_known_without_the_namespace() {
+    let rule = json!({"to": [{"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]});
+    let mut policy = policy(&json!({"podSelector": {}, "egress": [rule]}));
+    for (namespace, rules) in [("kube-system", 2), ("shop", 1)] {
+        policy["metadata"]["namespace"] = namespace.into();
+        let host = to_host(&policy, &context()).unwrap();
+        assert_eq!(array(&host, "/spec/egress").len(), rules, "{namespace}");
     }
 }
 

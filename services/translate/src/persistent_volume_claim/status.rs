@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{NAME, to_host::beta_class};
 use crate::{
     Context, Kind, Owner, Patch,
-    json::{is_set, merge_patch, object, text},
+    json::{array, is_set, merge_patch, object, text},
     name,
     patch::{Format, Subresource},
     text::Names,
@@ -13,6 +13,19 @@ use crate::{
 
 /// Annotation by which Kubernetes' own components know that a binding is complete.
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// Conditions that the host's resizer and modifier set: gone there means gone. Others are those of
+/// controllers inside, and stay.
+const HOST_CONDITIONS: [&str; 6] = [
+    "ControllerResizeError",
+    "FileSystemResizePending",
+    "ModifyVolumeError",
+    "ModifyingVolume",
+    "NodeResizeError",
+    "Resizing",
+];
+/// Condition that says since when no pod uses the claim. The host sets it too, of its own claim; of
+/// the virtual one the virtual cluster's controller says it.
+const UNUSED: &str = "Unused";
 
 /// The PersistentVolume that a claim names, of either side: they bear the same names.
 pub fn volume(claim: &Value) -> Option<&str> {
@@ -46,19 +59,46 @@ pub fn bind(host: &Value, claim: &Value, volume: Option<&str>) -> Option<Patch> 
 }
 
 /// The change that brings a virtual claim's status to that of its host claim; nothing if it is
-/// there. The host's status is whole: what it lacks, goes.
+/// there. The host's status is whole: what it lacks, goes, all but conditions of controllers inside.
 pub fn status_to_virtual(host: &Value, claim: &Value, names: &Names) -> Option<Patch> {
     let mut status = object(host, "/status")?.clone();
     if volume(claim).is_none() && text(host, "/status/phase") == Some("Bound") {
         // Not before it names its volume.
         status.insert("phase".to_owned(), "Pending".into());
     }
+    let (conditions, foreign) = conditions(host, claim);
+    if conditions.is_empty() {
+        status.remove("conditions");
+    } else {
+        status.insert("conditions".to_owned(), conditions.into());
+    }
     let mut status = Value::Object(status);
     names.translate_messages(&mut status);
     let empty = json!({});
     let change = merge_patch(claim.get("status").unwrap_or(&empty), &status)?;
-    let body = json!({ "status": change });
+    let mut body = json!({ "status": change });
+    if foreign && body.pointer("/status/conditions").is_some() {
+        // The list is written whole: another writer's condition must not be lost.
+        body["metadata"] = json!({"resourceVersion": claim.pointer("/metadata/resourceVersion")});
+    }
     Some(patch(claim, Some(Subresource::Status), body))
+}
+
+/// The virtual claim's conditions, and whether any of them is not from the host.
+fn conditions(host: &Value, claim: &Value) -> (Vec<Value>, bool) {
+    let type_ = |condition: &Value| text(condition, "/type").unwrap_or_default().to_owned();
+    let mut all: Vec<_> = array(host, "/status/conditions").to_vec();
+    all.retain(|condition| type_(condition) != UNUSED);
+    let known: Vec<_> = all.iter().map(type_).collect();
+    let own = array(claim, "/status/conditions")
+        .iter()
+        .filter(|condition| {
+            let type_ = type_(condition);
+            !HOST_CONDITIONS.contains(&type_.as_str()) && !known.contains(&type_)
+        });
+    all.extend(own.cloned());
+    let foreign = all.len() > known.len();
+    (all, foreign)
 }
 
 /// The change by which a bound claim without a host claim is shown as lost; nothing if it is. A new

@@ -55,8 +55,8 @@ fn a_claim_is_translated_whole() {
         "storageClassName": "fast",
         "volumeAttributesClassName": "gold",
         "fieldOfTomorrow": {"a": 1},
-        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"},
-        "dataSourceRef": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"},
+        "dataSource": {"kind": "PersistentVolumeClaim", "name": "monday"},
+        "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "monday"},
     }));
     insta::assert_json_snapshot!("claim", to_host(&claim, &context()).unwrap());
 }
@@ -80,7 +80,7 @@ fn an_absent_class_is_the_host_s_default_and_an_empty_one_is_none() {
 }
 
 #[test]
-fn sources_are_claims_and_snapshots_of_the_same_namespace() {
+fn sources_are_claims_of_the_same_namespace() {
     let with = |source: Value| to_host(&claim_with(json!({"dataSourceRef": source})), &context());
     let own =
         with(json!({"kind": "PersistentVolumeClaim", "name": "old", "namespace": "shop"})).unwrap();
@@ -89,6 +89,11 @@ fn sources_are_claims_and_snapshots_of_the_same_namespace() {
         json!({"kind": "PersistentVolumeClaim", "name": "old-x-shop-x-demo"})
     );
     let refused = [
+        (
+            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"}),
+            "spec.dataSourceRef",
+            Reason::NotSupported,
+        ),
         (
             json!({"apiGroup": "example.com", "kind": "Populator", "name": "p"}),
             "spec.dataSourceRef",
@@ -152,6 +157,18 @@ fn growth_labels_and_attributes_follow_and_nothing_else_is_written() {
 }
 
 #[test]
+fn an_annotation_that_the_user_takes_away_goes() {
+    let mut claim = claim();
+    let host = host_of(&claim);
+    assert_eq!(host["metadata"]["annotations"]["volumeType"], "local");
+    claim["metadata"]["annotations"] = json!({});
+    let patch = update_host(&claim, &host, &context()).unwrap().unwrap();
+    let host = patched(&host, &patch);
+    assert_eq!(host["metadata"]["annotations"].get("volumeType"), None);
+    assert_eq!(update_host(&claim, &host, &context()).unwrap(), None);
+}
+
+#[test]
 fn a_size_that_the_host_rounded_up_is_not_fought_over() {
     let claim = claim();
     let mut host = host_of(&claim);
@@ -210,6 +227,35 @@ fn the_status_comes_up_whole_and_bound_only_with_its_volume() {
     host["status"] = json!({"phase": "Lost"});
     let lost = patched(&shown, &status_to_virtual(&host, &shown, &names).unwrap());
     assert_eq!(lost["status"], json!({"phase": "Lost"}));
+}
+
+#[test]
+fn conditions_of_controllers_inside_stay_and_whether_pods_use_it_is_said_inside() {
+    let condition = |type_: &str, status: &str| json!({"type": type_, "status": status});
+    let mut found = claim();
+    found["status"]["conditions"] = json!([
+        condition("Unused", "False"),
+        condition("Resizing", "True"),
+        condition("example.com/Backed", "True"),
+    ]);
+    let mut host = host_of(&found);
+    host["status"]["conditions"] = json!([
+        condition("Unused", "True"),
+        condition("FileSystemResizePending", "True")
+    ]);
+    let names = names(&found, Some(&host), &context());
+    let patch = status_to_virtual(&host, &found, &names).unwrap();
+    assert_eq!(patch.body["metadata"]["resourceVersion"], "7");
+    let shown = patched(&found, &patch);
+    assert_eq!(
+        shown["status"]["conditions"],
+        json!([
+            condition("FileSystemResizePending", "True"),
+            condition("Unused", "False"),
+            condition("example.com/Backed", "True"),
+        ])
+    );
+    assert_eq!(status_to_virtual(&host, &shown, &names), None);
 }
 
 #[test]

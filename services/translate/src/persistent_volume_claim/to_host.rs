@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::NAME;
 use crate::{
     Context, Kind, Owner, Patch, Refusal,
+    annotation::passed_of,
     change::{Change, change},
     digest::Digest,
     json::{array, is_set, is_true, object, strings, text},
@@ -29,10 +30,7 @@ const APPLIED: &str = "vcluster.dev/applied";
 pub fn to_host(claim: &Value, context: &Context) -> Result<Value, Refusal> {
     let owner = Owner::of_virtual(claim, NAME, context)?;
     let spec = spec(claim, &owner, context)?;
-    let mut annotations: Map<String, Value> = strings(claim, "/metadata/annotations")
-        .filter(|(key, _)| PASSED.contains(key))
-        .map(|(key, value)| (key.to_owned(), value.into()))
-        .collect();
+    let mut annotations = passed_of(claim, |key| PASSED.contains(&key));
     let applied = Digest::of(&changeable(&spec)).to_string();
     annotations.insert(APPLIED.to_owned(), applied.into());
     let labels = label::OBJECT.translate(claim, "/metadata/labels");
@@ -89,15 +87,12 @@ fn rewrite_source(
 ) -> Result<(), Refusal> {
     let group = text(source, "/apiGroup").unwrap_or_default();
     let kind = text(source, "/kind").unwrap_or_default();
-    if !matches!(
-        (group, kind),
-        ("", NAME) | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-    ) {
+    if (group, kind) != ("", NAME) {
         return Err(Refusal::not_supported(
             field,
             format!(
-                "a source of kind {kind:?} is not translated to the host; allowed are \
-                 PersistentVolumeClaim and VolumeSnapshot"
+                "a source of kind {kind:?} is not translated to the host; allowed is \
+                 PersistentVolumeClaim"
             ),
         ));
     }

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{
     Action, Cause, Knowledge, Waiting,
-    pod::{delete, is_deleting, taken},
+    pod::{delete, is_deleting},
 };
-use crate::{Change, Context, Kind, change, kind::FromHost, mirror};
+use crate::{
+    Change, Context, Kind, Refusal, change, json::text, kind::FromHost, mirror, refusal::Reason,
+};
 
 /// The next step about an object of the host, if it is there, and the virtual object of its name.
 /// One that the tenant made itself is left alone.
@@ -31,7 +33,9 @@ pub fn from_host(
             Knowledge::Complete if is_deleting(found) => Action::Wait(Waiting::Termination),
             Knowledge::Complete => Action::DeleteVirtual(delete(found, None, Cause::HostGone)),
         },
-        (Some(_), Some(found)) if !mirror::is_ours(found, context) => Action::Refuse(taken(found)),
+        (Some(_), Some(found)) if !mirror::is_ours(found, context) => {
+            Action::Refuse(taken_inside(found))
+        }
         (Some(_), Some(found)) if is_deleting(found) => Action::Wait(Waiting::Termination),
         (Some(wanted), Some(found)) => {
             match change::mirror(found, &wanted, rules.fields, rules.frozen) {
@@ -41,4 +45,17 @@ pub fn from_host(
             }
         }
     }
+}
+
+/// The tenant's own object has the name of the host's.
+pub(super) fn taken_inside(found: &Value) -> Refusal {
+    let name = text(found, "/metadata/name").unwrap_or_default();
+    Refusal::new(
+        Reason::NameTaken,
+        "metadata.name",
+        format!(
+            "the host's {name:?} is not shown, because this object was made inside under the same \
+             name; delete it to see the host's"
+        ),
+    )
 }

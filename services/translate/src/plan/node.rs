@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     Action, Cause, Knowledge, Waiting,
-    pod::{delete, is_deleting, taken},
+    from_host::taken_inside,
+    pod::{delete, is_deleting},
 };
 use crate::{Context, node};
 
@@ -28,7 +29,9 @@ pub fn node(
             Knowledge::Complete if is_deleting(found) => Action::Wait(Waiting::Termination),
             Knowledge::Complete => Action::DeleteVirtual(delete(found, None, Cause::HostGone)),
         },
-        (Some(_), Some(found)) if !node::is_ours(found, context) => Action::Refuse(taken(found)),
+        (Some(_), Some(found)) if !node::is_ours(found, context) => {
+            Action::Refuse(taken_inside(found))
+        }
         (Some(_), Some(found)) if is_deleting(found) => Action::Wait(Waiting::Termination),
         (Some(host), Some(found)) => node::update_virtual(host, found, context)
             .or_else(|| node::status_to_virtual(host, found, context))

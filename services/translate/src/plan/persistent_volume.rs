@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     Action, Cause, Knowledge, Waiting,
-    pod::{delete, is_deleting, taken},
+    from_host::taken_inside,
+    pod::{delete, is_deleting},
 };
 use crate::{Context, Owner, Refusal, persistent_volume as volumes};
 
@@ -41,7 +42,7 @@ pub fn persistent_volume(view: VolumeView<'_>, context: &Context) -> Action<Valu
             }
         },
         (None, Some(_), None) => Action::Refuse(unbound()),
-        (Some(_), Some(volume), None) => Action::Refuse(taken(volume)),
+        (Some(_), Some(volume), None) => Action::Refuse(taken_inside(volume)),
         (None, Some(_), Some(own)) => gone(own, view.knowledge),
         (Some(_), Some(_), Some(own)) if is_deleting(own) => Action::Wait(Waiting::Termination),
         (Some(host), Some(_), Some(own)) => volumes::update_virtual(host, own)

@@ -209,14 +209,19 @@ fn without_ours(text: &str) -> String {
 }
 
 /// The conditions of readiness gates that the host pod still lacks: set inside the virtual cluster,
-/// read by the host's kubelet when it says whether the pod is ready. Nothing if it has them.
+/// read by the host's kubelet when it says whether the pod is ready. One that was taken away inside
+/// becomes `False`, which to the kubelet is the same. Nothing if it has them.
 pub fn gates_to_host(pod: &Value, host: &Value) -> Option<Patch> {
     let inside = array(pod, "/status/conditions");
     let outside = array(host, "/status/conditions");
     let missing: Vec<Value> = gates(pod)
         .into_iter()
         .filter_map(|gate| {
-            let mut condition = of_type(inside, gate)?.clone();
+            let open = || of_type(outside, gate).filter(|c| text(c, "/status") != Some("False"));
+            let Some(found) = of_type(inside, gate) else {
+                return open().map(|_| json!({"type": gate, "status": "False"}));
+            };
+            let mut condition = found.clone();
             // A generation of the virtual pod; a null that the host would not keep.
             condition.as_object_mut()?.remove("observedGeneration");
             let same = |key: &str| {

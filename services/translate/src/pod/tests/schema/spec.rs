@@ -51,7 +51,8 @@ fn containers() -> Vec<Row> {
             &["C.volumeMounts[].mountPropagation", "C.ports[].hostIP"],
         ),
         passes(
-            "the node pulls it with the pod's own Secrets",
+            "the node pulls it with the pod's own Secrets; one that is there already it gives to anybody, unless the host's \
+             administrator has it ask each time (AlwaysPullImages)",
             &["C.{image,imagePullPolicy}"],
         ),
         passes(
