@@ -55,7 +55,7 @@ fn pods(namespace: &str, name: &str, replicas: u32) -> Value {
 fn ingress(name: &str) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-        "metadata": {"name": name, "namespace": "default", "annotations": {"example.com/timeout": "30"}},
+        "metadata": {"name": name, "namespace": "default", "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "30", "cert-manager.io/cluster-issuer": "x"}},
         "spec": {
             "tls": [{"hosts": ["shop.example.com"], "secretName": "cert"}],
             "rules": [{"host": "shop.example.com", "http": {"paths": [{
@@ -83,7 +83,12 @@ fn an_ingress_is_served_by_the_host_with_its_certificate_and_shows_its_address()
         "web-x-default-x-ingress"
     );
     assert_eq!(spec["tls"][0]["secretName"], "cert-x-default-x-ingress");
-    assert_eq!(made["metadata"]["annotations"]["example.com/timeout"], "30");
+    let notes = &made["metadata"]["annotations"];
+    assert_eq!(
+        notes["nginx.ingress.kubernetes.io/proxy-read-timeout"],
+        "30"
+    );
+    assert_eq!(notes["cert-manager.io/cluster-issuer"], Value::Null);
     let cert = outside(&tenant, "secrets", "cert");
     assert_eq!(cert["type"], "kubernetes.io/tls");
 

@@ -195,6 +195,25 @@ pub struct EngineArgs {
     #[arg(long, env = "VCLUSTER_HOSTS_IMAGE", value_name = "IMAGE")]
     pub hosts_image: Option<String>,
 
+    /// Annotations of Ingresses that reach the host beside the short list of harmless ones: keys, or with `*` at the
+    /// end their beginnings, parted by commas.
+    #[arg(
+        long,
+        env = "VCLUSTER_INGRESS_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEYS"
+    )]
+    pub ingress_annotations: Vec<String>,
+
+    /// Annotations of Services that reach the host, in the same way.
+    #[arg(
+        long,
+        env = "VCLUSTER_SERVICE_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEYS"
+    )]
+    pub service_annotations: Vec<String>,
+
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
     #[arg(
         long,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use vcluster_translate::Annotations;
+
 use crate::args::{Args, EngineArgs};
 use crate::queue;
 
@@ -17,6 +19,8 @@ pub struct Engine {
     pub scan_interval: Duration,
     /// Image that writes `/etc/hosts` of pods with a subdomain.
     pub hosts_image: Option<String>,
+    /// Annotations that reach the host beside the harmless ones.
+    pub annotations: Annotations,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -109,6 +113,10 @@ impl TryFrom<&EngineArgs> for Engine {
             max_concurrent_lists: positive("max-concurrent-lists", args.max_concurrent_lists)?,
             scan_interval: args.scan_interval,
             hosts_image: args.hosts_image.clone().filter(|image| !image.is_empty()),
+            annotations: Annotations {
+                ingresses: keys(&args.ingress_annotations),
+                services: keys(&args.service_annotations),
+            },
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,
@@ -120,4 +128,12 @@ impl TryFrom<&EngineArgs> for Engine {
             },
         })
     }
+}
+
+/// The keys of a list that may be empty, as a flag that is set to nothing is.
+fn keys(list: &[String]) -> Vec<String> {
+    let keys = list.iter().map(|key| key.trim());
+    keys.filter(|key| !key.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
 }

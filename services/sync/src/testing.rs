@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::testing::ManualClock;
-use vcluster_translate::{Context, HostAccess};
+use vcluster_translate::{Annotations, Context, HostAccess};
 
 use crate::config;
 use crate::engine::Engine;
@@ -226,6 +226,7 @@ fn context() -> Context {
         hosts_image: None,
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: HostAccess::Refused,
+        annotations: Annotations::default(),
     }
 }
 
@@ -235,6 +236,7 @@ fn engine_config() -> config::Engine {
         max_concurrent_lists: 1,
         scan_interval: std::time::Duration::from_mins(5),
         hosts_image: None,
+        annotations: Annotations::default(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

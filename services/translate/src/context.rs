@@ -27,6 +27,8 @@ pub struct Context {
     pub kubelet_host: String,
     /// Whether its pods may reach the host's nodes.
     pub host_access: HostAccess,
+    /// Annotations of its objects that reach the host.
+    pub annotations: Annotations,
 }
 
 /// Whether pods may reach the host's nodes: their namespaces, files, ports and kernel.
@@ -37,4 +39,14 @@ pub enum HostAccess {
     /// The host's administrator labelled the host namespace
     /// `pod-security.kubernetes.io/enforce: privileged`.
     Granted,
+}
+
+/// Annotations that the host's administrator lets pass beside those of the short lists of
+/// [`annotation`](crate::annotation): keys, or with `*` at the end their beginnings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// Of Ingresses.
+    pub ingresses: Vec<String>,
+    /// Of Services.
+    pub services: Vec<String>,
 }

@@ -18,6 +18,7 @@ pub(crate) fn context() -> Context {
         hosts_image: Some("sync:1".to_owned()),
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: crate::context::HostAccess::Refused,
+        annotations: crate::Annotations::default(),
     }
 }
 

@@ -3,13 +3,13 @@
 //! | field | on the host |
 //! |---|---|
 //! | `metadata.labels` | under our domain, as every label |
-//! | `metadata.annotations` | all but ours and kubectl's; those that name Secrets are rewritten |
+//! | `metadata.annotations` | a short list, and what the host's administrator allows ([`annotation`]); those that name Secrets and Services are rewritten |
 //! | `spec.ingressClassName`, `spec.rules` with hosts and paths | as they are |
 //! | `spec.rules` without a host | refused: such a rule takes requests for every host name |
 //! | `backend.service.name`, `tls[].secretName` | host names |
 //! | `spec.defaultBackend` | refused: it would take every request to the host's controller that no other rule takes |
 //! | `backend.resource` | refused: it names an object of a kind that is not translated |
-//! | `status.loadBalancer` | brought up |
+//! | `status.loadBalancer` | brought up; what a controller inside says stays while the host says nothing |
 //!
 //! Host names are not checked against those of other tenants: that is for the host's policies.
 
@@ -18,11 +18,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     Change, Context, Kind, Owner, Patch, Refusal, annotation,
     change::change,
-    json::{array, array_mut, is_set, merge_patch, object, text},
+    json::{array, array_mut, is_set, object, text},
     kind::{Api, Description, Reference, Scope, ToHost},
     label, name,
     owner::metadata,
-    patch::{Format, Subresource},
+    serving::{self, Said},
 };
 
 /// Its row in the table of kinds.
@@ -49,6 +49,9 @@ const SECRETS: [&str; 3] = [
     "nginx.ingress.kubernetes.io/auth-tls-secret",
     "nginx.ingress.kubernetes.io/proxy-ssl-secret",
 ];
+
+/// Annotation of the nginx controller that names a Service.
+const DEFAULT_BACKEND: &str = "nginx.ingress.kubernetes.io/default-backend";
 
 /// The host Ingress of a virtual one.
 ///
@@ -130,7 +133,10 @@ fn annotations(
     owner: &Owner,
     context: &Context,
 ) -> Result<Map<String, Value>, Refusal> {
-    let mut all = annotation::passed(ingress);
+    let mut all = annotation::passed(ingress, annotation::INGRESS, &context.annotations.ingresses);
+    if let Some(Value::String(service)) = all.get_mut(DEFAULT_BACKEND) {
+        *service = name::of_service(&owner.namespace, service, context);
+    }
     for key in SECRETS {
         let Some(found) = all.get(key).and_then(Value::as_str) else {
             continue;
@@ -197,21 +203,13 @@ pub fn update_host(ingress: &Value, host: &Value, context: &Context) -> Result<C
     Ok(change(host, &wanted, &["spec"]))
 }
 
-/// What the virtual Ingress must be told: the addresses at which it is served.
+/// What the virtual Ingress must be told: the addresses at which the host serves it.
 pub fn status_to_virtual(host: &Value, ingress: &Value, _context: &Context) -> Option<Patch> {
-    let of = |object: &Value| {
-        let status = object.pointer("/status/loadBalancer");
-        status.cloned().unwrap_or_else(|| json!({}))
+    let said = Said {
+        load_balancer: host.pointer("/status/loadBalancer"),
+        conditions: Vec::new(),
     };
-    let change = merge_patch(&of(ingress), &of(host))?;
-    let uid = text(ingress, "/metadata/uid").unwrap_or_default();
-    let body = json!({"status": {"loadBalancer": change}});
-    Some(Patch::new(
-        Some(Subresource::Status),
-        Format::Merge,
-        uid,
-        body,
-    ))
+    serving::status_to_virtual(&said, ingress)
 }
 
 #[cfg(test)]

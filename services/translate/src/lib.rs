@@ -9,7 +9,7 @@
 //! there. [`plan`] decides, for one object at a time, what to do next about what was seen on both sides.
 //! Nothing here waits, reads a clock or talks to anybody.
 
-mod annotation;
+pub mod annotation;
 pub mod change;
 pub mod config_map;
 pub mod context;
@@ -39,10 +39,11 @@ pub mod refusal;
 pub mod resource_claim;
 pub mod secret;
 pub mod service;
+mod serving;
 pub mod text;
 
 pub use change::Change;
-pub use context::{Context, HostAccess};
+pub use context::{Annotations, Context, HostAccess};
 pub use kind::Kind;
 pub use owner::Owner;
 pub use patch::Patch;

@@ -4,7 +4,8 @@
 //! | field | on the host |
 //! |---|---|
 //! | `spec` | as it is; it is immutable. `adminAccess` is the host's to allow, by a label of the host namespace |
-//! | `metadata.labels`, `metadata.annotations` | as on every object |
+//! | `metadata.labels` | as on every object |
+//! | `metadata.annotations` | `resource.kubernetes.io/pod-claim-name` |
 //! | `status.allocation`, `status.devices` | brought up |
 //! | `status.reservedFor` | stays: each side's controller keeps its own pods in it |
 //!
@@ -40,6 +41,9 @@ pub const KIND: Description = Description::to_host(
     },
 );
 
+/// Annotation that passes: for which entry of its pod the claim was made. What drivers of the host read, they do with
+/// their own rights.
+const OF_POD: &str = "resource.kubernetes.io/pod-claim-name";
 /// What the host decides of a claim.
 const DECIDED: [&str; 2] = ["allocation", "devices"];
 
@@ -54,7 +58,7 @@ pub fn to_host(claim: &Value, context: &Context) -> Result<Value, Refusal> {
     };
     let host_name = name::of_kind(Kind::ResourceClaim, &owner.namespace, &owner.name, context);
     let labels = label::OBJECT.translate(claim, "/metadata/labels");
-    let annotations = annotation::passed(claim);
+    let annotations = annotation::passed_of(claim, |key| key == OF_POD);
     Ok(json!({
         "apiVersion": KIND.api.version(),
         "kind": KIND.api.kind,

@@ -10,11 +10,11 @@
 //! |---|---|
 //! | `metadata.name` | a DNS label of at most 63 characters that begins with a letter |
 //! | `metadata.labels` | under our domain, as every label |
-//! | `metadata.annotations` | all but ours and kubectl's: load balancers are steered by them |
+//! | `metadata.annotations` | a short list, and what the host's administrator allows ([`annotation`](crate::annotation)): load balancers are steered by them |
 //! | `spec.selector` | over our labels, confined to the pods of the virtual namespace; none stays none |
 //! | `spec.externalIPs` | refused: they would take over addresses of others (CVE-2020-8554) |
 //! | everything else of `spec` | as it is |
-//! | `status.loadBalancer`, `status.conditions` | brought up |
+//! | `status.loadBalancer`, `status.conditions` | brought up; what a controller inside says stays while the host says nothing |
 //!
 //! Every Service has its host Service but those that only answer inside: `ExternalName` (the
 //! virtual cluster's DNS answers it), `default/kubernetes` and the one that shows the DNS server,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
 use vcluster_translate::plan::{self, Action, View};
-use vcluster_translate::{Change, service};
+use vcluster_translate::{Change, annotation, service};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
@@ -86,6 +87,7 @@ async fn decide(
         Action::Create(wanted) => {
             let made = tenant.create(Side::Host, kind, &wanted).await;
             if made.is_ok() {
+                tell_kept(engine, tenant, key, object.as_ref(), &wanted).await;
                 tenant.state().set_problem(key, None);
                 tenant.wake_users(key);
             }
@@ -94,6 +96,9 @@ async fn decide(
         Action::PatchHost(patch) => {
             let name = tenant.name_on(Side::Host, key);
             let patched = tenant.patch(Side::Host, kind, &name, &patch).await;
+            if patched.is_ok() {
+                tell_kept(engine, tenant, key, object.as_ref(), &patch.body).await;
+            }
             if let (Ok(there), Some(object)) = (&patched, &object)
                 && let Ok(Change::Patch(again)) =
                     (rules.update)(object, there.json(), &tenant.context)
@@ -117,6 +122,22 @@ async fn decide(
     written(engine, tenant, key, object.as_ref(), wrote).await
 }
 
+/// Says which annotations of an object stay inside, when the note of it was written on the host object: once.
+async fn tell_kept(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    object: Option<&Value>,
+    written: &Value,
+) {
+    if let (Some(object), Some(message)) = (object, annotation::kept(written)) {
+        let reason = "AnnotationsKeptInside";
+        tenant
+            .tell(engine, key.kind, object, reason, &message)
+            .await;
+    }
+}
+
 /// What is left of a reservation; nothing if it is over, or nobody can tell.
 fn later(engine: &Engine, until: &str) -> Option<Instant> {
     let until: jiff::Timestamp = until.parse().ok()?;
@@ -133,7 +154,7 @@ async fn written(
     engine: &Engine,
     tenant: &Tenant,
     key: &Key,
-    object: Option<&serde_json::Value>,
+    object: Option<&Value>,
     answer: Result<Object, Failure>,
 ) -> Result<Step, Failure> {
     match answer {

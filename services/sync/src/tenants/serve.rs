@@ -120,6 +120,7 @@ pub fn context(
         dns: endpoint.dns,
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         hosts_image: engine.config.hosts_image.clone(),
+        annotations: engine.config.annotations.clone(),
         host_access,
         kubelet_host: engine.kubelet_host.clone(),
     })

@@ -190,7 +190,7 @@ impl Inner {
     }
 
     fn patch(&mut self, path: &str, body: &Value) -> Response<String> {
-        let place = ["/status", "/ephemeralcontainers"]
+        let place = ["/status", "/ephemeralcontainers", "/resize"]
             .iter()
             .find_map(|subresource| path.strip_suffix(subresource))
             .unwrap_or(path);

@@ -11,6 +11,8 @@ fn ingress() -> Value {
                 "kubectl.kubernetes.io/last-applied-configuration": "{}",
                 "nginx.ingress.kubernetes.io/auth-secret": "login",
                 "nginx.ingress.kubernetes.io/auth-tls-secret": "shop/ca",
+                "nginx.ingress.kubernetes.io/configuration-snippet": "return 200;",
+                "nginx.ingress.kubernetes.io/default-backend": "fallback",
                 "nginx.ingress.kubernetes.io/rewrite-target": "/",
                 "vcluster.dev/uid": "forged",
             },
@@ -82,7 +84,7 @@ fn changes_go_down_and_what_the_host_added_stays() {
     host["metadata"]["annotations"]["by-the-host"] = "x".into();
     assert_eq!(update_host(&ingress(), &host, &context()), Ok(Change::None));
     let mut changed = ingress();
-    changed["metadata"]["annotations"] = json!({"new": "1"});
+    changed["metadata"]["annotations"] = json!({"nginx.ingress.kubernetes.io/limit-rps": "1"});
     changed["metadata"]["labels"] = json!({});
     let spec = changed["spec"].as_object_mut().unwrap();
     spec.remove("ingressClassName");
@@ -102,7 +104,10 @@ fn changes_go_down_and_what_the_host_added_stays() {
         .keys()
         .filter(|key| !key.starts_with("vcluster.dev/"))
         .collect();
-    assert_eq!(foreign, ["by-the-host", "new"]);
+    assert_eq!(
+        foreign,
+        ["by-the-host", "nginx.ingress.kubernetes.io/limit-rps"]
+    );
     assert_eq!(update_host(&changed, &host, &context()), Ok(Change::None));
 }
 

@@ -15,7 +15,7 @@ use super::{
     update::{names, update_host},
 };
 use crate::{
-    Change, Context, Refusal,
+    Change, Context, Refusal, annotation,
     json::{array, text},
 };
 
@@ -178,6 +178,8 @@ fn carry_node_ports(service: &mut Value, old: &Value) {
 /// The host Service `host`, reserved until then (RFC 3339).
 pub fn reserved(mut host: Value, until: &str) -> Value {
     host["metadata"]["annotations"][RESERVED_UNTIL] = until.into();
+    // Told when it is written, and before the virtual Service exists there is nobody to tell.
+    annotation::forget_kept(&mut host);
     host
 }
 

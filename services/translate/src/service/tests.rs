@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Change, Patch,
-    fixture::context,
+    fixture::{context, patched},
     plan::{Action, Cause, Delete},
     refusal::Reason,
 };
@@ -20,7 +20,8 @@ fn service(spec: &Value) -> Value {
             "name": "web", "namespace": "shop", "uid": "5e1f",
             "labels": {"app": "web"},
             "annotations": {
-                "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+                "service.beta.kubernetes.io/aws-load-balancer-healthcheck-port": "80",
+                "metallb.io/loadBalancerIPs": "192.0.2.9",
                 "kubectl.kubernetes.io/last-applied-configuration": "{}",
                 "vcluster.dev/uid": "forged",
             },
@@ -70,7 +71,7 @@ fn patch_of(service: &Value, host: &Value) -> Option<Value> {
 }
 
 #[test]
-fn everything_passes_but_names_labels_selector_and_our_annotations() {
+fn everything_passes_but_names_labels_selector_and_most_annotations() {
     insta::assert_json_snapshot!("service", to_host(&web(), &context()).unwrap());
 }
 
@@ -183,7 +184,8 @@ fn what_the_host_added_stays_and_what_the_user_took_away_goes() {
                 "uid": "b057",
                 "labels": {"label.vcluster.dev/app": null},
                 "annotations": {
-                    "service.beta.kubernetes.io/aws-load-balancer-type": null,
+                    "service.beta.kubernetes.io/aws-load-balancer-healthcheck-port": null,
+                    "vcluster.dev/kept-annotations": null,
                     "vcluster.dev/passed-annotations": null,
                 },
             },
@@ -203,7 +205,11 @@ fn a_reserved_service_is_taken_over_by_the_one_it_was_reserved_for() {
     };
     assert_eq!(
         patch.body["metadata"]["annotations"],
-        json!({"vcluster.dev/uid": "5e1f", "vcluster.dev/reserved-until": null})
+        json!({
+            "vcluster.dev/uid": "5e1f", "vcluster.dev/reserved-until": null,
+            "vcluster.dev/kept-annotations": "metallb.io/loadBalancerIPs",
+        }),
+        "what stays inside is noted, and told, now that there is somebody to tell"
     );
     assert_eq!(patch.body.get("spec"), None);
     assert_eq!(
@@ -267,8 +273,7 @@ fn a_load_balancer_s_status_comes_up_and_goes_with_its_type() {
             "conditions": [{"type": "Ready", "message": "web is up"}],
         })
     );
-    let mut told = balanced;
-    told["status"] = patch.body["status"].clone();
+    let mut told = patched(&balanced, &patch);
     assert_eq!(status_to_virtual(&host, &told, &context()), None);
     told["spec"]["type"] = "ClusterIP".into();
     host["status"] = json!({"loadBalancer": {}});
@@ -277,6 +282,14 @@ fn a_load_balancer_s_status_comes_up_and_goes_with_its_type() {
         patch.body["status"],
         json!({"loadBalancer": {"ingress": null}, "conditions": []})
     );
+}
+
+#[test]
+fn a_load_balancer_of_the_tenant_s_own_is_not_forgotten() {
+    let mut balanced = with(web(), json!({"type": "LoadBalancer"}));
+    let host = host_of(&balanced);
+    balanced["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}});
+    assert_eq!(status_to_virtual(&host, &balanced, &context()), None);
 }
 
 fn fresh(spec: &Value) -> Value {

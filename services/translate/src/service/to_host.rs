@@ -6,7 +6,7 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE, VIRTUAL_NAM
 use super::address::{API_SERVICE, DNS_SERVICE, has_external_ips, kind};
 use crate::{
     Context, Owner, Refusal,
-    annotation::passed,
+    annotation::{self, passed},
     json::{object, text},
     label, name,
     owner::metadata,
@@ -51,11 +51,12 @@ pub fn to_host(service: &Value, context: &Context) -> Result<Value, Refusal> {
         Some(_) | None => {}
     }
     let labels = label::OBJECT.translate(service, "/metadata/labels");
+    let annotations = passed(service, annotation::SERVICE, &context.annotations.services);
     let host_name = name::of_service(&owner.namespace, &owner.name, context);
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(&owner, &host_name, labels, passed(service), context),
+        "metadata": metadata(&owner, &host_name, labels, annotations, context),
         "spec": spec,
     }))
 }

@@ -11,11 +11,12 @@ use crate::{
     Change, Context, Owner, Patch, Refusal,
     annotation::is_passed,
     change::members,
-    json::{merge_patch, object, text},
+    json::{array, merge_patch, object, text},
     label, name,
-    patch::{Format, Subresource},
+    patch::Format,
     plan::Action,
     refusal::Reason,
+    serving::{self, Said},
     text::Names,
 };
 
@@ -139,39 +140,17 @@ pub fn reservation<'a>(
 /// the conditions that the host's controllers set.
 pub fn status_to_virtual(host: &Value, service: &Value, context: &Context) -> Option<Patch> {
     let balanced = kind(service) == "LoadBalancer" && kind(host) == "LoadBalancer";
-    let of = |object: &Value| {
-        let part = |key: &str| object.pointer("/status").and_then(|status| status.get(key));
-        json!({
-            // Nothing and empty are the same.
-            "loadBalancer": part("loadBalancer").filter(|_| balanced).cloned().unwrap_or_else(|| json!({})),
-            "conditions": part("conditions").cloned().unwrap_or_else(|| json!([])),
-        })
+    let mut conditions = host
+        .pointer("/status/conditions")
+        .filter(|conditions| conditions.is_array())
+        .cloned()
+        .unwrap_or_else(|| json!([]));
+    names(service, context).translate_messages(&mut conditions);
+    let said = Said {
+        load_balancer: host.pointer("/status/loadBalancer").filter(|_| balanced),
+        conditions: array(&conditions, "").to_vec(),
     };
-    let mut wanted = of(host);
-    translate_messages(&mut wanted, service, context);
-    let found = json!({
-        "loadBalancer": service.pointer("/status/loadBalancer").cloned().unwrap_or_else(|| json!({})),
-        "conditions": of(service)["conditions"],
-    });
-    let status = merge_patch(&found, &wanted)?;
-    let uid = text(service, "/metadata/uid").unwrap_or_default();
-    let body = json!({ "status": status });
-    Some(Patch::new(
-        Some(Subresource::Status),
-        Format::Merge,
-        uid,
-        body,
-    ))
-}
-
-fn translate_messages(status: &mut Value, service: &Value, context: &Context) {
-    let names = names(service, context);
-    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
-    for condition in conditions.into_iter().flatten() {
-        if let Some(message) = condition.get("message").and_then(Value::as_str) {
-            condition["message"] = names.translate(message).into();
-        }
-    }
+    serving::status_to_virtual(&said, service)
 }
 
 /// The host names that texts about a virtual Service may hold.

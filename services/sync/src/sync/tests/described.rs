@@ -73,6 +73,29 @@ async fn what_the_host_refuses_is_told_once_and_tried_again_when_something_goes(
 }
 
 #[tokio::test(start_paused = true)]
+async fn annotations_that_stay_inside_are_told_once() {
+    let world = World::new().await;
+    let mut ingress = ingress("cert");
+    ingress["metadata"]["annotations"] = json!({"cert-manager.io/cluster-issuer": "internal"});
+    let key = world.apply(Kind::Ingress, ingress);
+    world.work(&key).await;
+    let event = "virtual POST /api/v1/namespaces/shop/events";
+    assert_eq!(world.writes(), [event, HOST]);
+    let told = world.virtual_.bodies().pop().unwrap();
+    assert_eq!(told["reason"], "AnnotationsKeptInside");
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.contains("cert-manager.io/cluster-issuer"),
+        "{message}"
+    );
+    world.change_host(Kind::Ingress, "web-x-shop-x-demo", |ingress| {
+        ingress["metadata"]["annotations"]["by-the-host"] = "x".into();
+    });
+    world.work(&key).await;
+    assert_eq!(world.writes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_class_of_the_host_is_shown_kept_and_taken_away() {
     let world = World::new().await;
     let class = json!({"metadata": {"name": "fast"}, "provisioner": "csi.example.com"});

@@ -100,7 +100,6 @@ fn conditions_of_the_virtual_cluster_stay() {
     assert_eq!(host["status"]["conditions"][0]["status"], "True");
     assert_eq!(gates_to_host(&pod, &host), None);
     // The gate's controller takes its condition away.
-    let mut pod = pod;
     pod["status"]["conditions"] = json!([]);
     let host = patched(&host, &gates_to_host(&pod, &host).unwrap());
     assert_eq!(host["status"]["conditions"][0]["status"], "False");
