@@ -40,19 +40,25 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Everything else. Installs missing Debian packages first, where there is apt-get.
+/// Everything else. Installs missing Debian packages, where there is apt-get and nothing is missing that it cannot
+/// cure: nobody waits for packages only to read that there is no Go.
 ///
 /// # Errors
 /// Something is missing; the message lists all of it.
 pub fn check(cache: &Cache, progress: &Progress) -> Result<()> {
     let mut lacks = Vec::new();
-    if is_root() {
-        packages::install(progress)?;
-    } else {
+    if !is_root() {
         lacks.push(Lack::new("root, for namespaces, mounts and cgroups", SUDO));
     }
-    lacks.extend(packages::lacking(cache));
-    lacks.extend(probe::lacking(cache, is_root()));
+    lacks.extend(packages::not_for_apt(cache));
+    if lacks.is_empty() {
+        packages::install(progress)?;
+    }
+    let packages = packages::lacking();
+    // The kernel is asked by programs of these packages.
+    let askable = is_root() && packages.is_empty();
+    lacks.extend(packages);
+    lacks.extend(probe::lacking(cache, askable));
     match report(&lacks) {
         Some(message) => bail!(message),
         None => Ok(()),

@@ -55,10 +55,15 @@ pub(super) fn install(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// What is missing now.
-pub(super) fn lacking(cache: &Cache) -> Vec<Lack> {
+/// The packages that are missing now.
+pub(super) fn lacking() -> Vec<Lack> {
     let package = |name: &&str| Lack::new(*name, format!("apt-get install {name}"));
-    let mut lacks: Vec<_> = missing().iter().map(package).collect();
+    missing().iter().map(package).collect()
+}
+
+/// What is missing and does not come as a package.
+pub(super) fn not_for_apt(cache: &Cache) -> Vec<Lack> {
+    let mut lacks = Vec::new();
     if find("go").is_none() {
         lacks.push(Lack::new(
             "Go",

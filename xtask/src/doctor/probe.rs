@@ -14,8 +14,8 @@ const INOTIFY_INSTANCES: usize = 64;
 /// The controllers that the kubelet insists on, under v1 and v2.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
-/// What only root can try is tried only if we are root.
-pub(super) fn lacking(cache: &Cache, root: bool) -> Vec<Lack> {
+/// What only root and the programs of packages can try is tried only if all of them are there.
+pub(super) fn lacking(cache: &Cache, askable: bool) -> Vec<Lack> {
     let mut lacks = Vec::new();
     let architecture = std::env::consts::ARCH;
     if !matches!(architecture, "x86_64" | "aarch64") {
@@ -26,7 +26,7 @@ pub(super) fn lacking(cache: &Cache, root: bool) -> Vec<Lack> {
     }
     lacks.extend(filesystems());
     lacks.extend(layered(Path::new("/var/lib")));
-    if root {
+    if askable {
         lacks.extend(network());
     }
     lacks.extend(controllers());
