@@ -186,6 +186,12 @@ fn populate(tenant: &Tenant) {
     }
 }
 
+/// What the API server of a virtual cluster reaches, it reaches as it reaches webhooks.
+fn api_server_reaches(tenant: &Tenant, pod: &str) -> bool {
+    let path = format!("get --raw /api/v1/namespaces/default/pods/{pod}:80/proxy/");
+    tenant.kubectl(&path).run().succeeded()
+}
+
 /// Two virtual clusters with the same pods, and those who connect to the web server of each.
 struct Two {
     red: Tenant,
@@ -278,6 +284,7 @@ fn policies_of_a_virtual_cluster_stop_packets_within_it_and_never_touch_another(
         &table,
     );
     assert!(!two.asks_dns().succeeded(), "DNS is shut like the rest");
+    assert!(api_server_reaches(&two.red, "web"), "webhooks still work");
 
     let everywhere = json!([{"namespaceSelector": {}}]);
     two.red(&of_all(

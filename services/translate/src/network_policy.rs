@@ -13,9 +13,12 @@
 //! | `ports`, `policyTypes` | as they are |
 //!
 //! The virtual cluster's DNS server is no pod of the tenant's. Where a rule lets pods out to what would be
-//! `kube-dns` of `kube-system` ([`dns`]), the host's also lets them out to it.
+//! `kube-dns` of `kube-system` ([`dns`]), the host's also lets them out to it. Nor is its API server, which in most
+//! clusters reaches pods from a node, past every policy: webhooks and aggregated APIs rely on it, and whoever writes
+//! a policy inside cannot name it. So the host's lets it in wherever it holds back others.
 
 use serde_json::{Map, Value, json};
+use vcluster_resources::label::{CLUSTER, PART, Part};
 
 use crate::{
     Change, Context, Kind, Owner, Refusal,
@@ -67,6 +70,15 @@ pub fn to_host(policy: &Value, context: &Context) -> Result<Value, Refusal> {
     if let Some(Value::Array(egress)) = spec.get_mut("egress") {
         egress.extend(to_dns);
     }
+    if holds_back(policy) {
+        let ingress = spec.entry("ingress").or_insert(Value::Null);
+        if ingress.is_null() {
+            *ingress = json!([]);
+        }
+        if let Value::Array(ingress) = ingress {
+            ingress.push(from_control_plane(context));
+        }
+    }
     let host_name = name::of_kind(Kind::NetworkPolicy, &owner.namespace, &owner.name, context);
     let labels = label::OBJECT.translate(policy, "/metadata/labels");
     Ok(json!({
@@ -75,6 +87,18 @@ pub fn to_host(policy: &Value, context: &Context) -> Result<Value, Refusal> {
         "metadata": metadata(&owner, &host_name, labels, Map::new(), context),
         "spec": spec,
     }))
+}
+
+/// Whether a policy isolates pods from what comes in, as one does that does not say.
+fn holds_back(policy: &Value) -> bool {
+    let types = array(policy, "/spec/policyTypes");
+    types.is_empty() || types.iter().any(|each| each == "Ingress")
+}
+
+/// The rule that lets in the virtual cluster's own API server.
+fn from_control_plane(context: &Context) -> Value {
+    let labels = json!({ CLUSTER: context.cluster.as_str(), PART: Part::ControlPlane.as_str() });
+    json!({"from": [{"podSelector": {"matchLabels": labels}}]})
 }
 
 /// The same peer on the host. One that says nothing, which no API server stores, is the tenant as a whole.

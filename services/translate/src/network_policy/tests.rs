@@ -13,6 +13,13 @@ fn spec(spec: &Value) -> Value {
     to_host(&policy(spec), &context()).unwrap()["spec"].clone()
 }
 
+/// The rule for the control plane, which every policy has that isolates from what comes in.
+fn control_plane() -> Value {
+    json!({"from": [{"podSelector": {"matchLabels": {
+        "vcluster.dev/cluster": "demo", "vcluster.dev/part": "control-plane",
+    }}}]})
+}
+
 fn own(more: &Value) -> Value {
     let mut labels = json!({
         "vcluster.dev/cluster-uid": context().cluster_uid, "vcluster.dev/part": "workload",
@@ -87,7 +94,28 @@ fn everybody_nobody_and_addresses_are_what_they_are_inside() {
     ] {
         let mut host = spec(&rest);
         host.as_object_mut().unwrap().remove("podSelector");
-        assert_eq!(host, rest);
+        let mut wanted = rest.clone();
+        if rest["policyTypes"][0] != "Egress" {
+            let mut ingress = array(&rest, "/ingress").to_vec();
+            ingress.push(control_plane());
+            wanted["ingress"] = ingress.into();
+        }
+        assert_eq!(host, wanted);
+    }
+}
+
+#[test]
+fn the_control_plane_is_let_in_wherever_others_are_held_back() {
+    for (types, let_in) in [
+        (json!(["Ingress"]), true),
+        (json!(["Ingress", "Egress"]), true),
+        (json!(["Egress"]), false),
+        (Value::Null, true),
+    ] {
+        let host = spec(&json!({"policyTypes": types}));
+        let rules = array(&host, "/ingress");
+        assert_eq!(rules.contains(&control_plane()), let_in, "{host}");
+        assert_eq!(rules.len(), usize::from(let_in), "{host}");
     }
 }
 
