@@ -11,7 +11,8 @@
 //! | `backend.resource` | refused: it names an object of a kind that is not translated |
 //! | `status.loadBalancer` | brought up; what a controller inside says stays while the host says nothing |
 //!
-//! Host names are not checked against those of other tenants: that is for the host's policies.
+//! Host names are not checked here: which ones a tenant may claim, the host's administrator says by an annotation of the
+//! host namespace, and the chart's policy holds it (see docs/adr).
 
 use serde_json::{Map, Value, json};
 
