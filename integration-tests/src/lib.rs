@@ -11,6 +11,7 @@
     reason = "this library exists for tests: a broken step ends the test with its report"
 )]
 
+pub mod attempt;
 pub mod collector;
 pub mod command;
 pub mod container;

@@ -1,0 +1,144 @@
+//! A table of what somebody tries inside a virtual cluster, and what becomes of it.
+//!
+//! Every row is tried, and all that turned out otherwise are told at once.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::{Tenant, eventually, host};
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// What is tried.
+    pub what: &'static str,
+    /// The object that is created, in the namespace `default` if it has one.
+    pub object: Value,
+    /// What becomes of it.
+    pub outcome: Outcome,
+}
+
+/// What becomes of an object.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The virtual API server refuses it with these words.
+    Refused(Vec<&'static str>),
+    /// It stays inside, and an Event on it says these words.
+    Told(Vec<&'static str>),
+    /// It stays inside: nothing of it is on the host.
+    StaysInside,
+    /// It is harmless on the host: this is said of its translation.
+    Harmless(Vec<Fact>),
+}
+
+/// What is said of an object of the host.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    /// At this JSON pointer there is this value; null stands for nothing.
+    Is(&'static str, Value),
+    /// This text is nowhere in it.
+    Lacks(String),
+}
+
+/// Tries every row, and fails with those that turned out otherwise.
+#[track_caller]
+pub fn try_all(tenant: &Tenant, attempts: &[Attempt]) {
+    let mut wrong = String::new();
+    let mut note = |attempt: &Attempt, found: Result<(), String>| {
+        if let Err(found) = found {
+            // Writing to a String does not fail.
+            let _ = writeln!(wrong, "- {}: {found}", attempt.what);
+        }
+    };
+    // All of them first, so that sync works on them while we look at the first ones.
+    for attempt in attempts {
+        note(attempt, create(tenant, attempt));
+    }
+    for attempt in attempts {
+        note(attempt, judge(tenant, attempt));
+    }
+    assert!(wrong.is_empty(), "not as the table says:\n{wrong}");
+}
+
+fn create(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
+    let output = tenant
+        .kubectl("create -f -")
+        .input(attempt.object.to_string())
+        .run();
+    match &attempt.outcome {
+        Outcome::Refused(words) => {
+            let said = words.iter().all(|word| output.stderr.contains(word));
+            (!output.succeeded() && said)
+                .then_some(())
+                .ok_or_else(|| format!("should have been refused with {words:?}: {output}"))
+        }
+        Outcome::Told(_) | Outcome::StaysInside | Outcome::Harmless(_) => output
+            .succeeded()
+            .then_some(())
+            .ok_or_else(|| format!("could not be made: {output}")),
+    }
+}
+
+fn judge(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
+    match &attempt.outcome {
+        Outcome::Refused(_) | Outcome::StaysInside => absent(tenant, &attempt.object),
+        Outcome::Told(words) => {
+            told(tenant, attempt, words);
+            absent(tenant, &attempt.object)
+        }
+        Outcome::Harmless(facts) => {
+            let made = eventually(&format!("{}: is on the host", attempt.what), || {
+                translation(tenant, &attempt.object).ok_or("nothing of that name")
+            });
+            facts.iter().try_for_each(|fact| fact.holds(&made))
+        }
+    }
+}
+
+#[track_caller]
+fn told(tenant: &Tenant, attempt: &Attempt, words: &[&str]) {
+    let name = host::name(&attempt.object);
+    eventually(&format!("{}: an Event tells", attempt.what), || {
+        let args = format!("get events -A --field-selector=involvedObject.name={name} -o json");
+        let events = host::items(&tenant.kubectl(&args).json());
+        let said: Vec<String> = events
+            .iter()
+            .map(|event| format!("{}: {}", event["reason"], event["message"]))
+            .collect();
+        let fits = |said: &String| words.iter().all(|word| said.contains(word));
+        said.iter()
+            .any(fits)
+            .then_some(())
+            .ok_or_else(|| format!("{words:?} not in {said:?}"))
+    });
+}
+
+fn absent(tenant: &Tenant, object: &Value) -> Result<(), String> {
+    match translation(tenant, object) {
+        None => Ok(()),
+        Some(found) => Err(format!("is on the host: {found}")),
+    }
+}
+
+/// The host object that was made for a virtual one, which must name its kind, by its annotations.
+pub fn translation(tenant: &Tenant, object: &Value) -> Option<Value> {
+    let kind = object["kind"].as_str()?;
+    let args = format!("-n {} {kind}", tenant.namespace);
+    tenant.host().list(&args).into_iter().find(|found| {
+        let notes = &found["metadata"]["annotations"];
+        notes["vcluster.dev/kind"] == kind && notes["vcluster.dev/name"] == host::name(object)
+    })
+}
+
+impl Fact {
+    fn holds(&self, object: &Value) -> Result<(), String> {
+        let holds = match self {
+            Self::Is(pointer, wanted) => object.pointer(pointer).unwrap_or(&Value::Null) == wanted,
+            Self::Lacks(text) => !object.to_string().contains(text.as_str()),
+        };
+        holds
+            .then_some(())
+            .ok_or_else(|| format!("{self:?} does not hold for {object}"))
+    }
+}
