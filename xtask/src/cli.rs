@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     addon::AddOn,
+    bench,
     cluster::{self, Cluster, Name, Status, enter, relay},
     demo, images, install,
     output::{self, Progress},
@@ -29,6 +30,9 @@ enum Command {
     Demo(demo::Demo),
     /// Every test, from the pure ones to those on a real cluster
     Test(test::Test),
+    /// Measure something on a running cluster
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Build our service images and bring them into a cluster; prints the tags
     Images(Which),
     /// Build and install the product on a cluster
@@ -107,6 +111,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Cluster(command) => on_cluster(command),
         Command::Demo(args) => demo::demo(&args),
         Command::Test(args) => test::test(&args),
+        Command::Bench(what) => bench::bench(&what),
         Command::Images(which) => {
             let tags = images::services(&Cluster::open(&which.name)?, &Progress::start())?;
             for (service, tag) in tags.each() {

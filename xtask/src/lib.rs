@@ -9,6 +9,7 @@
 compile_error!("`cargo xtask` runs a Kubernetes node on this machine and needs Linux");
 
 pub mod addon;
+pub mod bench;
 pub mod cache;
 mod cli;
 pub mod cluster;
