@@ -16,15 +16,21 @@ pub enum AddOn {
     Policies,
     /// An ingress controller, for Ingresses of the class `dev`
     Ingress,
+    /// Images and chart of cert-manager, to be installed in virtual clusters
+    CertManager,
+    /// The image of PostgreSQL, to be run in virtual clusters
+    Postgres,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::SecondNode,
         Self::Metrics,
         Self::Policies,
         Self::Ingress,
+        Self::CertManager,
+        Self::Postgres,
     ];
 
     /// As on the command line.
@@ -34,6 +40,8 @@ impl AddOn {
             Self::Metrics => "metrics",
             Self::Policies => "policies",
             Self::Ingress => "ingress",
+            Self::CertManager => "cert-manager",
+            Self::Postgres => "postgres",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::addon::AddOn;
 pub mod access;
 mod addons;
 mod cgroup;
+pub(crate) mod chart;
 mod components;
 mod config;
 mod down;

@@ -9,6 +9,7 @@ mod import;
 mod layer;
 mod linked;
 mod nginx;
+mod postgres;
 mod services;
 mod stock;
 

@@ -23,6 +23,8 @@ const NETNS: &str = "VCLUSTER_TEST_NETNS";
 /// Names the address inside at which the services expect a collector of traces. Most of the time
 /// there is none, which must disturb nothing.
 const COLLECTOR: &str = "VCLUSTER_TEST_COLLECTOR";
+/// Names the folder of the charts that came with add-ons.
+const CHARTS: &str = "VCLUSTER_TEST_CHARTS";
 /// OTLP's own.
 const COLLECTOR_PORT: u16 = 4317;
 /// Scenarios at a time: each has a control plane of its own, and a small machine has two cores.
@@ -151,6 +153,7 @@ fn scenarios(cluster: &Cluster) -> Result<Command> {
         .env(KUBECONFIG, &cluster.kubeconfig)
         .env(NETNS, cluster.layout.netns())
         .env(COLLECTOR, collector())
+        .env(CHARTS, cluster::chart::folder(cluster))
         .env(
             "PATH",
             env::join_paths(folders).context("a folder's name holds a colon")?,

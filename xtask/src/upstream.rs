@@ -10,13 +10,14 @@ mod pins;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 
 pub use pins::Version;
 
-use crate::{addon::AddOn, cache::Cache, output::Progress, workspace};
+use crate::{addon::AddOn, cache::Cache, command, output::Progress, workspace};
 
 /// A Go module of ours that pins one upstream project.
 #[derive(Debug)]
@@ -216,6 +217,22 @@ impl Binaries {
         folders.dedup();
         folders
     }
+}
+
+/// The sources of an add-on's upstream project, as Go keeps them; fetches them if they are not there.
+///
+/// # Errors
+/// It has none, or Go cannot have them.
+pub fn sources(addon: AddOn) -> Result<PathBuf> {
+    let project = extra::projects(addon)
+        .first()
+        .with_context(|| format!("{} has no upstream project", addon.name()))?;
+    let mut go = Command::new("go");
+    go.args(["mod", "download", "-json", project.module])
+        .current_dir(module_folder(project));
+    let told: serde_json::Value = serde_json::from_str(&command::stdout(&mut go)?)?;
+    let folder = told["Dir"].as_str();
+    Ok(PathBuf::from(folder.context("Go names no folder")?))
 }
 
 fn module_folder(project: &Project) -> PathBuf {

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result};
 
-use super::{Cluster, addons::fill, record::Record};
+use super::{Cluster, addons::fill, chart, record::Record};
 use crate::{
     addon::AddOn, cache::Cache, command, images, output::Progress, upstream::Binaries,
     wait::Deadline, workspace,
@@ -21,7 +21,6 @@ const PATIENCE: u64 = 180;
 fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'static str])] {
     const ROLLOUT: &[&str] = &["rollout", "status"];
     match addon {
-        AddOn::SecondNode => &[],
         AddOn::Metrics => &[
             ("kube-system", "deployment/metrics-server", ROLLOUT),
             (
@@ -32,6 +31,7 @@ fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'st
         ],
         AddOn::Policies => &[("kube-system", "daemonset/network-policies", ROLLOUT)],
         AddOn::Ingress => &[("kube-system", "deployment/ingress", ROLLOUT)],
+        AddOn::SecondNode | AddOn::CertManager | AddOn::Postgres => &[],
     }
 }
 
@@ -60,7 +60,11 @@ pub(super) fn extend(
         if record.with.contains(&addon) {
             continue;
         }
-        apply(cluster, addon, &images)?;
+        match addon {
+            AddOn::CertManager => chart::lay(cluster, addon, binaries.version(addon.name())?)?,
+            AddOn::SecondNode | AddOn::Postgres => {}
+            AddOn::Metrics | AddOn::Policies | AddOn::Ingress => apply(cluster, addon, &images)?,
+        }
         wait(cluster, addon)?;
         record.with.insert(addon);
         record.write(&cluster.layout)?;

@@ -1,11 +1,11 @@
-//! The images of add-ons, each with the placeholder that its name replaces in the manifest.
+//! The images of add-ons, each with the placeholder that its name replaces in the manifest, if there is one.
 
 use anyhow::Result;
 
 use std::path::Path;
 
 use super::{
-    Image, Layer, linked,
+    Image, Layer, linked, postgres,
     stock::{busybox_layer, image},
 };
 use crate::{addon::AddOn, cache::Cache, upstream::Binaries};
@@ -31,7 +31,22 @@ pub(crate) fn addon(
             )?,
         )]),
         AddOn::Policies | AddOn::Ingress => Ok(vec![("@DEV_ADDONS_IMAGE@", own(cache, binaries)?)]),
+        AddOn::CertManager => ["controller", "webhook", "cainjector"]
+            .into_iter()
+            .map(|part| Ok(("", cert_manager(binaries, part)?)))
+            .collect(),
+        AddOn::Postgres => Ok(vec![("", postgres::image(cache)?)]),
     }
+}
+
+/// As the project's own image: its user is a number, and not root's.
+fn cert_manager(binaries: &Binaries, part: &str) -> Result<Image> {
+    let program = format!("cert-manager-{part}");
+    let name = format!("quay.io/jetstack/{program}");
+    Ok(Image {
+        user: "1000:1000".to_owned(),
+        ..upstream(binaries, "cert-manager", &program, &name)?
+    })
 }
 
 /// Ours, tagged by its content, with Debian's nft beside it.

@@ -1,6 +1,10 @@
 //! What a dynamically linked program needs beside it, as `ldd` tells it.
 
-use std::{path::Path, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -10,14 +14,34 @@ use crate::command;
 /// Adds the program and every shared library it loads, the loader included, at the paths under
 /// which it looks for them.
 pub(super) fn add(layer: Layer, place: &str, program: &Path) -> Result<Layer> {
+    add_with(layer, place, program, &[])
+}
+
+/// As [`add`], with libraries that are not installed here but lie in one of `folders`; in the image they are in
+/// `/usr/lib`.
+pub(super) fn add_with(
+    layer: Layer,
+    place: &str,
+    program: &Path,
+    folders: &[PathBuf],
+) -> Result<Layer> {
     let mut ldd = Command::new("ldd");
     // `cargo run` adds its own folders, which are not on the paths of the image.
     ldd.env_remove("LD_LIBRARY_PATH");
+    if !folders.is_empty() {
+        ldd.env("LD_LIBRARY_PATH", env::join_paths(folders)?);
+    }
     let listed = command::stdout(ldd.arg(program))
         .with_context(|| format!("cannot tell the libraries of {}", program.display()))?;
     let mut layer = layer.program(place, program);
     for library in libraries(&listed)? {
-        layer = layer.program(&library, &library);
+        let path = Path::new(&library);
+        layer = match path.file_name() {
+            Some(name) if folders.iter().any(|folder| path.starts_with(folder)) => {
+                layer.program(&format!("usr/lib/{}", name.to_string_lossy()), path)
+            }
+            Some(_) | None => layer.program(&library, &library),
+        };
     }
     Ok(layer)
 }

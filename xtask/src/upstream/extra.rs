@@ -1,7 +1,7 @@
 //! The upstream projects of add-ons: built only for who asks for the add-on.
 //!
-//! Their go.mod files hold the libraries that they share with Kubernetes at Kubernetes' versions, so
-//! that Go's build cache serves both.
+//! Where they can, their go.mod files hold the libraries that they share with Kubernetes at Kubernetes'
+//! versions, so that Go's build cache serves both.
 
 use super::Project;
 use crate::addon::AddOn;
@@ -26,11 +26,34 @@ const OWN: [Project; 1] = [Project {
     versioned: &[],
 }];
 
+const CERT_MANAGER: [Project; 1] = [Project {
+    folder: "cert-manager",
+    module: "github.com/cert-manager/cert-manager",
+    tags: "",
+    binaries: &[
+        (
+            "cert-manager-controller",
+            "github.com/cert-manager/cert-manager/cmd/controller",
+        ),
+        (
+            "cert-manager-webhook",
+            "github.com/cert-manager/cert-manager/cmd/webhook",
+        ),
+        (
+            "cert-manager-cainjector",
+            "github.com/cert-manager/cert-manager/cmd/cainjector",
+        ),
+    ],
+    versioned: &[],
+}];
+
 /// What an add-on is built from.
 pub(super) fn projects(addon: AddOn) -> &'static [Project] {
     match addon {
-        AddOn::SecondNode => &[],
+        // Needs nothing more, or a package of Debian's.
+        AddOn::SecondNode | AddOn::Postgres => &[],
         AddOn::Metrics => &METRICS,
         AddOn::Policies | AddOn::Ingress => &OWN,
+        AddOn::CertManager => &CERT_MANAGER,
     }
 }
