@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cluster::{Cluster, GATEWAY_NODE_PORT},
+    cluster::{Cluster, GATEWAY_NODE_PORT, POD_CIDR},
     command,
     images::{self, Tags},
     output::{self, Progress},
@@ -74,6 +74,8 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         "connect.service.type=NodePort".to_owned(),
         format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
         format!("gateway.address={}", cluster.gateway_address()),
+        // Its nodes do not tell: the bridges get their ranges by file.
+        format!("sync.endpoints.podCIDRs={{{POD_CIDR}}}"),
     ];
     for (service, tag) in tags.each() {
         values.push(format!("{service}.image.name={service}"));

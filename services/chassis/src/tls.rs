@@ -5,7 +5,8 @@
 //! configuration built once uses the newest ones at every handshake. [`accept`] turns a listener into
 //! verified streams, for tonic and hyper alike.
 //!
-//! Nothing here switches verification off, and keys are never shown.
+//! Nothing here switches verification off but [`ClientAuth::Unverified`], which leaves it to the listener; keys are
+//! never shown.
 
 use std::sync::Arc;
 
@@ -43,6 +44,10 @@ pub enum ClientAuth {
     Optional(Live<Roots>),
     /// They must, signed by these authorities.
     Required(Live<Roots>),
+    /// They must, signed by anybody: it is proved that they hold the key and nothing else. For a listener that can say
+    /// only after reading the certificate which authority must vouch for it, and asks that one
+    /// ([`Roots::verify_client`]) before it believes a word.
+    Unverified,
 }
 
 /// Builds the configuration of a listener that has one identity.
@@ -74,6 +79,10 @@ pub fn server_config_with(
         ),
         ClientAuth::Required(roots) => (
             builder.with_client_cert_verifier(verify::Clients::required(roots)),
+            true,
+        ),
+        ClientAuth::Unverified => (
+            builder.with_client_cert_verifier(Arc::new(verify::Holders::new())),
             true,
         ),
     };

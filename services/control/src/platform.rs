@@ -22,8 +22,8 @@ use vcluster_chassis::clock::Clock;
 use vcluster_chassis::tls;
 use vcluster_resources::layout::{
     CA_CERT, CONNECT_COMMON_NAME, CONNECT_TLS_SECRET, CONTROL_TLS_SECRET, GATEWAY_ADDRESS,
-    GATEWAY_CONFIG_MAP, PLATFORM_CA_SECRET, SIGNING_SECRET, SYNC_SERVICE, SYNC_TLS_SECRET,
-    TENANT_CA_CERT, TENANT_CA_SECRET, TLS_CERT, TLS_KEY,
+    GATEWAY_CONFIG_MAP, METRICS_SERVICE, PLATFORM_CA_SECRET, SIGNING_SECRET, SYNC_SERVICE,
+    SYNC_TLS_SECRET, TENANT_CA_CERT, TENANT_CA_SECRET, TLS_CERT, TLS_KEY,
 };
 use vcluster_resources::ownership::CONTROL;
 
@@ -329,6 +329,8 @@ impl Platform {
                 usage: Usage::Both,
             }
         };
+        // What sync is called inside virtual clusters, as an aggregated API server.
+        let (kube_system, metrics) = METRICS_SERVICE;
         [
             Identity {
                 secret: CONTROL_TLS_SECRET,
@@ -337,7 +339,7 @@ impl Platform {
             },
             Identity {
                 secret: SYNC_TLS_SECRET,
-                leaf: service(SYNC_SERVICE, &[]),
+                leaf: service(SYNC_SERVICE, &[format!("{metrics}.{kube_system}.svc")]),
                 beside: Some((TENANT_CA_CERT, tenants.certificate().to_owned())),
             },
             Identity {

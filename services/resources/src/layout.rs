@@ -41,7 +41,7 @@ pub const DNS_TARGET_PORT: u16 = 1053;
 pub const SYNC_CLIENT_CERT: &str = "sync-client.crt";
 /// In [`PKI_SECRET`]: the key of [`SYNC_CLIENT_CERT`].
 pub const SYNC_CLIENT_KEY: &str = "sync-client.key";
-/// In [`PKI_SECRET`]: the platform CA's certificates, which verify sync.
+/// In [`PKI_SECRET`] and [`SYNC_SECRET`]: the platform CA's certificates, which verify sync.
 pub const PLATFORM_CA_CERT: &str = "platform-ca.crt";
 
 /// Key of a CA bundle, PEM.
@@ -94,6 +94,13 @@ pub const SYNC_SERVICE: &str = "vcluster-sync";
 pub const KUBELET_PORT: u16 = 10250;
 /// Port of sync's Service for the admission webhooks of virtual API servers.
 pub const WEBHOOK_PORT: u16 = 9443;
+/// Port of sync's Service for aggregated APIs of virtual API servers: metrics of pods and nodes.
+pub const METRICS_PORT: u16 = 4443;
+/// Namespace and name of the Service inside by which a virtual API server finds that port. It verifies sync by the
+/// name `NAME.NAMESPACE.svc`.
+pub const METRICS_SERVICE: (&str, &str) = ("kube-system", "vcluster-metrics");
+/// In [`SYNC_SECRET`]: the authority of the virtual API server's certificate towards aggregated API servers.
+pub const FRONT_PROXY_CA_CERT: &str = "front-proxy-ca.crt";
 /// Path of the webhook that reserves addresses for Services.
 pub const SERVICES_WEBHOOK_PATH: &str = "/admission/services";
 /// Secret in the release namespace with the key that signs credentials ([`TLS_KEY`], ES256).

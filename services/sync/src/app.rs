@@ -1,5 +1,6 @@
 //! The composition root: builds every part once, in the order in which they need each other, and runs them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,11 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::engine::Engine;
 use crate::kubelet::Kubelet;
+use crate::kubelet::access::Accesses;
 use crate::metrics::{Metrics, Port};
 use crate::object::Kind;
-use crate::peer;
+use crate::peer::{self, FrontProxies};
+use crate::resource_metrics::ResourceMetrics;
 use crate::server::Host;
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
@@ -49,15 +52,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut registry = Registry::new(SERVICE, VERSION);
     let health = Health::new(&shutdown);
     let admin = AdminServer::bind(&args.admin).await?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let kubelet = TcpListener::bind(config.kubelet_listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.kubelet_listen))?;
-    let webhook = TcpListener::bind(config.webhook_listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.webhook_listen))?;
+    let listener = bind(config.listen).await?;
+    let kubelet = bind(config.kubelet_listen).await?;
+    let webhook = bind(config.webhook_listen).await?;
+    let resource_metrics = bind(config.resource_metrics_listen).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
@@ -73,6 +71,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Port::Kubelet,
         kubelet,
         Arc::new(Kubelet::new(Arc::clone(&engine), &shutdown)),
+    );
+    let accesses = Arc::new(Accesses::new(Arc::clone(&engine)));
+    peers.serve_front_proxies(
+        Port::ResourceMetrics,
+        resource_metrics,
+        Arc::clone(&accesses) as Arc<dyn FrontProxies>,
+        Arc::new(ResourceMetrics::new(Arc::clone(&engine), accesses)),
     );
     let directory = Arc::new(Directory::new(Arc::clone(&engine)));
     peers.serve(Port::Webhook, webhook, Arc::new(Webhook::new(directory)));
@@ -95,6 +100,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     drop(shutdown.drained(config.drain_timeout).await);
     anyhow::ensure!(!shutdown.has_failed(), "a vital task panicked");
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Serves the gRPC API; returns what serves virtual API servers with the same identity.
@@ -242,6 +252,8 @@ fn begin(
             Outside::Scanned | Outside::Nothing => {}
         }
     }
+    let api_servers = host_watch::api_servers(Arc::clone(engine), term.clone());
+    shutdown.spawn("host API servers", api_servers);
     let tenants = Tenants::new(
         Arc::clone(engine),
         shutdown.clone(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
+use ipnet::IpNet;
 use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
 
 use crate::hosts::Hosts;
@@ -47,6 +48,15 @@ pub struct Args {
         value_name = "ADDRESS"
     )]
     pub webhook_listen: SocketAddr,
+
+    /// Address of the metrics of pods and nodes (metrics.k8s.io) for virtual API servers, TLS.
+    #[arg(
+        long,
+        env = "VCLUSTER_RESOURCE_METRICS_LISTEN",
+        default_value = "0.0.0.0:4443",
+        value_name = "ADDRESS"
+    )]
+    pub resource_metrics_listen: SocketAddr,
 
     /// Namespace of this release, where the Lease is.
     #[arg(
@@ -213,6 +223,25 @@ pub struct EngineArgs {
         value_name = "KEYS"
     )]
     pub service_annotations: Vec<String>,
+
+    /// Ranges of the host's pods, for a host whose nodes do not tell them (`spec.podCIDRs`). While they are not
+    /// known, EndpointSlices of virtual clusters lead to their own pods only.
+    #[arg(
+        long,
+        env = "VCLUSTER_POD_CIDRS",
+        value_delimiter = ',',
+        value_name = "CIDRS"
+    )]
+    pub pod_cidrs: Vec<IpNet>,
+
+    /// Ranges to which no EndpointSlice of a virtual cluster may lead, beside the host's machines, Services and pods.
+    #[arg(
+        long,
+        env = "VCLUSTER_DENIED_ENDPOINT_CIDRS",
+        value_delimiter = ',',
+        value_name = "CIDRS"
+    )]
+    pub denied_endpoint_cidrs: Vec<IpNet>,
 
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
     #[arg(

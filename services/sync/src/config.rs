@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vcluster_translate::Annotations;
 
 use crate::args::{Args, EngineArgs};
@@ -21,6 +22,10 @@ pub struct Engine {
     pub hosts_image: Option<String>,
     /// Annotations that reach the host beside the harmless ones.
     pub annotations: Annotations,
+    /// Ranges of the host's pods, where its nodes do not tell them.
+    pub pod_cidrs: Vec<IpNet>,
+    /// Ranges that no endpoint of a tenant's Service may be in.
+    pub denied_endpoint_cidrs: Vec<IpNet>,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -47,6 +52,8 @@ pub struct Config {
     pub kubelet_listen: SocketAddr,
     /// Admission webhooks.
     pub webhook_listen: SocketAddr,
+    /// Metrics of pods and nodes.
+    pub resource_metrics_listen: SocketAddr,
     /// Namespace of the release.
     pub namespace: String,
     /// Name of this process in the Lease.
@@ -75,6 +82,7 @@ impl TryFrom<&Args> for Config {
             listen: args.listen,
             kubelet_listen: args.kubelet_listen,
             webhook_listen: args.webhook_listen,
+            resource_metrics_listen: args.resource_metrics_listen,
             namespace: args.namespace.clone(),
             holder: args.pod_name.clone(),
             unopposed: args.unopposed,
@@ -117,6 +125,8 @@ impl TryFrom<&EngineArgs> for Engine {
                 ingresses: keys(&args.ingress_annotations),
                 services: keys(&args.service_annotations),
             },
+            pod_cidrs: args.pod_cidrs.clone(),
+            denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,

@@ -1,6 +1,7 @@
 //! What all tenants share: the queue, the host and its own objects, and the workers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +28,8 @@ use crate::server::Host;
 use crate::sync::{self, Next};
 use crate::tenant::{Id, Tenant};
 use crate::work::Work;
+
+mod destinations;
 
 /// Delays of a key that fails.
 const RETRY: Policy = Policy {
@@ -55,6 +58,8 @@ pub struct Engine {
     tenants: Mutex<Tenants>,
     /// The host's own objects, of kinds that are shown inside.
     mirrored: Mutex<Mirrored>,
+    /// Addresses of the host's API servers, once they are known.
+    api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
     followed: watch::Sender<Followed>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
@@ -107,6 +112,7 @@ impl Engine {
             kubelet_host,
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
+            api_servers: Mutex::default(),
             followed: watch::Sender::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
@@ -203,10 +209,14 @@ impl Engine {
             .into_iter()
             .filter(|tenant| concerns(tenant, &key, object.as_ref()))
             .collect();
-        match object {
-            Some(object) => self.all_mirrored().insert(place, Arc::new(object)),
+        let now = object.map(Arc::new);
+        let before = match &now {
+            Some(object) => self.all_mirrored().insert(place, Arc::clone(object)),
             None => self.all_mirrored().remove(&place),
         };
+        if kind == Kind::Node {
+            self.node_changed(before.as_deref(), now.as_deref());
+        }
         for tenant in concerned {
             tenant.add(key.clone(), lane);
         }
@@ -267,6 +277,7 @@ impl Engine {
     pub fn reset(&self) {
         self.followed.send_replace(Followed::default());
         self.all_mirrored().clear();
+        *self.api_servers() = None;
     }
 
     /// Says that a tenant's objects are being removed.
@@ -334,6 +345,12 @@ impl Engine {
 
     fn tenants(&self) -> MutexGuard<'_, Tenants> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn api_servers(&self) -> MutexGuard<'_, Option<BTreeSet<IpAddr>>> {
+        self.api_servers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_mirrored(&self) -> MutexGuard<'_, Mirrored> {

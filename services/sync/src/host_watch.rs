@@ -5,7 +5,8 @@
 //! each watch. Which kinds are followed, and how, stands in the table of kinds: secrets, for one, are not, because
 //! nobody but us writes them, and the scan looks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use kube::Api;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
 use vcluster_resources::label::{self, Part};
+use vcluster_translate::endpoint_slice;
 
 use crate::engine::Engine;
 use crate::metrics::{Told, Watched};
@@ -20,11 +22,16 @@ use crate::object::{Key, Kind, Object, Side, resource};
 use crate::queue::{Lane, Ticket};
 use crate::state::ListId;
 use crate::tenant::Tenant;
-use crate::watch::{Change, Selection, follow};
+use crate::watch::{Change, Labels, Selection, follow};
 
 /// Translated objects.
 const TRANSLATED: Selection = Selection {
-    labels: Some((label::PART, Part::Workload.as_str())),
+    labels: Some(Labels::With(label::PART, Part::Workload.as_str())),
+    fields: None,
+};
+/// The slices of `default/kubernetes`.
+const API_SERVERS: Selection = Selection {
+    labels: Some(Labels::With("kubernetes.io/service-name", "kubernetes")),
     fields: None,
 };
 /// Everything.
@@ -147,6 +154,37 @@ pub async fn mirrored(
         }
     };
     follow(api, ALL, token, sink).await;
+}
+
+/// Follows the addresses of the host's API servers until the token is cancelled: no tenant's Service may lead there.
+pub async fn api_servers(engine: Arc<Engine>, token: CancellationToken) {
+    let client = engine.host.own.watch.clone();
+    let api = Api::namespaced_with(client, "default", &resource(Kind::EndpointSlice));
+    let mut slices: HashMap<Arc<str>, BTreeSet<IpAddr>> = HashMap::new();
+    let mut known = false;
+    let sink = move |change| {
+        match change {
+            Change::Begin => {
+                slices.clear();
+                known = false;
+            }
+            Change::Listed(object) | Change::Applied(object) => {
+                slices.insert(object.name().name, endpoint_slice::addresses(object.json()));
+            }
+            Change::End => known = true,
+            Change::Deleted(object) => {
+                slices.remove(&object.name().name);
+            }
+            Change::Unserved => {}
+            Change::Failed(error) => {
+                tracing::warn!(%error, "addresses of the host's API servers cannot be followed");
+            }
+        }
+        if known {
+            engine.set_api_servers(slices.values().flatten().copied().collect());
+        }
+    };
+    follow(api, API_SERVERS, token, sink).await;
 }
 
 /// Follows the host's events about translated objects of a kind until the token is cancelled. Those that a list shows have been told

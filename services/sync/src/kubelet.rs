@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::peer::{Caller, Handler};
 use crate::reply::{self, Body, Kind, Refusal};
 
-mod access;
+pub(crate) mod access;
 mod answer;
 mod logs;
 mod pods;

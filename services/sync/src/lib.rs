@@ -1,5 +1,6 @@
 //! Translation between virtual clusters and their host namespaces.
 
+pub mod aggregation;
 pub mod api;
 pub mod app;
 pub mod apply;
@@ -22,6 +23,7 @@ pub mod provision;
 pub mod queue;
 pub mod references;
 pub mod reply;
+pub mod resource_metrics;
 pub mod scan;
 pub mod server;
 pub mod state;

@@ -82,6 +82,8 @@ pub enum Port {
     Kubelet,
     /// The admission webhooks.
     Webhook,
+    /// Metrics of pods and nodes.
+    ResourceMetrics,
 }
 
 impl Port {
@@ -90,6 +92,7 @@ impl Port {
         match self {
             Self::Kubelet => "kubelet",
             Self::Webhook => "webhook",
+            Self::ResourceMetrics => "resource-metrics",
         }
     }
 }

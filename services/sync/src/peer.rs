@@ -19,14 +19,16 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vcluster_chassis::drain::Shutdown;
 use vcluster_chassis::idle::Requests;
-use vcluster_chassis::tls::{self, AcceptOptions, ClientAuth, Identity, Live, Reloader, Roots};
+use vcluster_chassis::tls::{
+    self, AcceptOptions, ClientAuth, Identity, Live, PeerCertificates, Reloader, Roots, Stream,
+};
 use vcluster_resources::TenantUri;
 
 use crate::metrics::{Metrics, Port};
-use crate::reply::Body;
+use crate::reply::{Body, Refusal};
 
 mod caller;
 mod connection;
@@ -64,6 +66,16 @@ pub trait Handler: Send + Sync + 'static {
     ) -> BoxFuture<'static, Response<Body>>;
 }
 
+/// Knows the authority by which each tenant's API server presents itself to aggregated API servers.
+pub trait FrontProxies: Send + Sync + 'static {
+    /// Verifies that the tenant's authority signed the certificates.
+    fn vouch(
+        self: Arc<Self>,
+        tenant: TenantUri,
+        certificates: PeerCertificates,
+    ) -> BoxFuture<'static, Result<(), Refusal>>;
+}
+
 /// Serves virtual API servers.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -91,7 +103,26 @@ impl Server {
             let Some(roots) = token.run_until_cancelled(this.authority(port)).await else {
                 return;
             };
-            this.accept(port, listener, roots, handler).await;
+            // Optional, so that whoever has none is told why instead of seeing a broken handshake.
+            let clients = ClientAuth::Optional(roots);
+            this.accept(port, listener, clients, None, handler).await;
+        });
+    }
+
+    /// Serves a port to the aggregators of virtual API servers: each shows a certificate that its own tenant's
+    /// front-proxy authority signed, and that names the tenant. A connection with another one is closed.
+    pub fn serve_front_proxies(
+        &self,
+        port: Port,
+        listener: TcpListener,
+        proxies: Arc<dyn FrontProxies>,
+        handler: Arc<dyn Handler>,
+    ) {
+        let this = self.clone();
+        self.shutdown.spawn(port.as_str(), async move {
+            let clients = ClientAuth::Unverified;
+            this.accept(port, listener, clients, Some(proxies), handler)
+                .await;
         });
     }
 
@@ -122,15 +153,12 @@ impl Server {
         self,
         port: Port,
         listener: TcpListener,
-        roots: Live<Roots>,
+        clients: ClientAuth,
+        proxies: Option<Arc<dyn FrontProxies>>,
         handler: Arc<dyn Handler>,
     ) {
-        // Optional, so that whoever has none is told why instead of seeing a broken handshake.
-        let config = tls::server_config(
-            self.identity.clone(),
-            ClientAuth::Optional(roots),
-            &[tls::ALPN_H2, tls::ALPN_HTTP1],
-        );
+        let alpn = [tls::ALPN_H2, tls::ALPN_HTTP1];
+        let config = tls::server_config(self.identity.clone(), clients, &alpn);
         let options = AcceptOptions::default();
         let mut incoming = tls::accept(listener, config, options, &self.tls, &self.shutdown);
         tracing::info!(port = port.as_str(), "serving virtual API servers");
@@ -141,29 +169,81 @@ impl Server {
             let Some(stream) = incoming.next().await else {
                 return;
             };
-            let caller = caller::read(stream.peer());
-            let tenant = caller.as_ref().ok().map(|caller| caller.tenant.clone());
-            let Some(entered) = open.enter(tenant) else {
-                self.metrics.peer_turned_away(port);
-                tracing::debug!(
-                    port = port.as_str(),
-                    ?caller,
-                    "a connection too many was closed"
-                );
-                continue;
-            };
-            let serving = connection::Serving {
-                caller: caller.map(Arc::new),
+            let connection = Accepted {
+                port,
+                stream,
+                slot,
                 handler: Arc::clone(&handler),
-                begun: self.shutdown.token(),
-                requests: Requests::default(),
             };
-            let counted = self.metrics.peer_connection(port);
-            self.shutdown
-                .spawn_contained("virtual API server", async move {
-                    serving.run(stream).await;
-                    drop((slot, entered, counted));
-                });
+            match &proxies {
+                None => self.enter(&open, connection),
+                Some(proxies) => {
+                    let (this, open, proxies) = (self.clone(), open.clone(), Arc::clone(proxies));
+                    self.shutdown.spawn_contained("front proxy", async move {
+                        if vouched(proxies, connection.stream.peer()).await {
+                            this.enter(&open, connection);
+                        }
+                    });
+                }
+            }
         }
     }
+
+    /// Serves a connection, unless its tenant has its fill.
+    fn enter(&self, open: &Open, connection: Accepted) {
+        let Accepted {
+            port,
+            stream,
+            slot,
+            handler,
+        } = connection;
+        let caller = caller::read(stream.peer());
+        let tenant = caller.as_ref().ok().map(|caller| caller.tenant.clone());
+        let Some(entered) = open.enter(tenant) else {
+            self.metrics.peer_turned_away(port);
+            tracing::debug!(
+                port = port.as_str(),
+                ?caller,
+                "a connection too many was closed"
+            );
+            return;
+        };
+        let serving = connection::Serving {
+            caller: caller.map(Arc::new),
+            handler,
+            begun: self.shutdown.token(),
+            requests: Requests::default(),
+        };
+        let counted = self.metrics.peer_connection(port);
+        self.shutdown
+            .spawn_contained("virtual API server", async move {
+                serving.run(stream).await;
+                drop((slot, entered, counted));
+            });
+    }
+}
+
+/// A connection whose handshake is over.
+struct Accepted {
+    port: Port,
+    stream: Stream,
+    slot: OwnedSemaphorePermit,
+    handler: Arc<dyn Handler>,
+}
+
+/// Whether the tenant that a certificate names vouches for it.
+async fn vouched(proxies: Arc<dyn FrontProxies>, peer: &PeerCertificates) -> bool {
+    let vouched = match caller::read(peer) {
+        Ok(caller) => proxies.vouch(caller.tenant, peer.clone()).await,
+        Err(unnamed) => Err(unnamed.refusal()),
+    };
+    if let Err(refusal) = &vouched {
+        let (source, message) = (peer.remote_addr(), &refusal.message);
+        tracing::info!(
+            ?source,
+            message,
+            "a connection was closed: nobody vouches for its certificate"
+        );
+    }
+    vouched.is_ok()
 }

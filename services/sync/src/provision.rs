@@ -5,6 +5,7 @@
 //! | ServiceCIDR of each host range | the virtual API server takes the addresses that the host gives |
 //! | ClusterRole and ClusterRoleBinding `system:coredns` | the DNS server reads what it answers about |
 //! | Service `kube-system/kube-dns` | tools find the DNS server; its address is control's host Service |
+//! | Service `kube-system/vcluster-metrics` and ClusterRole `system:vcluster:metrics-reader` | metrics: see [`aggregation`](crate::aggregation) |
 //!
 //! Each bears the label `vcluster.dev/managed=true`, by which the control plane's static policies keep tenants from
 //! changing it. What has the name and not the label is somebody else's: it is neither changed nor deleted, and the
@@ -22,6 +23,7 @@ use vcluster_resources::ownership::SYNC_FROM_HOST;
 use vcluster_translate::Context;
 use vcluster_translate::service::DNS_SERVICE;
 
+use crate::aggregation;
 use crate::apply::with_causes;
 use crate::tenant::Tenant;
 
@@ -43,6 +45,17 @@ pub struct Kept {
     becomes_ready: bool,
 }
 
+impl Kept {
+    /// An object that is of use as soon as it is there.
+    pub(crate) fn new(collection: &'static str, object: Value) -> Self {
+        Self {
+            collection,
+            object,
+            becomes_ready: false,
+        }
+    }
+}
+
 /// Why an object is not as it should be.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -62,6 +75,7 @@ enum Error {
 pub fn wanted(context: &Context, service_cidrs: &[String]) -> Vec<Kept> {
     let mut all: Vec<Kept> = service_cidrs.iter().map(|cidr| range(cidr)).collect();
     all.extend([dns_role(), dns_binding(), dns_service(context)]);
+    all.extend(aggregation::kept(&context.kubelet_host));
     for kept in &mut all {
         kept.object["metadata"]["labels"][MANAGED] = MANAGED_VALUE.into();
         kept.object["metadata"]["annotations"][CLUSTER_UID] = context.cluster_uid.as_str().into();
@@ -238,7 +252,7 @@ fn step(kept: &Kept, found: Option<&Value>) -> Step {
 }
 
 /// Whether `found` has every member of `wanted`, and lists alike.
-fn holds(found: &Value, wanted: &Value) -> bool {
+pub(crate) fn holds(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => wanted
             .iter()
@@ -298,7 +312,7 @@ fn failed(called: String, error: Option<kube::Error>) -> Error {
 }
 
 /// Nothing as an error means that no answer came in time.
-async fn send(
+pub(crate) async fn send(
     tenant: &Tenant,
     method: Method,
     path: &str,

@@ -17,8 +17,11 @@ use crate::bodies::Bodies;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::references::References;
 
+mod addresses;
 #[cfg(test)]
 mod tests;
+
+pub use addresses::Addresses;
 
 /// The objects of one tenant.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct State {
     pub references: References,
     /// The newest objects in full, as far as they fit.
     pub bodies: Bodies,
+    /// Addresses of own pods.
+    pub addresses: Addresses,
 }
 
 /// One object on both sides.
@@ -148,6 +153,7 @@ impl State {
             gone: Gone::default(),
             references: References::default(),
             bodies: Bodies::new(body_budget),
+            addresses: Addresses::default(),
         }
     }
 
@@ -214,6 +220,7 @@ impl State {
         slot.doubted = false;
         slot.missing = false;
         slot.absence = None;
+        self.addresses.see(side, key, object.json());
         true
     }
 
@@ -256,6 +263,7 @@ impl State {
     /// Takes note that the object was read and is not there.
     pub fn clear(&mut self, side: Side, key: &Key) {
         self.bodies.drop(side, key);
+        self.addresses.forget(side, key);
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

@@ -167,6 +167,7 @@ impl Tenant {
                 self.confirm_store().await?;
             }
             self.state().clear(side, key);
+            self.wake_moved();
             self.release_if_gone(key);
             return Ok(None);
         };
@@ -202,6 +203,8 @@ impl Tenant {
         if state.observe(side, key, object) || state.is_current(side, key, object) {
             state.bodies.put(side, key, object.json());
         }
+        drop(state);
+        self.wake_moved();
         true
     }
 

@@ -39,7 +39,9 @@ pub mod store;
 pub fn lists() -> impl Iterator<Item = (Side, Kind)> {
     Kind::all().flat_map(|kind| {
         let inside = match kind.description().inside {
-            Inside::Everything | Inside::Managed => Some((Side::Virtual, kind)),
+            Inside::Everything | Inside::Managed | Inside::Without(..) => {
+                Some((Side::Virtual, kind))
+            }
             Inside::Nothing => None,
         };
         let outside = kind.is_translated().then_some((Side::Host, kind));

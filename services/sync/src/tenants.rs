@@ -30,7 +30,7 @@ mod serve;
 mod stage;
 pub mod status;
 
-pub(crate) use credentials::Credentials;
+pub(crate) use credentials::{Credentials, platform_authority};
 pub use serve::context;
 pub use stage::{Endpoint, Stage, stage};
 

@@ -3,6 +3,7 @@
 //! The servers keep objects, count versions, check UIDs and answer as a real one does, as far as the engine can
 //! tell; and they remember every request, so that a test can say exactly which were made.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,6 +50,7 @@ impl World {
         for kind in Kind::all().filter(|kind| kind.is_mirrored()) {
             world.engine.set_listed(kind, true);
         }
+        world.engine.set_api_servers(BTreeSet::new());
         world.tenant.ensure_variables(&pod("any")).await.unwrap();
         world.tenant.set_unprovisioned(None);
         world.apply(Kind::Namespace, json!({"metadata": {"name": "shop"}}));
@@ -227,6 +229,7 @@ fn context() -> Context {
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: HostAccess::Refused,
         annotations: Annotations::default(),
+        destinations: vcluster_translate::Destinations::default(),
     }
 }
 
@@ -237,6 +240,8 @@ fn engine_config() -> config::Engine {
         scan_interval: std::time::Duration::from_mins(5),
         hosts_image: None,
         annotations: Annotations::default(),
+        pod_cidrs: Vec::new(),
+        denied_endpoint_cidrs: Vec::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

@@ -49,9 +49,27 @@ pub enum Change {
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// By a label and its value.
-    pub labels: Option<(&'static str, &'static str)>,
+    pub labels: Option<Labels>,
     /// By fields.
     pub fields: Option<String>,
+}
+
+/// A label by which objects are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// Those that have it with this value.
+    With(&'static str, &'static str),
+    /// Those that do not.
+    Without(&'static str, &'static str),
+}
+
+impl Labels {
+    fn selector(self) -> String {
+        match self {
+            Self::With(label, value) => format!("{label}={value}"),
+            Self::Without(label, value) => format!("{label}!={value}"),
+        }
+    }
 }
 
 /// Follows the collection until the token is cancelled.
@@ -62,9 +80,7 @@ pub async fn follow(
     mut sink: impl FnMut(Change) + Send,
 ) {
     let mut config = watcher::Config::default().page_size(PAGE);
-    config.label_selector = selection
-        .labels
-        .map(|(label, value)| format!("{label}={value}"));
+    config.label_selector = selection.labels.map(Labels::selector);
     config.field_selector = selection.fields;
     let mut events = watcher(api.clone(), config.clone()).boxed();
     let mut failures = 0;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use vcluster_resources::{ClusterName, HostNamespace};
 
+use crate::Destinations;
+
 /// One virtual cluster, as its translations need to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
@@ -29,6 +31,9 @@ pub struct Context {
     pub host_access: HostAccess,
     /// Annotations of its objects that reach the host.
     pub annotations: Annotations,
+    /// Which addresses the endpoints of its Services may have. It changes as pods and nodes come and go, so a tenant
+    /// is taken up with none, and EndpointSlices are translated with those of the moment.
+    pub destinations: Destinations,
 }
 
 /// Whether pods may reach the host's nodes: their namespaces, files, ports and kernel.

@@ -19,6 +19,7 @@ pub(crate) fn context() -> Context {
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: crate::context::HostAccess::Refused,
         annotations: crate::Annotations::default(),
+        destinations: crate::Destinations::default(),
     }
 }
 

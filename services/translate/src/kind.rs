@@ -9,8 +9,8 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::{
-    Change, Context, Patch, Refusal, config_map, disruption_budget, event, ingress, mirror,
-    namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod,
+    Change, Context, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event, ingress,
+    mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod,
     resource_claim, secret, service,
 };
 
@@ -75,6 +75,8 @@ pub enum Inside {
     Everything,
     /// The objects that sync keeps there, by their label.
     Managed,
+    /// Every object but those with this label and value, which are many and never wanted.
+    Without(&'static str, &'static str),
     /// Not at all.
     Nothing,
 }
@@ -333,6 +335,8 @@ table! {
     PodDisruptionBudget = disruption_budget::KIND;
     /// To host, where its addresses come from; status back.
     Service = service::KIND;
+    /// To host, if no controller made it from a selector.
+    EndpointSlice = endpoint_slice::KIND;
     /// Read only: labels of namespaces.
     Namespace = namespace::KIND;
     /// From host.

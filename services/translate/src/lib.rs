@@ -13,8 +13,10 @@ pub mod annotation;
 pub mod change;
 pub mod config_map;
 pub mod context;
+pub mod destination;
 pub mod digest;
 pub mod disruption_budget;
+pub mod endpoint_slice;
 pub mod environment;
 pub mod event;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub mod pod;
 pub mod reach;
 pub mod refusal;
 pub mod resource_claim;
+pub mod resource_metrics;
 pub mod secret;
 pub mod service;
 mod serving;
@@ -44,6 +47,7 @@ pub mod text;
 
 pub use change::Change;
 pub use context::{Annotations, Context, HostAccess};
+pub use destination::Destinations;
 pub use kind::Kind;
 pub use owner::Owner;
 pub use patch::Patch;

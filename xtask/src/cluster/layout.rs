@@ -14,7 +14,7 @@ pub(super) const NODE: &str = "node-1";
 /// The first node's address, in every cluster the same: each has its own network namespaces.
 pub const NODE_IP: &str = "10.77.0.1";
 /// What all nodes' pods have their addresses from.
-pub(super) const POD_CIDR: &str = "10.244.0.0/16";
+pub const POD_CIDR: &str = "10.244.0.0/16";
 pub(super) const SERVICE_CIDR: &str = "10.96.0.0/16";
 /// The address of the Service `default/kubernetes`.
 pub(super) const SERVICE_FIRST: &str = "10.96.0.1";

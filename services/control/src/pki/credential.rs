@@ -294,6 +294,15 @@ fn recipe(credential: Credential, subject: &Subject, address: Address) -> Vec<En
                 signer: Signer::Cluster,
                 leaf: Leaf::client(layout::SYNC_USER, Some(MASTERS)),
             },
+            // By which sync knows the API server when it asks for metrics, and the other way round.
+            Entry::Copy {
+                key: layout::FRONT_PROXY_CA_CERT,
+                kind: Kind::FrontProxy,
+            },
+            Entry::Copy {
+                key: layout::PLATFORM_CA_CERT,
+                kind: Kind::Sync,
+            },
         ],
         // What the user may read is said inside the virtual cluster.
         Credential::Dns => vec![
@@ -349,7 +358,8 @@ fn control_plane(subject: &Subject, address: Address) -> Vec<Entry> {
             certificate: AGGREGATOR_CERT,
             key: AGGREGATOR_KEY,
             signer: Signer::FrontProxy,
-            leaf: Leaf::client(AGGREGATOR_USER, None),
+            // Aggregated API servers ask for the name only; sync is one, of every tenant.
+            leaf: Leaf::client(AGGREGATOR_USER, None).of_tenant(tenant(subject)),
         },
         Entry::Kubeconfig {
             key: CONTROLLER_MANAGER_CONFIG,

@@ -9,13 +9,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use vcluster_chassis::access::Authorizer;
+use vcluster_chassis::tls::{PeerCertificates, Roots};
 use vcluster_resources::{TenantUri, VirtualCluster};
 
 use crate::apply::with_causes;
 use crate::engine::Engine;
+use crate::peer::FrontProxies;
 use crate::reply::{Kind, Refusal};
 use crate::server::Server;
 use crate::tenant_token::TenantToken;
@@ -29,18 +33,22 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const REQUESTS: usize = 200;
 
 /// A tenant that is there.
-pub(super) struct Access {
-    pub(super) tenant: TenantUri,
+pub(crate) struct Access {
+    pub(crate) tenant: TenantUri,
     /// Its API server, as sync.
-    pub(super) virtual_: Client,
+    pub(crate) virtual_: Client,
     /// The host, as its ServiceAccount.
-    pub(super) host: Client,
+    pub(crate) host: Client,
     /// The same, for answers that stay.
-    pub(super) streams: Client,
+    pub(crate) streams: Client,
     /// Its ServiceAccount's.
-    pub(super) token: Arc<TenantToken>,
+    pub(crate) token: Arc<TenantToken>,
     /// Requests that it may have under way.
-    pub(super) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Semaphore>,
+    /// What its users may do inside.
+    pub(crate) authorizer: Authorizer,
+    /// The authority of its API server towards aggregated API servers, if control has said it.
+    front_proxy: Option<Roots>,
     until: Instant,
 }
 
@@ -54,13 +62,13 @@ impl fmt::Debug for Access {
 
 /// The tenants that have asked lately.
 #[derive(Debug)]
-pub(super) struct Accesses {
+pub(crate) struct Accesses {
     engine: Arc<Engine>,
     known: Mutex<HashMap<TenantUri, Arc<Access>>>,
 }
 
 impl Accesses {
-    pub(super) fn new(engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Self {
             engine,
             known: Mutex::default(),
@@ -68,7 +76,7 @@ impl Accesses {
     }
 
     /// The access of a tenant, looked up if need be.
-    pub(super) async fn get(&self, tenant: &TenantUri) -> Result<Arc<Access>, Refusal> {
+    pub(crate) async fn get(&self, tenant: &TenantUri) -> Result<Arc<Access>, Refusal> {
         let known = self.known().get(tenant).cloned();
         if let Some(access) = known.as_ref().filter(|known| Instant::now() < known.until) {
             return Ok(Arc::clone(access));
@@ -93,7 +101,7 @@ impl Accesses {
     }
 
     /// Has the access looked up anew: something that it stands on has changed.
-    pub(super) fn forget(&self, tenant: &TenantUri) {
+    pub(crate) fn forget(&self, tenant: &TenantUri) {
         self.known().remove(tenant);
     }
 
@@ -129,6 +137,7 @@ impl Accesses {
                 unavailable("sync has no credential for the virtual cluster")
             })?;
         let (roots, identity) = credentials.live();
+        let front_proxy = credentials.front_proxy().cloned();
         let server = Server::virtual_cluster(&endpoint.url, roots, identity).map_err(|error| {
             tracing::warn!(%tenant, error = with_causes(&error), "virtual cluster cannot be reached");
             unavailable("the virtual cluster's address cannot be used")
@@ -143,6 +152,8 @@ impl Accesses {
         );
         Ok(Access {
             tenant: tenant.clone(),
+            authorizer: Authorizer::new(server.request.clone()),
+            front_proxy,
             virtual_: server.request,
             host: self.engine.host.tenant(Arc::clone(&token)),
             streams: self.engine.host.tenant_streams(Arc::clone(&token)),
@@ -154,6 +165,32 @@ impl Accesses {
 
     fn known(&self) -> MutexGuard<'_, HashMap<TenantUri, Arc<Access>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FrontProxies for Accesses {
+    fn vouch(
+        self: Arc<Self>,
+        tenant: TenantUri,
+        certificates: PeerCertificates,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        Box::pin(async move {
+            let access = self.get(&tenant).await?;
+            let now = self.engine.clock.now();
+            let verified = access
+                .front_proxy
+                .as_ref()
+                .is_some_and(|roots| roots.verify_client(certificates.chain(), now).is_ok());
+            if verified {
+                return Ok(());
+            }
+            if access.front_proxy.is_none() {
+                // Control may have said it since.
+                self.forget(&tenant);
+            }
+            let message = "the certificate is not signed by the front-proxy authority of the virtual cluster that it names";
+            Err(Refusal::new(Kind::Forbidden, message))
+        })
     }
 }
 

@@ -123,7 +123,8 @@ fn refused(segments: &[&str]) -> Refusal {
              spec.nodeName at the API server instead"
         }
         ["metrics" | "stats" | "spec", ..] => {
-            "what a node measures is not shown, for it covers other tenants' pods too"
+            "what a node measures is not shown, for it covers other tenants' pods too: ask metrics.k8s.io for your own, as \
+             kubectl top does"
         }
         [
             "configz" | "flagz" | "statusz" | "logs" | "debug" | "checkpoint" | "cri",

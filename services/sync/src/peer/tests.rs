@@ -8,6 +8,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use vcluster_chassis::clock::{Clock, SystemClock};
 use vcluster_chassis::metrics::Registry;
 use vcluster_chassis::testing::{Authority, Issued};
 
@@ -31,6 +32,28 @@ impl Handler for Echo {
     }
 }
 
+/// The front-proxy authorities of tenants.
+struct Proxies(std::collections::HashMap<&'static str, Roots>);
+
+impl FrontProxies for Proxies {
+    fn vouch(
+        self: Arc<Self>,
+        tenant: TenantUri,
+        certificates: PeerCertificates,
+    ) -> BoxFuture<'static, Result<(), Refusal>> {
+        let roots = self.0.get(tenant.to_string().as_str());
+        let now = SystemClock.now();
+        let known =
+            roots.is_some_and(|roots| roots.verify_client(certificates.chain(), now).is_ok());
+        let answer = if known {
+            Ok(())
+        } else {
+            Err(Refusal::new(reply::Kind::Forbidden, "nobody vouches"))
+        };
+        Box::pin(async move { answer })
+    }
+}
+
 struct World {
     servers: Authority,
     tenants: Authority,
@@ -41,6 +64,19 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::serving(|server, listener| server.serve(Port::Kubelet, listener, Arc::new(Echo)))
+            .await
+    }
+
+    async fn of_front_proxies(proxies: Proxies) -> Self {
+        Self::serving(|server, listener| {
+            let (port, handler) = (Port::ResourceMetrics, Arc::new(Echo));
+            server.serve_front_proxies(port, listener, Arc::new(proxies), handler);
+        })
+        .await
+    }
+
+    async fn serving(serve: impl FnOnce(&Server, TcpListener)) -> Self {
         let (servers, tenants) = (Authority::new("platform"), Authority::new("tenants"));
         let folder = tempfile::tempdir().unwrap();
         let authority = folder.path().join("tenant-ca.crt");
@@ -57,7 +93,7 @@ impl World {
             metrics: Metrics::default(),
             shutdown: shutdown.clone(),
         };
-        server.serve(Port::Kubelet, listener, Arc::new(Echo));
+        serve(&server, listener);
         Self {
             servers,
             tenants,
@@ -199,4 +235,30 @@ async fn a_shutdown_ends_idle_connections() {
     let _silent = world.connect(Some(&demo), tls::ALPN_H2).await.unwrap();
     let drained = world.shutdown.drained(Duration::from_secs(30)).await;
     assert_eq!(drained, Ok(()));
+}
+
+#[tokio::test]
+async fn a_front_proxy_is_believed_only_where_its_own_tenant_s_authority_signed_its_certificate() {
+    const OTHER: &str = "vcluster://team-b/demo/2";
+    let (demo, other) = (Authority::new("demo"), Authority::new("other"));
+    let roots = [(DEMO, demo.roots()), (OTHER, other.roots())];
+    let world = World::of_front_proxies(Proxies(roots.into())).await;
+    for alpn in [tls::ALPN_H2, tls::ALPN_HTTP1] {
+        let own = demo.client_of("front-proxy-client", &[DEMO]);
+        let (code, text) = world.ask(Some(&own), alpn).await.unwrap();
+        assert_eq!(code, 200);
+        assert_eq!(text, format!("{DEMO} /containerLogs"));
+    }
+    let forged = [
+        other.client_of("front-proxy-client", &[DEMO]),
+        demo.client_of("front-proxy-client", &[OTHER]),
+        demo.client_of("front-proxy-client", &["vcluster://team-c/demo/3"]),
+        demo.client_of("front-proxy-client", &[DEMO, OTHER]),
+        demo.client("vcluster-connect", &[]),
+        world.tenants.client_of("vcluster", &[DEMO]),
+    ];
+    for forged in &forged {
+        assert!(world.ask(Some(forged), tls::ALPN_HTTP1).await.is_err());
+    }
+    assert!(world.ask(None, tls::ALPN_HTTP1).await.is_err());
 }

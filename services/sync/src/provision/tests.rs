@@ -27,7 +27,9 @@ async fn every_object_bears_the_label_by_which_it_is_guarded() {
             "host-fd00---108",
             "system:coredns",
             "system:coredns",
-            "kube-dns"
+            "kube-dns",
+            "vcluster-metrics",
+            "system:vcluster:metrics-reader"
         ]
     );
     for kept in &all {

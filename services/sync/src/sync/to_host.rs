@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
-use vcluster_translate::plan::{self, Action, View};
+use vcluster_translate::plan::{self, Action, View, Waiting};
 use vcluster_translate::{Change, annotation, service};
 
 use super::report::Trouble;
@@ -57,7 +57,10 @@ async fn decide(
         needed,
         knowledge: tenant.knows(kind),
     };
-    let action = plan::to_host(kind, rules, view, &tenant.context);
+    let Some(context) = engine.context(tenant, kind, object.as_ref()) else {
+        return Ok(Step::Done(until(&Waiting::Lists)));
+    };
+    let action = plan::to_host(kind, rules, view, &context);
     if let Some(at) = host
         .as_ref()
         .and_then(|host| service::reservation(object.as_ref(), host, &action))
@@ -100,8 +103,7 @@ async fn decide(
                 tell_kept(engine, tenant, key, object.as_ref(), &patch.body).await;
             }
             if let (Ok(there), Some(object)) = (&patched, &object)
-                && let Ok(Change::Patch(again)) =
-                    (rules.update)(object, there.json(), &tenant.context)
+                && let Ok(Change::Patch(again)) = (rules.update)(object, there.json(), &context)
                 && again == patch
             {
                 tenant.take_note(Side::Host, key, there);

@@ -131,6 +131,7 @@ impl Tenant {
         if news {
             state.bodies.put(Side::Host, &key, object.json());
             drop(state);
+            self.wake_moved();
             self.add(key, lane);
         }
         true
@@ -149,6 +150,7 @@ impl Tenant {
             self.state().lose_sight(Side::Host, &key, object)
         };
         if news {
+            self.wake_moved();
             self.release_if_gone(&key);
             // What it took of a quota is free again.
             self.wake_parked();
@@ -208,6 +210,14 @@ impl Tenant {
         drop(state);
         for key in touched {
             self.add(key, Lane::Live);
+        }
+    }
+
+    /// Has the EndpointSlices looked at that name an address which a pod got or lost.
+    pub fn wake_moved(&self) {
+        let moved = self.state().addresses.take_moved();
+        for slice in moved {
+            self.add(slice, Lane::Live);
         }
     }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vcluster_chassis::tls::{self, Identity, Live, Publisher, Roots};
-use vcluster_resources::layout::{CA_CERT, SYNC_SECRET, TLS_CERT, TLS_KEY};
+use vcluster_resources::layout::{
+    CA_CERT, FRONT_PROXY_CA_CERT, PLATFORM_CA_CERT, SYNC_SECRET, TLS_CERT, TLS_KEY,
+};
 
 /// The credential cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +30,15 @@ pub(crate) struct Credentials {
     version: Option<String>,
     identity: (Publisher<Identity>, Live<Identity>),
     roots: (Publisher<Roots>, Live<Roots>),
+    front_proxy: Option<Roots>,
+}
+
+/// What the Secret holds.
+struct Content {
+    version: Option<String>,
+    identity: Identity,
+    roots: Roots,
+    front_proxy: Option<Roots>,
 }
 
 impl fmt::Debug for Credentials {
@@ -41,13 +52,14 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Reads it.
     pub(crate) async fn read(client: Client, namespace: &str) -> Result<Self, Error> {
-        let (version, identity, roots) = read(&client, namespace).await?;
+        let content = read(&client, namespace).await?;
         Ok(Self {
             client,
             namespace: namespace.to_owned(),
-            version,
-            identity: Live::channel(identity),
-            roots: Live::channel(roots),
+            version: content.version,
+            identity: Live::channel(content.identity),
+            roots: Live::channel(content.roots),
+            front_proxy: content.front_proxy,
         })
     }
 
@@ -56,32 +68,50 @@ impl Credentials {
         (self.roots.1.clone(), self.identity.1.clone())
     }
 
+    /// The authority of the virtual API server's certificate towards aggregated API servers; none if control is
+    /// older.
+    pub(crate) fn front_proxy(&self) -> Option<&Roots> {
+        self.front_proxy.as_ref()
+    }
+
     /// Reads it again; new connections use what has changed.
     pub(crate) async fn refresh(&mut self) -> Result<(), Error> {
-        let (version, identity, roots) = read(&self.client, &self.namespace).await?;
-        if version != self.version {
-            self.version = version;
-            self.identity.0.publish(identity);
-            self.roots.0.publish(roots);
+        let content = read(&self.client, &self.namespace).await?;
+        if content.version != self.version {
+            self.version = content.version;
+            self.identity.0.publish(content.identity);
+            self.roots.0.publish(content.roots);
+            self.front_proxy = content.front_proxy;
             tracing::info!(namespace = self.namespace, "credential has changed");
         }
         Ok(())
     }
 }
 
-async fn read(
+/// The authority by which the virtual API server knows sync, PEM; none if control is older.
+pub(crate) async fn platform_authority(
     client: &Client,
     namespace: &str,
-) -> Result<(Option<String>, Identity, Roots), Error> {
+) -> Result<Option<String>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = api.get(SYNC_SECRET).await.map_err(Box::new)?;
+    let found = secret
+        .data
+        .and_then(|mut data| data.remove(PLATFORM_CA_CERT));
+    Ok(found.and_then(|pem| String::from_utf8(pem.0).ok()))
+}
+
+async fn read(client: &Client, namespace: &str) -> Result<Content, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = api.get(SYNC_SECRET).await.map_err(Box::new)?;
     let data = secret.data.unwrap_or_default();
-    let key = |key| {
-        data.get(key)
-            .map(|value| value.0.as_slice())
-            .ok_or(Error::Missing(key))
-    };
-    let identity = Identity::from_pem(key(TLS_CERT)?, key(TLS_KEY)?)?;
-    let roots = Roots::from_pem(key(CA_CERT)?)?;
-    Ok((secret.metadata.resource_version, identity, roots))
+    let optional = |key| data.get(key).map(|value| value.0.as_slice());
+    let key = |key| optional(key).ok_or(Error::Missing(key));
+    let front_proxy = optional(FRONT_PROXY_CA_CERT).map(Roots::from_pem);
+    Ok(Content {
+        version: secret.metadata.resource_version,
+        identity: Identity::from_pem(key(TLS_CERT)?, key(TLS_KEY)?)?,
+        roots: Roots::from_pem(key(CA_CERT)?)?,
+        front_proxy: front_proxy.transpose()?,
+    })
 }

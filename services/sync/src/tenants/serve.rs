@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,12 +17,13 @@ use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_resources::label;
 use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
 use vcluster_translate::kind::Inside;
-use vcluster_translate::{Context, HostAccess};
+use vcluster_translate::{Context, Destinations, HostAccess};
 
 use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
 use super::status::{Reporter, observe};
 use super::{finalizer, host_access, remove};
+use crate::aggregation;
 use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::object::{Kind, resource};
@@ -32,7 +34,7 @@ use crate::server::Server;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
 use crate::tenant_token::TenantToken;
-use crate::watch::{Selection, follow};
+use crate::watch::{Labels, Selection, follow};
 
 /// DNS domain inside virtual clusters.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -123,7 +125,18 @@ pub fn context(
         annotations: engine.config.annotations.clone(),
         host_access,
         kubelet_host: engine.kubelet_host.clone(),
+        destinations: destinations(&endpoint.service_cidrs),
     })
+}
+
+/// What is known of the host's addresses from the start: its ranges of Services. One that cannot be read means that
+/// every address may be a Service's.
+fn destinations(service_cidrs: &[String]) -> Destinations {
+    let everything = || [IpNet::from(Ipv4Net::default()), Ipv6Net::default().into()];
+    let read: Result<Vec<IpNet>, _> = service_cidrs.iter().map(|cidr| cidr.parse()).collect();
+    let mut known = Destinations::default();
+    known.host.services = read.unwrap_or_else(|_error| everything().into());
+    known
 }
 
 impl Supervisor {
@@ -312,12 +325,16 @@ impl Supervisor {
         let task = provision::keep(Arc::clone(tenant), wanted, again);
         self.shutdown
             .spawn_contained(format!("provision {}", self.id), task);
+        let task = aggregation::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.shutdown
+            .spawn_contained(format!("aggregation {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
         let labels = match kind.description().inside {
             // A tenant may have nodes of its own, for one, which are not ours to follow.
-            Inside::Managed => Some((label::MANAGED, label::MANAGED_VALUE)),
+            Inside::Managed => Some(Labels::With(label::MANAGED, label::MANAGED_VALUE)),
+            Inside::Without(key, value) => Some(Labels::Without(key, value)),
             Inside::Everything => None,
             Inside::Nothing => return,
         };

@@ -11,6 +11,11 @@ pub(super) const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 /// `clusterIP` of a headless Service.
 const HEADLESS: &str = "None";
 
+/// Whether a Service shows the virtual cluster's own API or DNS server, which answer at host Services of control's.
+pub(crate) fn shows_own_address(namespace: &str, name: &str) -> bool {
+    [API_SERVICE, DNS_SERVICE].contains(&(namespace, name))
+}
+
 /// `type`, or its default.
 pub(super) fn kind(service: &Value) -> &str {
     text(service, "/spec/type").unwrap_or("ClusterIP")
