@@ -1,8 +1,9 @@
 //! Requests to both sides, and what their answers mean.
 //!
-//! One function per kind of request; each takes from the tenant's allowance, has a deadline, is counted, and
-//! its failure is sorted by what the caller can do about it. Every delete and patch names a UID, so that it
-//! cannot meet a stranger of the same name. Writes to the host go by the tenant's own ServiceAccount.
+//! One function per kind of request; each has a deadline, and its failure is sorted by what the caller can do about it.
+//! Writes take from the tenant's allowance and are counted; reads are bounded by the keys that may be in work. Every
+//! delete and patch names a UID, so that it cannot meet a stranger of the same name. Writes to the host go by the
+//! tenant's own ServiceAccount.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tracing::{Instrument, Span};
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_resources::ownership;
 use vcluster_translate::Patch;
-use vcluster_translate::patch::Subresource;
+use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
@@ -45,6 +46,9 @@ pub enum Failure {
         /// What the server says.
         message: String,
     },
+    /// The server takes this change and does not keep it.
+    #[error("the server takes the change and does not keep it")]
+    NotKept,
     /// The same request may work later.
     #[error("{message}")]
     Later {
@@ -168,16 +172,32 @@ impl Tenant {
         self.write(Side::Virtual, request).await
     }
 
+    /// The version that the virtual cluster's store has now; nothing if it is not a number.
+    pub async fn store_version(&self) -> Result<Option<u64>, Failure> {
+        let path = format!("{}?limit=1", collection(Kind::Namespace, ""));
+        let request = request(Side::Virtual, Method::GET, &path, None, None);
+        let list = self.send(Side::Virtual, request).await?;
+        let version = list.pointer("/metadata/resourceVersion");
+        Ok(version
+            .and_then(Value::as_str)
+            .and_then(|version| version.parse().ok()))
+    }
+
     /// Lists host objects of ours, one page at a time; returns the page and where the next begins.
     pub async fn list_page(
         &self,
         kind: Kind,
         continue_at: Option<&str>,
     ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        // ConfigMaps and Secrets may have a megabyte each.
+        let page = if kind.description().confidential {
+            20
+        } else {
+            250
+        };
         let mut path = format!(
-            "{}?limit=250&labelSelector={}",
+            "{}?limit={page}&labelSelector={SELECTOR}",
             collection(kind, self.context.host_namespace.as_str()),
-            SELECTOR,
         );
         if let Some(token) = continue_at {
             // A continue token is base64url: it needs no escape.
@@ -332,11 +352,20 @@ fn path(kind: Kind, name: &Name, subresource: Option<&str>) -> String {
 /// What an error of the client means for the caller.
 fn judge(error: &kube::Error) -> Failure {
     if let kube::Error::Api(status) = error {
-        match (status.code, status.reason.as_str()) {
-            (404 | 410, _) => return Failure::Gone,
-            (409, "AlreadyExists") => return Failure::Exists,
-            (409, _) => return Failure::Changed,
-            _ => {}
+        match status.code {
+            404 => return Failure::Gone,
+            409 if status.reason == "AlreadyExists" => return Failure::Exists,
+            409 => return Failure::Changed,
+            // The rest of a list, mostly, that took too long: another one begins anew.
+            410 => {
+                return Failure::Later {
+                    message: status.message.clone(),
+                    after: None,
+                    reached: true,
+                };
+            }
+            422 if is_of_another(status) => return Failure::Changed,
+            0..=403 | 405..=408 | 411.. => {}
         }
     }
     let later = |after| Failure::Later {
@@ -349,6 +378,11 @@ fn judge(error: &kube::Error) -> Failure {
         Verdict::RetryAfter(after) => later(Some(after)),
         Verdict::Never => never(error),
     }
+}
+
+/// Whether the name belongs to another object than was meant.
+fn is_of_another(status: &kube::core::Status) -> bool {
+    serde_json::to_value(status).is_ok_and(|status| is_for_another_object(&status))
 }
 
 fn never(error: &kube::Error) -> Failure {

@@ -15,6 +15,8 @@
 //! | `sync_peer_connections` | open connections of virtual API servers, by port |
 //! | `sync_peer_turned_away` | connections of virtual API servers that were one too many, by port |
 //! | `sync_unserved` | kinds that were asked for and are not served, by side |
+//! | `sync_not_kept` | changes that a server takes and does not keep, by kind and side |
+//! | `sync_webhook_reviews` | Services that virtual API servers asked about, by what they were told |
 //! | `sync_kubelet_requests` | requests to the kubelet API that have ended, by verb and code |
 //! | `sync_kubelet_streams` | logs and streams of pods that are open, by verb |
 //! | `sync_kubelet_bytes` | bytes of them, by direction |
@@ -47,7 +49,7 @@ pub enum Outcome {
 pub enum Told {
     /// It was shown inside.
     Shown,
-    /// The tenant had too many.
+    /// It was not: the tenant had too many, what it is about is not there inside, or it could not be written.
     Dropped,
 }
 
@@ -64,6 +66,19 @@ pub enum Found {
     False,
     /// A key that a scan had looked at needed a change.
     Fixed,
+}
+
+/// What a virtual API server was told that asked about a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Reviewed {
+    /// It may be stored.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// The question was not understood.
+    Malformed,
+    /// The tenant, or all together, had too many under way.
+    TooMany,
 }
 
 /// What a watch follows for all tenants at once.
@@ -153,6 +168,11 @@ struct OfPort {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReview {
+    outcome: Reviewed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfVerb {
     verb: &'static str,
 }
@@ -202,6 +222,8 @@ pub struct Metrics {
     peer_connections: Family<OfPort, Gauge>,
     peer_turned_away: Family<OfPort, Counter>,
     unserved: Family<OfKind, Counter>,
+    not_kept: Family<OfKind, Counter>,
+    webhook_reviews: Family<OfReview, Counter>,
     kubelet_requests: Family<OfRequest, Counter>,
     kubelet_streams: Family<OfVerb, Gauge>,
     kubelet_bytes: Family<OfDirection, Counter>,
@@ -224,6 +246,8 @@ impl Default for Metrics {
             peer_connections: Family::default(),
             peer_turned_away: Family::default(),
             unserved: Family::default(),
+            not_kept: Family::default(),
+            webhook_reviews: Family::default(),
             kubelet_requests: Family::default(),
             kubelet_streams: Family::default(),
             kubelet_bytes: Family::default(),
@@ -272,6 +296,16 @@ impl Metrics {
             "unserved",
             "Kinds that were asked for and are not served",
             this.unserved.clone(),
+        );
+        registry.register(
+            "not_kept",
+            "Changes that a server takes and does not keep",
+            this.not_kept.clone(),
+        );
+        registry.register(
+            "webhook_reviews",
+            "Services that virtual API servers asked about",
+            this.webhook_reviews.clone(),
         );
         this.register_kubelet(registry);
         this
@@ -329,6 +363,12 @@ impl Metrics {
         self.unserved.get_or_create(&OfKind { side, kind }).inc();
     }
 
+    /// Counts that a change was not written again which a server took and did not keep.
+    pub fn not_kept(&self, side: Side, kind: Kind) {
+        let (side, kind) = (name_of(side), kind.as_str());
+        self.not_kept.get_or_create(&OfKind { side, kind }).inc();
+    }
+
     /// Counts a host event.
     pub fn event(&self, outcome: Told) {
         self.events.get_or_create(&OfTold { outcome }).inc();
@@ -361,6 +401,13 @@ impl Metrics {
     /// Counts a connection of a virtual API server that was one too many.
     pub fn peer_turned_away(&self, port: Port) {
         self.peer_turned_away.get_or_create(&OfPort { port }).inc();
+    }
+
+    /// Counts a question about a Service.
+    pub fn reviewed(&self, outcome: Reviewed) {
+        self.webhook_reviews
+            .get_or_create(&OfReview { outcome })
+            .inc();
     }
 
     /// Counts a log or stream of a pod until the guard is dropped.

@@ -3,11 +3,14 @@
 //! In steady state it finds nothing. What it finds goes through the queue's last lane, so that it costs nobody
 //! anything, and is decided like everything else: nothing is deleted because a scan did not see it.
 
+use std::collections::HashSet;
+
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::metrics::Found;
 use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
+use crate::state::ListId;
 use crate::tenant::Tenant;
 use vcluster_translate::kind::Outside;
 use vcluster_translate::owner;
@@ -28,11 +31,13 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
     }
     for kind in Kind::all().filter(|kind| kind.is_translated()) {
         if let Err(error) = list_host(engine, tenant, kind, Purpose::Check).await {
-            tracing::warn!(tenant = %tenant.id, %kind, %error, "scan is broken off");
-            return;
+            tracing::warn!(tenant = %tenant.id, %kind, %error, "scan of this kind is broken off");
+            if matches!(error, Failure::Later { reached: false, .. }) {
+                // The others would wait for the same deadline.
+                return;
+            }
         }
     }
-    tenant.doubt_environment().await;
     if let Err(error) = tenant.renew_variables().await {
         tracing::warn!(tenant = %tenant.id, %error, "environment cannot be checked");
     }
@@ -53,7 +58,21 @@ pub async fn list_host(
     let Some(list) = list else {
         return Ok(());
     };
-    let mut tokens: Vec<Name> = Vec::new();
+    let listed = pages(engine, tenant, kind, purpose, list).await;
+    if listed.is_err() {
+        tenant.state().abandon_list(Side::Host, kind, list);
+    }
+    listed
+}
+
+async fn pages(
+    engine: &Engine,
+    tenant: &Tenant,
+    kind: Kind,
+    purpose: Purpose,
+    list: ListId,
+) -> Result<(), Failure> {
+    let mut tokens: HashSet<Name> = HashSet::new();
     let mut next = None;
     loop {
         let (page, following) = match tenant.list_page(kind, next.as_deref()).await {
@@ -118,5 +137,32 @@ fn compare(engine: &Engine, tenant: &Tenant, kind: Kind, object: &Object, purpos
         None => engine.metrics.found(Found::Orphan),
         Some(seen) if seen.version != object.version() => engine.metrics.found(Found::Drift),
         Some(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, status};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_whose_list_breaks_off_keeps_neither_the_others_nor_the_next_scan() {
+        let world = World::new().await;
+        for code in [403, 410] {
+            world.host.script(move |call| {
+                let broken = call.method == "GET" && call.path.ends_with("/services");
+                broken.then(|| status(code, "No"))
+            });
+            tenant(&world.engine, &world.tenant).await;
+            let calls = world.calls();
+            for plural in ["services", "secrets", "ingresses"] {
+                let listed = calls.iter().filter(|call| call.ends_with(plural)).count();
+                assert_eq!(listed, 1, "{plural}: {calls:?}");
+            }
+        }
+        assert!(world.tenant.state().is_served(Side::Host, Kind::Service));
+        world.host.script(|_call| Some(status(404, "NotFound")));
+        tenant(&world.engine, &world.tenant).await;
+        assert!(!world.tenant.state().is_served(Side::Host, Kind::Service));
     }
 }

@@ -10,8 +10,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use vcluster_resources::label;
+use vcluster_translate::Patch;
+use vcluster_translate::digest::Digest;
+use vcluster_translate::patch::Subresource;
 
 use crate::bodies::Bodies;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -31,6 +36,7 @@ pub struct State {
     by_host_name: HashMap<(Kind, Arc<str>), Name>,
     next_list: u64,
     gone: Gone,
+    newest: u64,
     /// Who uses what.
     pub references: References,
     /// The newest objects in full, as far as they fit.
@@ -48,6 +54,10 @@ pub struct Entry {
     pub host: Slot,
     /// Why it is not as it should be, if so.
     pub problem: Option<Problem>,
+    /// When the tenant was last told of the problem.
+    told: Option<Instant>,
+    /// The last patch that a server took, until nothing is left to do.
+    sent: Option<Sent>,
     /// The versions of both sides for which there was nothing left to do.
     settled: Option<Versions>,
     /// W3C traceparent that its maker left on it.
@@ -98,6 +108,15 @@ pub struct Problem {
     pub reason: String,
     /// In a sentence, for the tenant.
     pub message: String,
+}
+
+/// A patch that a server took.
+#[derive(Debug, Clone)]
+struct Sent {
+    side: Side,
+    subresource: Option<Subresource>,
+    body: Digest,
+    at: Instant,
 }
 
 /// A list that is under way; to be given to [`State::end_list`].
@@ -151,10 +170,16 @@ impl State {
             by_host_name: HashMap::new(),
             next_list: 0,
             gone: Gone::default(),
+            newest: 0,
             references: References::default(),
             bodies: Bodies::new(body_budget),
             addresses: Addresses::default(),
         }
+    }
+
+    /// The newest version that was seen inside, of kinds that nobody but the virtual API server itself can serve.
+    pub fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// What is known of an object.
@@ -209,6 +234,9 @@ impl State {
             self.by_host_name.insert(place, key.name.clone());
         }
         if side == Side::Virtual {
+            if key.kind.description().api.group.is_empty() {
+                self.newest = self.newest.max(object.version().unwrap_or_default());
+            }
             entry.traceparent = object.annotation(label::TRACEPARENT).map(Into::into);
         }
         let slot = entry.slot_mut(side);
@@ -300,11 +328,11 @@ impl State {
         seen.is_some_and(|seen| *seen.uid == *object.uid() && seen.version == object.version())
     }
 
-    /// Has the object read before anything is concluded from it.
+    /// Has the object read before anything is concluded from it, also if nothing is known of it: a watch by labels does
+    /// not show somebody else's.
     pub fn doubt(&mut self, side: Side, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.slot_mut(side).doubted = true;
-        }
+        let entry = self.entries.entry(key.clone()).or_default();
+        entry.slot_mut(side).doubted = true;
     }
 
     /// It was read; tells whether it had been missing from a list.
@@ -322,7 +350,33 @@ impl State {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.settled = Some(entry.versions());
             entry.problem = None;
+            entry.told = None;
+            entry.sent = None;
         }
+    }
+
+    /// Takes note of a patch that a server took.
+    pub fn set_sent(&mut self, side: Side, key: &Key, patch: &Patch) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.sent = Some(Sent {
+                side,
+                subresource: patch.subresource,
+                body: Digest::of(&patch.body),
+                at: Instant::now(),
+            });
+        }
+    }
+
+    /// Whether this is the very patch that the server took last, less than `pause` ago, and there has been something
+    /// left to do ever since: the server does not keep it.
+    pub fn is_unkept(&self, side: Side, key: &Key, patch: &Patch, pause: Duration) -> bool {
+        let sent = self.entries.get(key).and_then(|entry| entry.sent.as_ref());
+        sent.is_some_and(|sent| {
+            sent.side == side
+                && sent.at.elapsed() < pause
+                && sent.subresource == patch.subresource
+                && sent.body == Digest::of(&patch.body)
+        })
     }
 
     /// Whether nothing was left to do and nothing has changed since.
@@ -339,10 +393,24 @@ impl State {
         match self.entries.get_mut(key) {
             Some(entry) if entry.problem != problem => {
                 entry.problem = problem;
+                entry.told = None;
                 true
             }
             Some(_) | None => false,
         }
+    }
+
+    /// Takes note that the tenant was told of the problem.
+    pub fn set_told(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.told = Some(Instant::now());
+        }
+    }
+
+    /// Whether the tenant was told of the problem less than `pause` ago.
+    pub fn is_told(&self, key: &Key, pause: Duration) -> bool {
+        let told = self.entries.get(key).and_then(|entry| entry.told);
+        told.is_some_and(|told| told.elapsed() < pause)
     }
 
     /// Begins a list of everything of that kind on that side; the kind is not listed until it ends.
@@ -354,10 +422,19 @@ impl State {
     }
 
     /// Begins a list to compare with what is known, which stays good meanwhile. Nothing if that is not
-    /// complete, or is being listed: the check can wait.
+    /// complete, or is being listed: the check can wait. An earlier check that did not end is forgotten.
     pub fn begin_check(&mut self, side: Side, kind: Kind) -> Option<ListId> {
         let list = self.lists.get(&(side, kind))?;
-        (list.complete && list.running.is_none()).then(|| self.begin(side, kind))
+        // While a kind is complete what runs is a check, unless the kind is asked for again that was not served.
+        let free = list.running.is_none() || !list.unserved;
+        (list.complete && free).then(|| self.begin(side, kind))
+    }
+
+    /// Forgets a list that will not be complete. Nothing happens if another one has begun since.
+    pub fn abandon_list(&mut self, side: Side, kind: Kind, id: ListId) {
+        if let Some(list) = self.lists.get_mut(&(side, kind)) {
+            list.running.take_if(|running| running.id == id);
+        }
     }
 
     fn begin(&mut self, side: Side, kind: Kind) -> ListId {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use vcluster_translate::Patch;
 use vcluster_translate::kind::{Bespoke, Translation};
 use vcluster_translate::plan::{Knowledge, Waiting};
 
@@ -16,6 +17,7 @@ use crate::engine::Engine;
 use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::queue::Lane;
+use crate::state::Problem;
 use crate::tenant::Tenant;
 
 mod events;
@@ -41,6 +43,9 @@ const SOON: Duration = Duration::from_millis(100);
 const LISTS: Duration = Duration::from_secs(2);
 /// When to look again at what waits for others, who mostly tell by an event.
 const OTHERS: Duration = Duration::from_secs(30);
+
+/// The most of a refusal that is logged and kept.
+const LOGGED: usize = 1024;
 
 /// What becomes of a key.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
             Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
             Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
             Translation::Bespoke(rules) => bespoke(engine, tenant, key, *rules).await,
-            Translation::ReadOnly => Ok(Step::Done(Next::Settled)),
+            Translation::ReadOnly => read_only(tenant, key).await,
         };
         match step {
             Ok(Step::Again) => {}
@@ -87,10 +92,13 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 return (Next::Retry { after, message }, done);
             }
             Err(failure @ Failure::Refused { .. }) => {
-                let message = failure.to_string();
-                tracing::warn!(tenant = %tenant.id, %key, message, "refused");
+                let message = tenant.stuck(key, &failure);
                 let after = Some(OTHERS);
                 return (Next::Retry { after, message }, done);
+            }
+            Err(failure @ Failure::NotKept) => {
+                tenant.stuck(key, &failure);
+                return (Next::Until(Instant::now() + report::PARKED), done);
             }
         }
     }
@@ -119,6 +127,14 @@ async fn bespoke(
         Bespoke::PersistentVolumeClaim => persistent_volume_claims::step(engine, tenant, key).await,
         Bespoke::PersistentVolume => persistent_volumes::step(engine, tenant, key).await,
     }
+}
+
+/// One step about an object that is only looked at: where it is not certain to be there, it is read.
+async fn read_only(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    if tenant.state().entry(key).virtual_.doubted {
+        tenant.look(Side::Virtual, key).await?;
+    }
+    Ok(Step::Done(Next::Settled))
 }
 
 /// When to look again at what waits.
@@ -237,7 +253,9 @@ impl Tenant {
     fn doubt(&self, key: &Key) {
         let mut state = self.state();
         state.doubt(Side::Virtual, key);
-        state.doubt(Side::Host, key);
+        if key.kind.is_translated() {
+            state.doubt(Side::Host, key);
+        }
     }
 
     /// What the object is called on one side.
@@ -266,6 +284,49 @@ impl Tenant {
         let state = self.state();
         let inside = state.is_listed(Side::Virtual, kind) && state.is_served(Side::Virtual, kind);
         knowledge(inside && engine.is_listed(kind))
+    }
+
+    /// As [`Self::patched`], as a step.
+    async fn change(&self, side: Side, key: &Key, patch: &Patch) -> Result<Step, Failure> {
+        self.patched(side, key, patch).await.map(|_| Step::Again)
+    }
+
+    /// Patches the object of a key on one side and takes note of the answer. What the server took a moment ago and
+    /// did not keep is not written again before its time: it would be written for ever.
+    async fn patched(&self, side: Side, key: &Key, patch: &Patch) -> Result<Object, Failure> {
+        if self.state().is_unkept(side, key, patch, report::PARKED) {
+            self.metrics.not_kept(side, key.kind);
+            return Err(Failure::NotKept);
+        }
+        let name = self.name_on(side, key);
+        let patched = self.patch(side, key.kind, &name, patch).await?;
+        self.state().set_sent(side, key, patch);
+        self.take_note(side, key, &patched);
+        Ok(patched)
+    }
+
+    /// Brings a status up whatever else is left to do about the object. One that is not kept is no news.
+    async fn raise(&self, key: &Key, status: Option<Patch>) -> Result<(), Failure> {
+        let Some(patch) = status else {
+            return Ok(());
+        };
+        match self.change(Side::Virtual, key, &patch).await {
+            Ok(_) | Err(Failure::NotKept) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Takes note that nothing can be done about a key for now, and logs why, once for the same reason. Returns that.
+    fn stuck(&self, key: &Key, failure: &Failure) -> String {
+        let message: String = failure.to_string().chars().take(LOGGED).collect();
+        let problem = Problem {
+            reason: "Refused".to_owned(),
+            message: message.clone(),
+        };
+        if self.state().set_problem(key, Some(problem)) {
+            tracing::warn!(tenant = %self.id, %key, message, "refused");
+        }
+        message
     }
 
     /// Deletes an object and takes note of what is left of it.

@@ -111,8 +111,10 @@ pub struct Tenant {
     pub host_writes: Bucket,
     /// Allowance of writes to the virtual cluster.
     pub virtual_writes: Bucket,
-    /// Allowance of events that are shown inside.
+    /// Allowance of the host's events that are shown inside.
     pub events: Bucket,
+    /// Allowance of events by which sync itself says something: the host's may be many, and must not take their place.
+    pub tellings: Bucket,
     /// What it has cost.
     pub tally: Tally,
     /// What is counted over all tenants.
@@ -176,6 +178,7 @@ impl Tenant {
     pub fn new(parts: Parts) -> Self {
         let limits = parts.limits;
         let writes = || Bucket::new(limits.writes_per_second, limits.writes_per_second * 2);
+        let events = || Bucket::new(limits.events_per_second, limits.events_per_second * 5);
         Self {
             ticket: parts.work.admit(limits.queue),
             id: parts.id,
@@ -184,7 +187,8 @@ impl Tenant {
             link: Link::default(),
             host_writes: writes(),
             virtual_writes: writes(),
-            events: Bucket::new(limits.events_per_second, limits.events_per_second * 5),
+            events: events(),
+            tellings: events(),
             tally: Tally::default(),
             metrics: parts.metrics,
             refusals: Refusals::default(),

@@ -24,6 +24,8 @@ use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
 
 /// Lifetime that is asked for, in seconds.
 const LIFETIME: i64 = 3600;
+/// When a renewal is tried again that failed; the old token serves meanwhile.
+const AGAIN: Duration = Duration::from_secs(20);
 /// How long minting may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -109,9 +111,10 @@ impl TenantToken {
         }
         match self.mint().await {
             Ok(minted) => Ok(current.insert(minted).header.clone()),
-            Err(error) => match current.as_ref().filter(|minted| now < minted.expires) {
+            Err(error) => match current.as_mut().filter(|minted| now < minted.expires) {
                 Some(old) => {
                     tracing::warn!(namespace = self.namespace, %error, "token is not renewed yet");
+                    old.renew = Instant::now() + AGAIN;
                     Ok(old.header.clone())
                 }
                 None => Err(error),
@@ -310,6 +313,27 @@ mod tests {
         pass(&clock, 2).await;
         assert_ne!(token.header().await.unwrap(), first);
         assert_eq!(server.calls().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_fails_is_not_tried_again_at_once_and_the_old_token_serves() {
+        let clock = ManualClock::default();
+        let server = minting(&clock, 201);
+        let token = token(&server, &clock);
+        let first = token.header().await.unwrap();
+        let failing = minting(&clock, 503);
+        let token = TenantToken {
+            own: failing.client(),
+            ..token
+        };
+        pass(&clock, 50).await;
+        for _ in 0..10 {
+            assert_eq!(token.header().await.unwrap(), first);
+        }
+        assert_eq!(failing.calls().len(), 1);
+        pass(&clock, 1).await;
+        assert_eq!(token.header().await.unwrap(), first);
+        assert_eq!(failing.calls().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -112,3 +112,22 @@ fn a_check_leaves_what_is_known_good_and_waits_for_a_list_that_runs() {
     state.end_list(Side::Host, Kind::Pod, check);
     assert!(state.is_listed(Side::Host, Kind::Pod));
 }
+
+#[test]
+fn a_check_that_did_not_end_keeps_no_later_one_from_beginning() {
+    let mut state = State::new(0);
+    let (side, kind) = (Side::Host, Kind::Pod);
+    let list = state.begin_list(side, kind);
+    assert_eq!(state.begin_check(side, kind), None, "nothing is known yet");
+    state.end_list(side, kind, list);
+    let broken = state.begin_check(side, kind).unwrap();
+    let next = state.begin_check(side, kind).unwrap();
+    state.abandon_list(side, kind, broken);
+    state.observe_listed(side, &pod(), &object("a", 1));
+    assert_eq!(state.end_list(side, kind, broken), []);
+    assert_eq!(
+        state.end_list(side, kind, next),
+        [],
+        "it was listed in this one"
+    );
+}

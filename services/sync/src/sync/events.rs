@@ -22,8 +22,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         return Ok(Step::Done(Next::Settled));
     };
     let done = match tell(tenant, &found).await {
-        Ok(()) => {
-            engine.metrics.event(Told::Shown);
+        Ok(shown) => {
+            engine
+                .metrics
+                .event(if shown { Told::Shown } else { Told::Dropped });
             Next::Settled
         }
         Err(failure) => {
@@ -35,18 +37,19 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     Ok(Step::Done(done))
 }
 
-async fn tell(tenant: &Tenant, found: &Value) -> Result<(), Failure> {
+/// Tells whether it was shown.
+async fn tell(tenant: &Tenant, found: &Value) -> Result<bool, Failure> {
     let Some(about) = event::about(found, &tenant.context) else {
-        return Ok(());
+        return Ok(false);
     };
     let (key, host_uid) = {
         let state = tenant.state();
         let kind = Kind::named(&about.kind);
         let Some(key) = kind.and_then(|kind| state.by_host_name(kind, &about.name)) else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(host) = state.entry(&key).host.seen else {
-            return Ok(());
+            return Ok(false);
         };
         (key, host.uid)
     };
@@ -54,18 +57,18 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<(), Failure> {
         tenant.see(Side::Virtual, &key).await?,
         tenant.see(Side::Host, &key).await?,
     ) else {
-        return Ok(());
+        return Ok(false);
     };
     let Ok(owner) = Owner::of_virtual(&object, key.kind.as_str(), &tenant.context) else {
-        return Ok(());
+        return Ok(false);
     };
     let names = names(&key, &owner, &object, host.as_ref(), tenant);
     let wanted = event::to_virtual(found, &owner, &host_uid, &names, &tenant.context);
     let Some(wanted) = wanted else {
-        return Ok(());
+        return Ok(false);
     };
     match tenant.create(Side::Virtual, Kind::Event, &wanted).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(Failure::Exists) => {
             let name = wanted.pointer("/metadata/name").and_then(Value::as_str);
             let name = Name::new(&owner.namespace, name.unwrap_or_default());
@@ -77,7 +80,7 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<(), Failure> {
             tenant
                 .patch(Side::Virtual, Kind::Event, &name, &patch)
                 .await
-                .map(drop)
+                .map(|_| true)
         }
         Err(failure) => Err(failure),
     }

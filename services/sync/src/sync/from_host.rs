@@ -1,5 +1,8 @@
 //! Objects of the host that are shown inside as the descriptions of their kinds say.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use vcluster_translate::kind::FromHost;
 use vcluster_translate::plan::{self, Action};
 
@@ -8,6 +11,9 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Side};
 use crate::tenant::Tenant;
+
+/// When an object of the tenant's own is looked at again that bears the name of one of the host's.
+const IN_THE_WAY: Duration = Duration::from_mins(1);
 
 /// One step about an object.
 pub(super) async fn step(
@@ -32,22 +38,24 @@ pub(super) async fn step(
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             tracing::debug!(tenant = %tenant.id, %key, %refusal, "not shown");
-            Ok(Step::Done(Next::Settled))
+            Ok(in_the_way(tenant, key))
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, kind, &wanted).await?;
             tenant.take_note(Side::Virtual, key, &made);
             Ok(Step::Again)
         }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteVirtual(delete) => tenant.remove(Side::Virtual, key, &delete).await,
         // Nothing of these is written to the host.
         Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {
             Ok(Step::Done(Next::Settled))
         }
     }
+}
+
+/// The tenant has an object of its own of that name. Nobody tells when that goes: it is read when its time comes.
+pub(super) fn in_the_way(tenant: &Tenant, key: &Key) -> Step {
+    tenant.state().doubt(Side::Virtual, key);
+    Step::Done(Next::Until(Instant::now() + IN_THE_WAY))
 }

@@ -2,6 +2,7 @@
 
 use vcluster_translate::plan::{self, Action};
 
+use super::from_host::in_the_way;
 use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -20,21 +21,15 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         }
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
-            tracing::info!(tenant = %tenant.id, %key, %refusal, "node is not shown");
-            Ok(Step::Done(Next::Settled))
+            tracing::debug!(tenant = %tenant.id, %key, %refusal, "node is not shown");
+            Ok(in_the_way(tenant, key))
         }
         Action::Create(node) => {
             let made = tenant.create(Side::Virtual, Kind::Node, &node).await?;
             tenant.take_note(Side::Virtual, key, &made);
             Ok(Step::Again)
         }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant
-                .patch(Side::Virtual, Kind::Node, &key.name, &patch)
-                .await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteVirtual(delete) => tenant.remove(Side::Virtual, key, &delete).await,
         // Nothing of a node is written to the host.
         Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {

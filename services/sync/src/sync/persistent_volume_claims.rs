@@ -8,6 +8,7 @@ use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, name
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
 use super::report::Trouble;
+use super::to_host::NOT_KEPT;
 use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -55,30 +56,28 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             let trouble = Trouble::ours(&refusal);
             Ok(tenant.park(engine, key, claim.as_ref(), trouble).await)
         }
-        Action::Create(wanted) => {
-            let made = tenant.create(Side::Host, key.kind, &wanted).await;
-            if made.is_ok() {
+        Action::Create(wanted) => match tenant.create(Side::Host, key.kind, &wanted).await {
+            Ok(made) => {
                 tenant.state().set_problem(key, None);
+                tenant.take_note(Side::Host, key, &made);
+                tenant.wake_users(key);
+                Ok(Step::Again)
             }
-            written(engine, tenant, key, claim.as_ref(), made).await
-        }
-        Action::PatchHost(patch) => {
-            let name = tenant.name_on(Side::Host, key);
-            let patched = tenant.patch(Side::Host, key.kind, &name, &patch).await;
-            let step = written(engine, tenant, key, claim.as_ref(), patched).await?;
-            if matches!(step, Step::Done(_)) {
+            Err(failure) => refused(engine, tenant, key, claim.as_ref(), failure).await,
+        },
+        Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
+            Ok(step) => {
+                tenant.wake_users(key);
+                Ok(step)
+            }
+            Err(failure) => {
+                let step = refused(engine, tenant, key, claim.as_ref(), failure).await?;
                 // A change that the host will not take does not hold the status up.
                 follow(tenant, key).await?;
+                Ok(step)
             }
-            Ok(step)
-        }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant
-                .patch(Side::Virtual, key.kind, &key.name, &patch)
-                .await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        },
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteHost(delete) => tenant.remove(Side::Host, key, &delete).await,
         Action::DeleteVirtual(delete) => {
             if let Some(claim) = &claim {
@@ -100,28 +99,25 @@ pub(super) fn volume_key(name: &str) -> Key {
     Key::new(Kind::PersistentVolume, "", name)
 }
 
-/// What follows from the host's answer to a write.
-async fn written(
+/// What follows from a write that the host did not do.
+async fn refused(
     engine: &Engine,
     tenant: &Tenant,
     key: &Key,
     claim: Option<&Value>,
-    answer: Result<crate::object::Object, Failure>,
+    failure: Failure,
 ) -> Result<Step, Failure> {
-    match answer {
-        Ok(there) => {
-            tenant.take_note(Side::Host, key, &there);
-            tenant.wake_users(key);
-            Ok(Step::Again)
+    let message = match failure {
+        Failure::Refused { message, .. } => {
+            claim.map(|claim| names(claim, None, &tenant.context).translate(&message))
         }
-        Err(Failure::Refused { message, .. }) => {
-            let message =
-                claim.map(|claim| names(claim, None, &tenant.context).translate(&message));
-            let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
-            Ok(tenant.park(engine, key, claim, trouble).await)
+        Failure::NotKept => Some(NOT_KEPT.to_owned()),
+        failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
+            return Err(failure);
         }
-        Err(failure) => Err(failure),
-    }
+    };
+    let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
+    Ok(tenant.park(engine, key, claim, trouble).await)
 }
 
 /// Brings the status up, whatever else is left to do.
@@ -132,11 +128,6 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
         return Ok(());
     };
     let names = names(&claim, Some(&host), &tenant.context);
-    if let Some(patch) = claims::status_to_virtual(&host, &claim, &names) {
-        let patched = tenant
-            .patch(Side::Virtual, key.kind, &key.name, &patch)
-            .await?;
-        tenant.take_note(Side::Virtual, key, &patched);
-    }
-    Ok(())
+    let status = claims::status_to_virtual(&host, &claim, &names);
+    tenant.raise(key, status).await
 }

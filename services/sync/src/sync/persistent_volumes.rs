@@ -7,6 +7,7 @@ use vcluster_translate::persistent_volume::claim_ref;
 use vcluster_translate::plan::{self, Action, VolumeView};
 use vcluster_translate::{Owner, owner};
 
+use super::from_host::in_the_way;
 use super::report::Trouble;
 use super::{Next, Step, until};
 use crate::apply::Failure;
@@ -38,20 +39,15 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)
+            tenant.park(engine, key, volume.as_ref(), trouble).await;
+            Ok(in_the_way(tenant, key))
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, key.kind, &wanted).await?;
             tenant.take_note(Side::Virtual, key, &made);
             Ok(Step::Again)
         }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant
-                .patch(Side::Virtual, key.kind, &key.name, &patch)
-                .await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteVirtual(delete) => tenant.remove(Side::Virtual, key, &delete).await,
         // Nothing of a volume is written to the host.
         Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {

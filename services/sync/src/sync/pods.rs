@@ -9,9 +9,10 @@ use vcluster_translate::node;
 use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
-use vcluster_translate::{Refusal, persistent_volume_claim};
+use vcluster_translate::{Refusal, owner, persistent_volume_claim};
 
 use super::report::Trouble;
+use super::to_host::NOT_KEPT;
 use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -48,43 +49,39 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     }
     match action {
         Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => {
+            let step = Step::Done(until(&waiting));
+            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+        }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.report(engine, key, pod.as_ref(), trouble).await)
+            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
+            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
         }
         Action::Create(wanted) => create(engine, tenant, key, pod.as_ref(), wanted).await,
         Action::PatchHost(patch) => {
-            let name = tenant.name_on(Side::Host, key);
-            match tenant.patch(Side::Host, Kind::Pod, &name, &patch).await {
+            let message = match tenant.patched(Side::Host, key, &patch).await {
                 Ok(patched) => {
-                    tenant.take_note(Side::Host, key, &patched);
                     if let (Some(Subresource::Resize), Some(pod)) = (patch.subresource, &pod) {
                         // Whatever the host's admission made of it is the host's last word.
                         let note = pod::resized(pod, patched.json());
+                        let name = tenant.name_on(Side::Host, key);
                         let noted = tenant.patch(Side::Host, Kind::Pod, &name, &note).await?;
                         tenant.take_note(Side::Host, key, &noted);
                     }
-                    Ok(Step::Again)
+                    return Ok(Step::Again);
                 }
-                Err(Failure::Refused { message, .. }) => {
-                    let step = tenant
-                        .report(engine, key, pod.as_ref(), Trouble::hosts(&message))
-                        .await;
-                    // A change that the host will not take does not hold the status up.
-                    follow(tenant, key).await?;
-                    Ok(step)
-                }
-                Err(failure) => Err(failure),
-            }
+                Err(Failure::Refused { message, .. }) => message,
+                Err(Failure::NotKept) => NOT_KEPT.to_owned(),
+                Err(failure) => return Err(failure),
+            };
+            let trouble = Trouble::hosts(&message);
+            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
+            // A change that the host will not take does not hold the status up.
+            follow(tenant, key).await?;
+            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
         }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant
-                .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
-                .await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::Bind(binding) => {
             let node = Key::new(Kind::Node, "", &binding.node);
             if tenant.state().entry(&node).virtual_.seen.is_none() {
@@ -120,13 +117,33 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
         return Ok(());
     };
     let names = pod::names(&pod, Some(&host), &tenant.context);
-    if let Some(patch) = pod::status_to_virtual(&host, &pod, &names, false) {
-        let patched = tenant
-            .patch(Side::Virtual, Kind::Pod, &key.name, &patch)
-            .await?;
-        tenant.take_note(Side::Virtual, key, &patched);
+    let status = pod::status_to_virtual(&host, &pod, &names, false);
+    tenant.raise(key, status).await
+}
+
+/// Sees to the tokens of a pod about which something is left to do that may take long, or for ever: its containers
+/// run meanwhile.
+async fn with_tokens(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    pod: Option<&Value>,
+    host: Option<&Value>,
+    step: Step,
+) -> Result<Step, Failure> {
+    let (Some(pod), Some(host)) = (pod, host) else {
+        return Ok(step);
+    };
+    let owner = owner::of_ours(host, &tenant.context);
+    if owner.is_none_or(|owner| pod["metadata"]["uid"] != owner.uid) {
+        return Ok(step);
     }
-    Ok(())
+    let renewal = tenant.refresh_tokens(engine, key, pod).await?;
+    Ok(match (step, renewal) {
+        (Step::Done(Next::Settled), Some(at)) => Step::Done(Next::Until(at)),
+        (Step::Done(Next::Until(sooner)), Some(at)) => Step::Done(Next::Until(at.min(sooner))),
+        (step, Some(_) | None) => step,
+    })
 }
 
 /// Both sides are as they should be: what stands beside the pod is seen to.

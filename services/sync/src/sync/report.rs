@@ -1,7 +1,7 @@
 //! Telling a tenant, inside its cluster, why an object is not as it should be.
 //!
 //! An Event says when it came to be, and for a pod also a condition (`vcluster.dev/Synced`) what holds. Both are
-//! written once per reason. The object is parked: it is looked at again when it changes, when a host object of the
+//! written once per reason; an Event that could not be written is written later, and again when it is forgotten. The object is parked: it is looked at again when it changes, when a host object of the
 //! tenant goes away (a quota may have room then), and after a while anyway.
 
 use std::collections::HashSet;
@@ -15,6 +15,7 @@ use vcluster_translate::refusal::Reason;
 use vcluster_translate::{Refusal, pod};
 
 use super::{Next, Step};
+use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
 use crate::queue::Lane;
@@ -22,7 +23,9 @@ use crate::state::Problem;
 use crate::tenant::Tenant;
 
 /// When an object that the host refused is tried again without any other reason.
-const PARKED: Duration = Duration::from_mins(1);
+pub(super) const PARKED: Duration = Duration::from_mins(1);
+/// When a tenant is told again of what still holds. API servers forget Events after an hour.
+const AGAIN: Duration = Duration::from_mins(30);
 
 /// Objects that the host refused, for a cause that may pass.
 #[derive(Debug, Default)]
@@ -90,20 +93,40 @@ impl Tenant {
             reason: reason.to_owned(),
             message: format!("{} {:?}: {refusal}", key.kind, &*key.name.name),
         };
-        let is_news = self.state().set_problem(key, Some(problem));
-        if let Some(object) = object.filter(|_| is_news) {
+        if self.state().set_problem(key, Some(problem)) {
             tracing::info!(tenant = %self.id, %key, %refusal, "object is refused");
-            let message = refusal.to_string();
-            self.tell(engine, key.kind, object, reason, &message).await;
-        }
-        if is_news {
             self.wake_users(key);
         }
-        if !may_pass {
+        let told = match object {
+            Some(object) => self.tell_refusal(engine, key, object, &refusal).await,
+            None => true,
+        };
+        if !may_pass && told {
             return Step::Done(Next::Settled);
         }
-        self.refusals.locked().insert(key.clone());
+        if may_pass {
+            self.refusals.locked().insert(key.clone());
+        }
         Step::Done(Next::Until(Instant::now() + PARKED))
+    }
+
+    /// Says by an Event why an object is refused, unless that was said lately; false if it could not be said.
+    async fn tell_refusal(
+        &self,
+        engine: &Engine,
+        key: &Key,
+        object: &Value,
+        refusal: &Refusal,
+    ) -> bool {
+        if self.state().is_told(key, AGAIN) {
+            return true;
+        }
+        let (reason, message) = (refusal.reason.as_str(), refusal.to_string());
+        let told = self.tell(engine, key.kind, object, reason, &message).await;
+        if told {
+            self.state().set_told(key);
+        }
+        told
     }
 
     /// Says on the pod why it is not as it should be, and parks it.
@@ -172,7 +195,7 @@ impl Tenant {
         }
     }
 
-    /// Writes an Event about an object inside, at most as many as the tenant may have.
+    /// Writes an Event about an object inside, at most as many as the tenant may have; tells whether it is there.
     pub(super) async fn tell(
         &self,
         engine: &Engine,
@@ -180,9 +203,9 @@ impl Tenant {
         object: &Value,
         reason: &str,
         message: &str,
-    ) {
-        if !self.events.try_take() {
-            return;
+    ) -> bool {
+        if !self.tellings.try_take() {
+            return false;
         }
         let event = event(
             kind,
@@ -192,8 +215,12 @@ impl Tenant {
             &engine.clock.now().to_string(),
         );
         // Best effort: of a pod, what holds stands on itself.
-        if let Err(failure) = self.create(Side::Virtual, Kind::Event, &event).await {
-            tracing::debug!(tenant = %self.id, reason, %failure, "event not written");
+        match self.create(Side::Virtual, Kind::Event, &event).await {
+            Ok(_) | Err(Failure::Exists) => true,
+            Err(failure) => {
+                tracing::debug!(tenant = %self.id, reason, %failure, "event not written");
+                false
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod described;
 mod endpoint_slices;
 mod knowledge;
 mod pods;
+mod rest;
 mod right;
 mod store;
 mod tokens;

@@ -6,17 +6,19 @@ use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
 use vcluster_translate::plan::{self, Action, View, Waiting};
-use vcluster_translate::{Change, annotation, service};
+use vcluster_translate::refusal::Reason;
+use vcluster_translate::{annotation, service};
 
 use super::report::Trouble;
 use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
-use crate::object::{Key, Kind, Object, Side};
+use crate::object::{Key, Kind, Side};
 use crate::tenant::Tenant;
 
 /// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
-const NOT_KEPT: &str = "the host cluster does not keep what was changed: its version may be older";
+pub(super) const NOT_KEPT: &str =
+    "the host cluster does not keep what was changed: its version may be older";
 /// The longest that a reservation is believed.
 const LONGEST: Duration = Duration::from_mins(2);
 
@@ -68,13 +70,16 @@ async fn decide(
     {
         return Ok(Step::Done(Next::Until(at)));
     }
-    let wrote = match action {
+    let failure = match action {
         Action::Nothing => {
-            if kind == Kind::Service {
-                tenant.follow_links(&key.name.namespace).await?;
-            }
+            let next = match &object {
+                Some(service) if kind == Kind::Service => {
+                    variables(engine, tenant, key, service).await?
+                }
+                Some(_) | None => Next::Settled,
+            };
             tenant.come_to_rest(key);
-            return Ok(Step::Done(Next::Settled));
+            return Ok(Step::Done(next));
         }
         Action::Wait(waiting) => {
             if matches!(kind.description().outside, Outside::Scanned) {
@@ -87,41 +92,58 @@ async fn decide(
             let trouble = Trouble::ours(&refusal);
             return Ok(tenant.park(engine, key, object.as_ref(), trouble).await);
         }
-        Action::Create(wanted) => {
-            let made = tenant.create(Side::Host, kind, &wanted).await;
-            if made.is_ok() {
+        Action::Create(wanted) => match tenant.create(Side::Host, kind, &wanted).await {
+            Ok(made) => {
                 tell_kept(engine, tenant, key, object.as_ref(), &wanted).await;
                 tenant.state().set_problem(key, None);
+                tenant.take_note(Side::Host, key, &made);
                 tenant.wake_users(key);
+                return Ok(Step::Again);
             }
-            made
-        }
-        Action::PatchHost(patch) => {
-            let name = tenant.name_on(Side::Host, key);
-            let patched = tenant.patch(Side::Host, kind, &name, &patch).await;
-            if patched.is_ok() {
+            Err(failure) => failure,
+        },
+        Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
+            Ok(step) => {
                 tell_kept(engine, tenant, key, object.as_ref(), &patch.body).await;
+                return Ok(step);
             }
-            if let (Ok(there), Some(object)) = (&patched, &object)
-                && let Ok(Change::Patch(again)) = (rules.update)(object, there.json(), &context)
-                && again == patch
-            {
-                tenant.take_note(Side::Host, key, there);
-                let trouble = Trouble::hosts(NOT_KEPT);
-                return Ok(tenant.park(engine, key, Some(object), trouble).await);
-            }
-            patched
-        }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            return Ok(Step::Again);
-        }
+            Err(failure) => failure,
+        },
+        Action::PatchVirtual(patch) => return tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteHost(delete) => return tenant.remove(Side::Host, key, &delete).await,
         // Not by these rules.
         Action::Bind(_) | Action::DeleteVirtual(_) => return Ok(Step::Done(Next::Settled)),
     };
-    written(engine, tenant, key, object.as_ref(), wrote).await
+    let step = refused(engine, tenant, key, object.as_ref(), failure).await?;
+    if let (Some(object), Some(host), Some(status)) = (&object, &host, rules.status) {
+        // A change that the host will not take does not hold the status up.
+        tenant
+            .raise(key, status(host, object, &tenant.context))
+            .await?;
+    }
+    Ok(step)
+}
+
+/// Has the variables of the Service's namespace follow it. Too many of them are no fault of this one: it is told of,
+/// and its pods say what to do.
+async fn variables(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    service: &Value,
+) -> Result<Next, Failure> {
+    match tenant.follow_links(&key.name.namespace).await {
+        Ok(at) => Ok(at.map_or(Next::Settled, Next::Until)),
+        Err(Failure::Refused { message, .. }) => {
+            tracing::warn!(tenant = %tenant.id, %key, message, "variables are not kept up to date");
+            let reason = Reason::HostRefused.as_str();
+            tenant
+                .tell(engine, key.kind, service, reason, &message)
+                .await;
+            Ok(Next::Settled)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Says which annotations of an object stay inside, when the note of it was written on the host object: once.
@@ -151,24 +173,23 @@ fn later(engine: &Engine, until: &str) -> Option<Instant> {
     Some(Instant::now() + left.min(LONGEST))
 }
 
-/// What follows from the host's answer to a write.
-async fn written(
+/// What follows from a write that the host did not do.
+async fn refused(
     engine: &Engine,
     tenant: &Tenant,
     key: &Key,
     object: Option<&Value>,
-    answer: Result<Object, Failure>,
+    failure: Failure,
 ) -> Result<Step, Failure> {
-    match answer {
-        Ok(there) => {
-            tenant.take_note(Side::Host, key, &there);
-            Ok(Step::Again)
+    let message = match failure {
+        Failure::Refused { message, .. } => message,
+        Failure::NotKept => NOT_KEPT.to_owned(),
+        failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
+            return Err(failure);
         }
-        Err(Failure::Refused { message, .. }) => Ok(tenant
-            .park(engine, key, object, Trouble::hosts(&message))
-            .await),
-        Err(failure) => Err(failure),
-    }
+    };
+    let trouble = Trouble::hosts(&message);
+    Ok(tenant.park(engine, key, object, trouble).await)
 }
 
 /// The host does not serve the kind: the tenant is told, and nothing is concluded.

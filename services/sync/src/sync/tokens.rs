@@ -4,7 +4,7 @@
 //! What is held of a token is when it must be renewed, never the token. After a restart that is read from the
 //! Secrets' annotations, as the host's objects are listed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Tokens {
     }
 
     /// These and no others are on the host: a Secret that somebody removed is made again.
-    pub fn keep(&self, there: &[Name]) {
+    pub fn keep(&self, there: &HashSet<Name>) {
         let now = Instant::now();
         for (name, held) in self.locked().iter_mut() {
             if !there.contains(name) {
@@ -251,6 +251,7 @@ impl Tenant {
                         },
                         failure @ (Failure::Exists
                         | Failure::Changed
+                        | Failure::NotKept
                         | Failure::Refused { .. }
                         | Failure::Later { .. }) => failure,
                     })?;

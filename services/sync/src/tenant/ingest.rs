@@ -101,14 +101,14 @@ impl Tenant {
             kind,
             name: object.name(),
         };
-        if kind == Kind::Namespace {
-            self.labels().remove(&key.name.name);
-        }
         let mut state = self.state();
         let used = super::needs_looks(&state, &key);
-        if state.vanish(Side::Virtual, &key, object.uid()) && used {
-            drop(state);
+        let news = state.vanish(Side::Virtual, &key, object.uid());
+        drop(state);
+        if news {
             self.release_if_gone(&key);
+        }
+        if news && used {
             self.add(key, Lane::Live);
         }
     }
@@ -196,8 +196,13 @@ impl Tenant {
 
     /// Once an object is on neither side, it uses nothing any more.
     pub fn release_if_gone(&self, key: &Key) {
-        if key.kind == Kind::Service && self.state().entry(key).virtual_.seen.is_none() {
+        let gone_inside = self.state().entry(key).virtual_.seen.is_none();
+        if key.kind == Kind::Service && gone_inside {
             self.links.forget(&key.name);
+        }
+        if key.kind == Kind::Namespace && gone_inside {
+            self.labels().remove(&key.name.name);
+            self.links.forget_namespace(&key.name.name);
         }
         if key.kind.description().references.is_none() {
             return;

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 use vcluster_translate::Patch;
-use vcluster_translate::digest::Digest;
 use vcluster_translate::environment::{
     namespace_of, service_variables, services_config_map, services_name,
 };
@@ -23,13 +24,50 @@ use crate::object::{Kind, Name, Object, Side};
 /// Largest data of a ConfigMap, with room for the rest of it.
 const MOST: usize = 1000 << 10;
 
-type Variables = BTreeMap<Arc<str>, Map<String, Value>>;
+/// The least time between two writes of one ConfigMap for the sake of Services: many that are made one after the other
+/// are written together. A pod that needs it does not wait.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The variables of a namespace's Services.
+#[derive(Debug, Default)]
+struct Variables {
+    by_service: BTreeMap<Arc<str>, Map<String, Value>>,
+    /// Rises with each change; no two namespaces ever have the same.
+    version: u64,
+}
+
+/// What became of a ConfigMap when it was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is to be read again.
+    Unknown,
+    /// It is as the variables want it.
+    Written,
+    /// There is no room for so many.
+    TooMany,
+    /// It is somebody else's.
+    NotOurs,
+}
+
+/// A ConfigMap that is kept.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    outcome: Outcome,
+    version: u64,
+    at: Instant,
+}
 
 /// The variables of a tenant's Services, and which ConfigMaps are as they should be.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    services: Mutex<HashMap<Arc<str>, Variables>>,
-    written: tokio::sync::Mutex<HashMap<Arc<str>, Option<Digest>>>,
+    services: Mutex<Services>,
+    kept: tokio::sync::Mutex<HashMap<Arc<str>, Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Services {
+    by_namespace: HashMap<Arc<str>, Variables>,
+    changes: u64,
 }
 
 impl Links {
@@ -41,32 +79,54 @@ impl Links {
             return;
         }
         let mut services = self.services();
-        let namespace = services.entry(Arc::clone(&name.namespace)).or_default();
-        namespace.insert(Arc::clone(&name.name), variables);
+        let version = services.changes + 1;
+        let namespace = services
+            .by_namespace
+            .entry(Arc::clone(&name.namespace))
+            .or_default();
+        if namespace.by_service.get(&name.name) == Some(&variables) {
+            return;
+        }
+        namespace
+            .by_service
+            .insert(Arc::clone(&name.name), variables);
+        namespace.version = version;
+        services.changes = version;
     }
 
     /// Takes note that a virtual Service is gone.
     pub(super) fn forget(&self, name: &Name) {
         let mut services = self.services();
-        if let Some(namespace) = services.get_mut(&name.namespace) {
-            namespace.remove(&name.name);
-            if namespace.is_empty() {
-                services.remove(&name.namespace);
-            }
+        let version = services.changes + 1;
+        if let Some(namespace) = services.by_namespace.get_mut(&name.namespace)
+            && namespace.by_service.remove(&name.name).is_some()
+        {
+            namespace.version = version;
+            services.changes = version;
         }
     }
 
-    fn of(&self, namespace: &str) -> Vec<Map<String, Value>> {
-        let services = self.services();
-        let found = services.get(namespace);
-        found
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .cloned()
-            .collect()
+    /// Takes note that a virtual namespace is gone.
+    pub(super) fn forget_namespace(&self, namespace: &str) {
+        self.services().by_namespace.remove(namespace);
     }
 
-    fn services(&self) -> MutexGuard<'_, HashMap<Arc<str>, Variables>> {
+    fn version(&self, namespace: &str) -> u64 {
+        let services = self.services();
+        let found = services.by_namespace.get(namespace);
+        found.map_or(0, |found| found.version)
+    }
+
+    fn of(&self, namespace: &str) -> (u64, Vec<Map<String, Value>>) {
+        let services = self.services();
+        let found = services.by_namespace.get(namespace);
+        found.map_or((0, Vec::new()), |found| {
+            let all = found.by_service.values().cloned().collect();
+            (found.version, all)
+        })
+    }
+
+    fn services(&self) -> MutexGuard<'_, Services> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,13 +143,30 @@ impl Tenant {
         }
     }
 
-    /// Brings the ConfigMap of a namespace up to date, if there is one.
-    pub async fn follow_links(&self, namespace: &str) -> Result<(), Failure> {
-        let followed = self.links.written.lock().await.contains_key(namespace);
-        if followed && self.labels().contains_key(namespace) {
-            self.ensure_links(namespace).await?;
+    /// Brings the ConfigMap of a namespace up to date, if there is one; tells when to do so if it is not time yet. That
+    /// there is no room for it is an error once.
+    pub async fn follow_links(&self, namespace: &str) -> Result<Option<Instant>, Failure> {
+        let kept = self.links.kept.lock().await.get(namespace).copied();
+        let Some(kept) = kept.filter(|_| self.labels().contains_key(namespace)) else {
+            return Ok(None);
+        };
+        let is_known = kept.outcome != Outcome::Unknown;
+        if is_known && kept.version == self.links.version(namespace) {
+            return Ok(None);
         }
-        Ok(())
+        let due = kept.at + PAUSE;
+        if is_known && Instant::now() < due {
+            return Ok(Some(due));
+        }
+        match self.ensure_links(namespace).await {
+            Err(Failure::Refused { .. })
+                if matches!(kept.outcome, Outcome::TooMany | Outcome::NotOurs) =>
+            {
+                Ok(None)
+            }
+            Ok(()) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Looks at everything from which containers take their variables, and puts it right.
@@ -97,9 +174,15 @@ impl Tenant {
         self.doubt_environment().await;
         self.ensure_environment().await?;
         let namespaces: Vec<_> = {
-            let mut written = self.links.written.lock().await;
-            written.values_mut().for_each(|digest| *digest = None);
-            written.keys().cloned().collect()
+            let mut kept = self.links.kept.lock().await;
+            for kept in kept.values_mut() {
+                match kept.outcome {
+                    Outcome::Written => kept.outcome = Outcome::Unknown,
+                    // Nothing but another Service, or a pod that asks, makes a difference.
+                    Outcome::Unknown | Outcome::TooMany | Outcome::NotOurs => {}
+                }
+            }
+            kept.keys().cloned().collect()
         };
         for namespace in namespaces {
             self.follow_links(&namespace).await?;
@@ -131,7 +214,7 @@ impl Tenant {
             cause: Cause::Orphan,
         };
         tracing::info!(tenant = %self.id, %name, "deletes the variables of a namespace that is gone");
-        self.links.written.lock().await.remove(namespace);
+        self.links.kept.lock().await.remove(namespace);
         match self
             .delete(Side::Host, Kind::ConfigMap, &name, &delete)
             .await
@@ -143,21 +226,35 @@ impl Tenant {
 
     async fn ensure_links(&self, namespace: &str) -> Result<(), Failure> {
         // Held while writing, so that an older state never comes after a newer one.
-        let mut written = self.links.written.lock().await;
-        let variables = self.links.of(namespace);
+        let mut all = self.links.kept.lock().await;
+        let (version, variables) = self.links.of(namespace);
+        let kept = all.get(namespace).filter(|kept| kept.version == version);
+        let (outcome, said) = match kept.map(|kept| kept.outcome) {
+            Some(Outcome::Written) => return Ok(()),
+            Some(Outcome::TooMany) => return Err(too_many(namespace)),
+            Some(Outcome::Unknown | Outcome::NotOurs) | None => {
+                self.write_links(namespace, variables).await?
+            }
+        };
+        let at = Instant::now();
+        let kept = Kept {
+            outcome,
+            version,
+            at,
+        };
+        all.insert(Arc::from(namespace), kept);
+        said.map_or(Ok(()), Err)
+    }
+
+    /// Writes the ConfigMap if it differs; tells what became of it, and why it cannot be kept.
+    async fn write_links(
+        &self,
+        namespace: &str,
+        variables: Vec<Map<String, Value>>,
+    ) -> Result<(Outcome, Option<Failure>), Failure> {
         let wanted = services_config_map(namespace, variables, &self.context);
-        let digest = Digest::of(&wanted);
-        if written.get(namespace) == Some(&Some(digest)) {
-            return Ok(());
-        }
         if wanted["data"].to_string().len() > MOST {
-            return Err(Failure::Refused {
-                code: 413,
-                message: format!(
-                    "the namespace {namespace:?} has too many Services to name them all in environment variables: \
-                     set enableServiceLinks to false in the pod"
-                ),
-            });
+            return Ok((Outcome::TooMany, Some(too_many(namespace))));
         }
         let name = Name::new(
             self.context.host_namespace.as_str(),
@@ -168,10 +265,11 @@ impl Tenant {
                 self.create(Side::Host, Kind::ConfigMap, &wanted).await?;
             }
             Some(found) if !self.made(found.json()) => {
-                return Err(Failure::Refused {
+                let failure = Failure::Refused {
                     code: 409,
                     message: format!("the ConfigMap {name} exists on the host and is not ours"),
-                });
+                };
+                return Ok((Outcome::NotOurs, Some(failure)));
             }
             Some(found) => {
                 if let Some(patch) = difference(&found, &wanted) {
@@ -180,8 +278,17 @@ impl Tenant {
                 }
             }
         }
-        written.insert(Arc::from(namespace), Some(digest));
-        Ok(())
+        Ok((Outcome::Written, None))
+    }
+}
+
+fn too_many(namespace: &str) -> Failure {
+    Failure::Refused {
+        code: 413,
+        message: format!(
+            "the namespace {namespace:?} has too many Services to name them all in environment variables: set \
+             enableServiceLinks to false in the pod"
+        ),
     }
 }
 

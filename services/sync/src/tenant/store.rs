@@ -75,6 +75,24 @@ impl Tenant {
         Err(later("the virtual cluster's store was replaced"))
     }
 
+    /// Makes sure that the store has not gone back to its own past, as one does that is restored from an older copy: its
+    /// versions count on from there. What is known is not what is there then, and watches would go on at versions
+    /// that come a second time. The tenant's stay is over, and the next one begins with lists.
+    pub async fn confirm_history(&self) {
+        let newest = self.state().newest();
+        match self.store_version().await {
+            Ok(Some(version)) if version < newest => {
+                tracing::warn!(tenant = %self.id, version, newest, "the virtual cluster's store went back in time");
+                self.store_lost.store(true, Ordering::Release);
+                self.notify();
+            }
+            Ok(Some(_) | None) => {}
+            Err(failure) => {
+                tracing::debug!(tenant = %self.id, %failure, "version of the store cannot be read");
+            }
+        }
+    }
+
     /// Takes note of a namespace: it may say that the store is another one.
     pub(super) fn see_store(&self, name: &Name, object: &Object) {
         let is_another = |known: &String| *known != object.uid();
@@ -83,7 +101,7 @@ impl Tenant {
         }
     }
 
-    /// Whether the store was seen to be another one. The tenant's stay is over then.
+    /// Whether the store was seen to be another one, or itself at an earlier time. The tenant's stay is over then.
     pub fn has_lost_its_store(&self) -> bool {
         self.store_lost.load(Ordering::Acquire)
     }

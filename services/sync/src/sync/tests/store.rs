@@ -57,3 +57,21 @@ async fn a_store_that_says_so_in_its_namespaces_freezes_the_tenant_before_work_b
     );
     assert!(!world.tenant.is_active());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_in_time_ends_the_stay() {
+    let world = World::new().await;
+    running_pod(&world).await;
+    let at = |version: &'static str| {
+        world.virtual_.script(move |call| {
+            let list = json!({"metadata": {"resourceVersion": version}, "items": []});
+            (call.path == "/api/v1/namespaces").then(|| answer(200, list))
+        });
+    };
+    at("100000");
+    world.tenant.confirm_history().await;
+    assert!(world.tenant.is_active());
+    at("7");
+    world.tenant.confirm_history().await;
+    assert!(!world.tenant.is_active());
+}

@@ -94,3 +94,30 @@ async fn a_token_answer_without_token_or_expiry_is_asked_for_again_and_delivers_
         assert_eq!(writes, [""; 0], "{bad}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_a_pod_are_renewed_whatever_is_refused_of_it_meanwhile() {
+    let world = World::new().await;
+    issue_tokens(&world);
+    with_node(&world).await;
+    let key = world.apply(Kind::Pod, pod_with_token("web"));
+    world.work(&key).await;
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", running);
+    world.work(&key).await;
+    let debugged = world.virtual_.change(Kind::Pod, "shop", "web", |pod| {
+        pod["spec"]["ephemeralContainers"] = json!([
+            {"name": "debug", "image": "busybox", "securityContext": {"privileged": true}},
+        ]);
+    });
+    world.tenant.see_virtual(Kind::Pod, &debugged, Lane::Live);
+    let Next::Until(renewal) = world.work(&key).await else {
+        panic!("a pod with a token is looked at again");
+    };
+    assert_eq!(renewal.duration_since(Instant::now()).as_secs(), 2880);
+    world.pass(Duration::from_mins(50)).await;
+    world.calls();
+    world.work(&key).await;
+    let renewed = "host PATCH /api/v1/namespaces/team-a/secrets/web-x-shop-x-demo.token";
+    let writes = world.writes();
+    assert!(writes.iter().any(|write| write == renewed), "{writes:?}");
+}
