@@ -16,13 +16,13 @@ use vcluster_translate::{name, owner};
 use crate::engine::Engine;
 use crate::metrics::State;
 use crate::object::{Kind, Name, Side};
-use crate::tenant::Tenant;
+use crate::tenant::{Id, Tenant};
 use crate::tenants::status;
 
 mod refuse;
 mod request;
 
-use refuse::{not_found, unavailable};
+use refuse::{not_found, not_leading, unavailable};
 use request::{List, Object, One, Translate};
 
 /// The service.
@@ -59,10 +59,55 @@ impl Service {
             .await?)
     }
 
+    /// A tenant that is worked for.
     fn tenant(&self, one: &One) -> Result<Arc<Tenant>, Status> {
-        self.engine
-            .tenant(&one.namespace, &one.name)
-            .ok_or_else(|| not_found(&format!("{}/{}", one.namespace, one.name)))
+        if let Some(tenant) = self.engine.tenant(&one.namespace, &one.name) {
+            return Ok(tenant);
+        }
+        let waiting = self.waiting(one)?;
+        Err(unavailable(&waiting.message))
+    }
+
+    /// A virtual cluster that is not worked for, and why.
+    fn waiting(&self, one: &One) -> Result<wire::Tenant, Status> {
+        let standing = self.engine.standing();
+        match standing.of(&one.namespace, &one.name) {
+            Some((id, state, message)) => Ok(wire::Tenant {
+                host_namespace: id.namespace,
+                name: id.name,
+                state: state_of(state).into(),
+                message,
+                ..wire::Tenant::default()
+            }),
+            None if standing.is_complete() => {
+                Err(not_found(&format!("{}/{}", one.namespace, one.name)))
+            }
+            None => Err(not_leading()),
+        }
+    }
+
+    /// A virtual cluster as it is now.
+    fn shown(&self, one: &One) -> Result<wire::Tenant, Status> {
+        match self.engine.tenant(&one.namespace, &one.name) {
+            Some(tenant) => Ok(self.show(&tenant)),
+            None => self.waiting(one),
+        }
+    }
+
+    /// Every virtual cluster by namespace and name.
+    fn all(&self) -> Result<Vec<Id>, Status> {
+        let mut all = {
+            let standing = self.engine.standing();
+            if !standing.is_complete() {
+                return Err(not_leading());
+            }
+            standing.ids()
+        };
+        all.extend(self.engine.all().iter().map(|tenant| tenant.id.clone()));
+        all.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        // One that is worked for was said to wait before.
+        all.dedup_by(|a, b| a.namespace == b.namespace && a.name == b.name);
+        Ok(all)
     }
 
     fn show(&self, tenant: &Tenant) -> wire::Tenant {
@@ -120,20 +165,19 @@ impl SyncService for Service {
         let list = List::try_from(request.get_ref())?;
         self.authorize(&request, "list", &list.namespace, "")
             .await?;
-        let all = self.engine.all();
-        let wanted = all.iter().filter(|tenant| list.holds(&tenant.id));
+        let all = self.all()?;
+        let wanted = all.iter().filter(|id| list.holds(id));
         let page: Vec<_> = wanted.take(list.size + 1).collect();
         let next = page
             .get(list.size)
             .and_then(|_more| page.get(list.size - 1));
         Ok(Response::new(wire::ListTenantsResponse {
-            next_page_token: next
-                .map(|last| request::token(&last.id))
-                .unwrap_or_default(),
+            next_page_token: next.map(|last| request::token(last)).unwrap_or_default(),
             tenants: page
                 .iter()
                 .take(list.size)
-                .map(|tenant| self.show(tenant))
+                // One that has gone meanwhile is left out.
+                .filter_map(|id| self.shown(&One::from(id)).ok())
                 .collect(),
         }))
     }
@@ -145,10 +189,10 @@ impl SyncService for Service {
         let one = One::try_from(request.get_ref())?;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
-        let tenant = self.tenant(&one)?;
+        let tenant = self.shown(&one)?;
         let now = self.engine.clock.now();
         Ok(Response::new(wire::GetTenantResponse {
-            tenant: Some(self.show(&tenant)),
+            tenant: Some(tenant),
             read_time: Some(prost_types::Timestamp {
                 seconds: now.as_second(),
                 nanos: now.subsec_nanosecond(),

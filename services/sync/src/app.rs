@@ -201,6 +201,7 @@ async fn lead(
             () = leadership.deposed() => tracing::warn!("leads no more: tenants are let go"),
         }
         term.cancel();
+        engine.standing().set_complete(false);
         if end.is_cancelled() {
             // The drain waits for every task, within its own time.
             return;

@@ -30,6 +30,9 @@ use crate::tenant::{Id, Tenant};
 use crate::work::Work;
 
 mod destinations;
+mod standing;
+
+pub use standing::Standing;
 
 /// Delays of a key that fails.
 const RETRY: Policy = Policy {
@@ -61,6 +64,7 @@ pub struct Engine {
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
     followed: watch::Sender<Followed>,
+    standing: Mutex<Standing>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
     entered: watch::Sender<usize>,
@@ -114,6 +118,7 @@ impl Engine {
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
             followed: watch::Sender::default(),
+            standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
             entered: watch::Sender::new(0),
@@ -273,8 +278,14 @@ impl Engine {
         drop(self.followed.subscribe().wait_for(all).await);
     }
 
+    /// What is known of virtual clusters that are not worked for. Never held across an await.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
+        self.standing().set_complete(false);
         self.followed.send_replace(Followed::default());
         self.all_mirrored().clear();
         *self.api_servers() = None;

@@ -5,7 +5,7 @@
 //! each watch. Which kinds are followed, and how, stands in the table of kinds: secrets, for one, are not, because
 //! nobody but us writes them, and the scan looks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ pub async fn mirrored(
     token: CancellationToken,
 ) {
     let api = api(&engine.host.own.watch, kind);
-    let mut listed: Vec<Arc<str>> = Vec::new();
+    let mut listed: HashSet<Arc<str>> = HashSet::new();
     let set = |engine: &Engine, object: Object, lane| {
         let name = object.name().name;
         let mut object = object.of_kind(kind).into_json();
@@ -129,7 +129,7 @@ pub async fn mirrored(
             listed.clear();
         }
         Change::Listed(object) => {
-            listed.push(object.name().name);
+            listed.insert(object.name().name);
             set(&engine, object, Lane::List);
         }
         Change::End => {

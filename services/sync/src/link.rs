@@ -2,19 +2,24 @@
 //!
 //! A failed watch or request makes the link *suspect*; it is then asked at once, and again until it answers.
 //! While it is down the tenant is frozen: what cannot be seen is not acted on, in either direction. The link
-//! decides by answers only, never by silence of a watch.
+//! decides by answers only, never by silence of a watch. A server that answers after a suspicion may have been
+//! restarted: whoever holds the link makes sure that it is as it was before it counts as up.
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http::Request;
 use kube::Client;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often a server that does not answer is asked.
 const AGAIN: Duration = Duration::from_secs(2);
+/// The least time between two suspicions.
+const SUSPICION: Duration = Duration::from_millis(500);
 /// How often one is asked of which nothing bad is known.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -67,15 +72,22 @@ impl Link {
         self.reach.subscribe()
     }
 
-    /// Asks whenever there is a reason to, until the token is cancelled. `thawed` is called each time the
-    /// server answers again.
-    pub async fn watch(&self, client: Client, token: CancellationToken, thawed: impl Fn() + Send) {
-        while token
-            .run_until_cancelled(self.reason_to_ask())
-            .await
-            .is_some()
-        {
+    /// Asks whenever there is a reason to, until the token is cancelled. `confirm` is awaited each time the server
+    /// answers after a suspicion, before it counts as up; `thawed` is called each time it was down and is up again.
+    pub async fn watch(
+        &self,
+        client: Client,
+        token: CancellationToken,
+        confirm: impl Fn() -> BoxFuture<'static, ()> + Send,
+        thawed: impl Fn() + Send,
+    ) {
+        let mut asked = None;
+        while let Some(suspect) = token.run_until_cancelled(self.reason_to_ask(asked)).await {
             let reach = ask(&client).await;
+            asked = Some(Instant::now());
+            if suspect && reach == Reach::Up {
+                token.run_until_cancelled(confirm()).await;
+            }
             let was_up = self.is_up();
             self.reach
                 .send_if_modified(|now| std::mem::replace(now, reach.clone()) != reach);
@@ -92,15 +104,21 @@ impl Link {
         }
     }
 
-    async fn reason_to_ask(&self) {
-        let pause = if self.is_up() { IDLE } else { AGAIN };
-        if self.is_up() {
-            tokio::select! {
-                () = self.suspect.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+    /// Waits for one; tells whether it is a suspicion.
+    async fn reason_to_ask(&self, asked: Option<Instant>) -> bool {
+        if !self.is_up() {
+            tokio::time::sleep(AGAIN).await;
+            return true;
+        }
+        let suspected = async {
+            self.suspect.notified().await;
+            if let Some(asked) = asked {
+                tokio::time::sleep_until(asked + SUSPICION).await;
             }
-        } else {
-            tokio::time::sleep(pause).await;
+        };
+        tokio::select! {
+            () = suspected => true,
+            () = tokio::time::sleep(IDLE) => false,
         }
     }
 }
@@ -144,15 +162,20 @@ mod tests {
             }
         });
         let (link, thaws) = (Arc::new(Link::default()), Arc::new(AtomicUsize::new(0)));
+        let confirmed = Arc::new(AtomicUsize::new(0));
         let token = CancellationToken::new();
         let task = tokio::spawn({
             let (link, thaws, token) = (Arc::clone(&link), Arc::clone(&thaws), token.clone());
-            let client = server.client();
+            let (client, confirmed) = (server.client(), Arc::clone(&confirmed));
             async move {
                 let thawed = || {
                     thaws.fetch_add(1, Ordering::AcqRel);
                 };
-                link.watch(client, token, thawed).await;
+                let confirm = move || -> BoxFuture<'static, ()> {
+                    confirmed.fetch_add(1, Ordering::AcqRel);
+                    Box::pin(std::future::ready(()))
+                };
+                link.watch(client, token, confirm, thawed).await;
             }
         });
         let mut reach = link.subscribe();
@@ -163,6 +186,7 @@ mod tests {
         reach.wait_for(|reach| *reach == Reach::Up).await.unwrap();
         tokio::task::yield_now().await;
         assert_eq!(thaws.load(Ordering::Acquire), 1);
+        assert_eq!(confirmed.load(Ordering::Acquire), 1);
         token.cancel();
         task.await.unwrap();
     }

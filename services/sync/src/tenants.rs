@@ -19,7 +19,7 @@ use vcluster_chassis::retry::Policy;
 use vcluster_resources::VirtualCluster;
 
 use crate::engine::Engine;
-use crate::metrics::Watched;
+use crate::metrics::{State, Watched};
 use crate::tenant::Id;
 
 mod credentials;
@@ -119,6 +119,7 @@ impl Tenants {
                 for (_, newest) in gone {
                     newest.send_replace(None);
                 }
+                self.engine.standing().set_complete(true);
             }
             Event::Apply(cluster) => self.set(cluster),
             Event::Delete(cluster) => {
@@ -139,6 +140,8 @@ impl Tenants {
             return;
         }
         let (newest, seen) = watch::channel(cluster);
+        let waits = "sync has not looked at it yet";
+        self.engine.standing().say(&id, State::Starting, waits);
         let supervisor = serve::Supervisor {
             engine: Arc::clone(&self.engine),
             shutdown: self.shutdown.clone(),

@@ -100,6 +100,7 @@ impl World {
             token: CancellationToken::new(),
         }));
         engine.enter(&tenant);
+        engine.standing().set_complete(true);
         Self {
             engine,
             tenant,

@@ -14,6 +14,13 @@ pub(super) fn unavailable(why: &str) -> Status {
     with_reason(Code::Unavailable, "UNREACHABLE", why.to_owned())
 }
 
+/// Another replica works for virtual clusters, or this one has just begun to; the same call may work in a moment.
+pub(super) fn not_leading() -> Status {
+    let why = "this replica of sync does not know the virtual clusters: another one works for them, or it has just \
+               begun to; try again";
+    with_reason(Code::Unavailable, "NOT_LEADING", why.to_owned())
+}
+
 /// The request is wrong, in these fields.
 pub(super) fn invalid(violations: Vec<FieldViolation>) -> Status {
     let text =

@@ -30,6 +30,15 @@ pub(super) struct One {
     pub(super) name: String,
 }
 
+impl From<&Id> for One {
+    fn from(id: &Id) -> Self {
+        Self {
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+        }
+    }
+}
+
 /// An object whose other name is asked for.
 #[derive(Debug)]
 pub(super) struct Translate {

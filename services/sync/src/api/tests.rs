@@ -123,3 +123,28 @@ async fn a_page_ends_where_the_tenants_end() {
     let page = service.list_tenants(request).await.unwrap().into_inner();
     assert_eq!((page.tenants.len(), page.next_page_token.as_str()), (1, ""));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_does_not_work_for_virtual_clusters_says_so_of_each() {
+    let world = World::new().await;
+    let service = service(&world);
+    let other = || service.get_tenant(by("alice", get("other")));
+    assert_eq!(other().await.unwrap_err().code(), Code::NotFound);
+    let id = crate::tenant::Id {
+        name: "other".to_owned(),
+        ..world.tenant.id.clone()
+    };
+    let going = "its objects are removed from the host";
+    world.engine.standing().say(&id, State::Draining, going);
+    let shown = other().await.unwrap().into_inner().tenant.unwrap();
+    assert_eq!(shown.state(), wire::TenantState::Draining);
+    assert_eq!(shown.message, going);
+    let all = by("alice", wire::ListTenantsRequest::default());
+    let all = service.list_tenants(all).await.unwrap().into_inner();
+    assert_eq!(all.tenants.len(), 2);
+    world.engine.standing().set_complete(false);
+    assert_eq!(other().await.unwrap_err().code(), Code::Unavailable);
+    let all = by("alice", wire::ListTenantsRequest::default());
+    let refused = service.list_tenants(all).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+}

@@ -118,7 +118,7 @@ async fn decide(
     if let (Some(object), Some(host), Some(status)) = (&object, &host, rules.status) {
         // A change that the host will not take does not hold the status up.
         tenant
-            .raise(key, status(host, object, &tenant.context))
+            .raise(key, status(host, object, &context))
             .await?;
     }
     Ok(step)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rand::Rng;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use super::{finalizer, host_access, remove};
 use crate::aggregation;
 use crate::apply::with_causes;
 use crate::engine::Engine;
+use crate::metrics::State;
 use crate::object::{Kind, resource};
 use crate::provision;
 use crate::queue::Lane;
@@ -49,6 +51,8 @@ const JITTER: Duration = Duration::from_millis(500);
 /// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
 /// keep them out.
 const LISTING: Duration = Duration::from_mins(1);
+/// How long a newer version of an object is waited for that is known to be there.
+const OLDER: Duration = Duration::from_secs(1);
 /// How often the condition is looked at without a reason.
 const STATUS: Duration = Duration::from_secs(30);
 
@@ -154,6 +158,11 @@ impl Supervisor {
             }
         };
         token.run_until_cancelled(begun).await;
+        self.engine.standing().forget(&self.id);
+    }
+
+    fn say(&self, state: State, message: &str) {
+        self.engine.standing().say(&self.id, state, message);
     }
 
     async fn supervise(&mut self) {
@@ -163,8 +172,14 @@ impl Supervisor {
             let Some(cluster) = cluster else {
                 return;
             };
-            match stage(&cluster, false) {
+            let stage = stage(&cluster, false);
+            match stage {
                 Stage::Wait | Stage::Gone => {
+                    if stage == Stage::Wait {
+                        self.say(State::Starting, "its control plane is not up yet");
+                    } else {
+                        self.say(State::Draining, "nothing of it is left on the host");
+                    }
                     if self.cluster.changed().await.is_err() {
                         return;
                     }
@@ -190,12 +205,16 @@ impl Supervisor {
                         failures += 1;
                     }
                 },
-                Stage::Remove => remove::everything(&self.engine, &self.id).await,
+                Stage::Remove => {
+                    self.say(State::Draining, "its objects are removed from the host");
+                    remove::everything(&self.engine, &self.id).await;
+                }
             }
         }
     }
 
     async fn report_failure(&self, cluster: &VirtualCluster, reason: Reason, message: String) {
+        self.say(State::Starting, &message);
         let observation = Observation {
             type_: Type::SyncReady,
             status: Status::False,
@@ -229,6 +248,12 @@ impl Supervisor {
             .await
             .map_err(|error| Error::Finalizer(Box::new(error)))?
         {
+            // It is gone, or going: what is known of it is older than that.
+            let pause = tokio::time::sleep(OLDER);
+            tokio::select! {
+                _newer = self.cluster.changed() => {}
+                () = pause => {}
+            }
             return Ok(());
         }
         let recognized = tenant.recognize_store().await;
@@ -297,14 +322,16 @@ impl Supervisor {
             let tenant = Arc::clone(tenant);
             async move {
                 let client = tenant.clients.virtual_.request.clone();
+                let confirm = || -> BoxFuture<'static, ()> {
+                    let tenant = Arc::clone(&tenant);
+                    Box::pin(async move { tenant.confirm_history().await })
+                };
                 let thawed = || {
                     tenant.notify();
                     tenant.add_all(Lane::List);
                 };
-                tenant
-                    .link
-                    .watch(client, tenant.token.clone(), thawed)
-                    .await;
+                let token = tenant.token.clone();
+                tenant.link.watch(client, token, confirm, thawed).await;
             }
         };
         self.shutdown
@@ -360,7 +387,7 @@ impl Supervisor {
         endpoint: &Endpoint,
         credentials: &mut Credentials,
     ) {
-        self.engine.show_all(tenant, Lane::List);
+        let mut shown = false;
         let mut reach = tenant.link.subscribe();
         let mut scan = tokio::time::interval_at(
             Instant::now() + self.engine.config.scan_interval,
@@ -368,6 +395,7 @@ impl Supervisor {
         );
         // The next stay tells why it cannot begin.
         while !tenant.has_lost_its_store() {
+            shown = shown || show_when_ready(&self.engine, tenant);
             let generation = self.generation();
             reporter.report(&observe(tenant), generation).await;
             tokio::select! {
@@ -421,6 +449,15 @@ impl Supervisor {
     }
 }
 
+/// Has a tenant look at the host's own objects, once it is worked for; before that it takes no keys.
+fn show_when_ready(engine: &Engine, tenant: &Tenant) -> bool {
+    let ready = tenant.is_ready();
+    if ready {
+        engine.show_all(tenant, Lane::List);
+    }
+    ready
+}
+
 /// A tenant's stay in the engine; when it ends, however it ends, nothing finds the tenant any more.
 struct Stay {
     engine: Arc<Engine>,
@@ -450,5 +487,30 @@ impl Drop for Stay {
         self.tenant.token.cancel();
         self.engine.leave(&self.tenant);
         tracing::info!(tenant = %self.tenant.id, "tenant is let go");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tenant::lists;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn a_tenant_that_is_listed_late_is_shown_the_host_s_classes_then() {
+        let world = World::unlisted();
+        let (engine, tenant) = (&world.engine, &world.tenant);
+        let class = json!({"metadata": {"name": "fast"}});
+        engine.set_mirrored(Kind::StorageClass, "fast", Some(class), Lane::Live);
+        assert!(!show_when_ready(engine, tenant));
+        assert_eq!(engine.work.depth(tenant.ticket).queued, 0);
+        for (side, kind) in lists() {
+            let list = tenant.state().begin_list(side, kind);
+            tenant.end_list(side, kind, list);
+        }
+        assert!(show_when_ready(engine, tenant));
+        assert_eq!(engine.work.depth(tenant.ticket).queued, 1);
     }
 }
