@@ -14,7 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry};
@@ -98,7 +98,7 @@ pub fn init(
         filter: args.log_filter.clone(),
         source,
     })?;
-    let lines = lines(args.log_format).with_filter(filter);
+    let lines = lines(args.log_format).with_filter(filter.and(filter_fn(holds_no_answer)));
     let provider = args
         .otlp_endpoint
         .as_deref()
@@ -128,6 +128,13 @@ fn traces(provider: Option<&SdkTracerProvider>, service: &'static str) -> BoxedL
 /// within would hang in one endless trace.
 fn is_exported(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO && metadata.name() != drain::TASK_SPAN
+}
+
+/// kube's client logs whole answers that it cannot read, and they may hold Secrets: whatever the filter says, nothing
+/// of it below an error.
+fn holds_no_answer(metadata: &Metadata<'_>) -> bool {
+    let is_kube = metadata.target().starts_with("kube_client::client");
+    metadata.is_span() || !is_kube || *metadata.level() == Level::ERROR
 }
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;

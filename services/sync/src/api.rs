@@ -177,7 +177,7 @@ impl SyncService for Service {
                 .iter()
                 .take(list.size)
                 // One that has gone meanwhile is left out.
-                .filter_map(|id| self.shown(&One::from(id)).ok())
+                .filter_map(|id| self.shown(&One::from(*id)).ok())
                 .collect(),
         }))
     }

@@ -44,6 +44,9 @@ pub enum Error {
         /// Name.
         name: String,
     },
+    /// Its name, or its namespace's, cannot be used.
+    #[error("the virtual cluster's name cannot be used")]
+    Name(#[from] vcluster_resources::name::Error),
     /// It is not known enough of it yet.
     #[error("the virtual cluster is not ready yet: {0}")]
     NotReady(String),
@@ -112,8 +115,7 @@ impl Directory {
         match stage(&cluster, true) {
             Stage::Serve(endpoint) => {
                 // Services know nothing of pods.
-                let context = context(&self.engine, &id, &endpoint, HostAccess::Refused);
-                let context = context.map_err(|_error| Error::Unknown { namespace, name })?;
+                let context = context(&self.engine, &id, &endpoint, HostAccess::Refused)?;
                 let host = self.client(&id);
                 Ok(Known { id, context, host })
             }

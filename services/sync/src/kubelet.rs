@@ -30,18 +30,27 @@ mod pods;
 mod query;
 mod record;
 mod route;
+pub(crate) mod slots;
 mod streams;
 
 use access::{Access, Accesses};
 use record::Record;
 use route::Route;
 pub use route::Verb;
+use slots::Slots;
+
+/// Streams of one tenant at once.
+const STREAMS: usize = 200;
+/// Logs of one tenant at once: all tenants' share their connections to the host.
+const LOGS: usize = 64;
 
 /// Answers as the kubelet of every virtual node.
 #[derive(Debug)]
 pub struct Kubelet {
     engine: Arc<Engine>,
     accesses: Accesses,
+    streams: Slots,
+    logs: Slots,
     shutdown: Shutdown,
 }
 
@@ -58,6 +67,8 @@ impl Kubelet {
         Self {
             accesses: Accesses::new(Arc::clone(&engine)),
             engine,
+            streams: Slots::new(STREAMS),
+            logs: Slots::new(LOGS),
             shutdown: shutdown.clone(),
         }
     }
@@ -77,17 +88,20 @@ impl Kubelet {
     }
 
     /// Lets a request through to a pod: the tenant is there, has not its fill, and the pod is its own.
-    async fn admit(&self, asked: &Asked, record: &mut Record) -> Result<Admitted, Refusal> {
+    async fn admit(
+        &self,
+        slots: &Slots,
+        asked: &Asked,
+        record: &mut Record,
+    ) -> Result<Admitted, Refusal> {
         let tenant = record.tenant().clone();
+        let permit = slots.enter(&tenant).ok_or_else(|| {
+            Refusal::new(
+                Kind::TooMany,
+                "the virtual cluster has too many logs or streams open: close some and try again",
+            )
+        })?;
         let access = self.accesses.get(&tenant).await?;
-        let permit = Arc::clone(&access.slots)
-            .try_acquire_owned()
-            .map_err(|_full| {
-                Refusal::new(
-                    Kind::TooMany,
-                    "the virtual cluster has too many logs and streams open: close some and try again",
-                )
-            })?;
         let pods = match pods::read(&access, asked).await {
             Ok(pods) => pods,
             Err(error) => {
@@ -112,7 +126,7 @@ impl Kubelet {
         mut record: Record,
     ) -> Response<Body> {
         record.asked(Verb::Logs, &asked);
-        match self.admit(&asked, &mut record).await {
+        match self.admit(&self.logs, &asked, &mut record).await {
             Ok(admitted) => logs::serve(admitted, &asked, request.uri().query(), record).await,
             // What a kubelet says of logs is text, which the API server puts into a Status.
             Err(refusal) => record::refused(answer::text(refusal), record),
@@ -127,7 +141,7 @@ impl Kubelet {
         mut record: Record,
     ) -> Response<Body> {
         record.asked(verb, &asked);
-        let admitted = match self.admit(&asked, &mut record).await {
+        let admitted = match self.admit(&self.streams, &asked, &mut record).await {
             Ok(admitted) => admitted,
             Err(refusal) => return record::refused(refusal.into_response(), record),
         };

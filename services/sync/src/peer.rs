@@ -6,10 +6,13 @@
 //!   header nor anything else of a request has a say;
 //! - whoever shows no such certificate gets 403 with the reason;
 //! - the tenant that opens too many connections keeps nobody else out;
-//! - no connection outlives its certificate by much: each is ended, gracefully, after an hour.
+//! - a connection takes new requests for an hour, so that its certificate is shown again; what is under way then, a
+//!   followed log or an exec, goes on until it ends.
 //!
 //! It does not know whether the tenant still exists, nor what it may do: handlers ask.
 
+use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +57,19 @@ pub struct Caller {
     pub tenant: TenantUri,
     /// Where it is.
     pub address: Option<SocketAddr>,
+}
+
+/// A connection's place among those of its tenant; also an extension of each request, to be kept by whoever goes on with
+/// the connection after the request.
+#[derive(Clone)]
+pub struct Held {
+    _place: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
 }
 
 /// Answers requests of virtual API servers.
@@ -208,18 +224,19 @@ impl Server {
             );
             return;
         };
+        let counted = self.metrics.peer_connection(port);
         let serving = connection::Serving {
             caller: caller.map(Arc::new),
             handler,
             begun: self.shutdown.token(),
             requests: Requests::default(),
+            held: Held {
+                _place: Arc::new((slot, entered, counted)),
+            },
+            told: Arc::default(),
         };
-        let counted = self.metrics.peer_connection(port);
         self.shutdown
-            .spawn_contained("virtual API server", async move {
-                serving.run(stream).await;
-                drop((slot, entered, counted));
-            });
+            .spawn_contained("virtual API server", serving.run(stream));
     }
 }
 

@@ -23,12 +23,14 @@ use kube::client::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
+mod capped;
 mod connection;
 mod lease;
 mod slots;
 #[cfg(test)]
 mod tests;
 
+pub use capped::Capped;
 pub use lease::Leased;
 use slots::Slots;
 
@@ -41,6 +43,8 @@ pub struct Limits {
     pub connect: Duration,
     /// From a request to the head of its answer.
     pub response: Duration,
+    /// Bytes of an answer, or of one line of a watch; nothing where answers are passed on and not kept.
+    pub answer: Option<usize>,
 }
 
 /// Why a request was not answered.
@@ -58,7 +62,13 @@ pub enum Error {
     /// The server did not answer in time.
     #[error("the API server did not answer within {0:?}")]
     Late(Duration),
+    /// The answer is larger than what is read.
+    #[error("the answer of the API server is larger than {0} bytes")]
+    TooLarge(usize),
 }
+
+/// The body of an answer.
+pub type Answer = Capped<Leased<Incoming>>;
 
 /// A byte stream to the server, after any handshake.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -93,14 +103,19 @@ impl Pool {
         self.slots.connections()
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Leased<Incoming>>, Error> {
+    async fn send(self, request: Request<Body>) -> Result<Response<Answer>, Error> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
         let mut request = request;
         // A connection may close between the choice and the use; the request has not left then.
         for _ in 0..3 {
             let (mut sender, lease) = self.lease().await?;
             let sent = tokio::time::timeout(self.limits.response, sender.try_send_request(request));
             match sent.await {
-                Ok(Ok(response)) => return Ok(response.map(|body| Leased::new(body, lease))),
+                Ok(Ok(response)) => {
+                    let capped =
+                        |body| Capped::new(Leased::new(body, lease), self.limits.answer, &query);
+                    return Ok(response.map(capped));
+                }
                 Ok(Err(mut failed)) => match failed.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Error::Broken(failed.into_error())),
@@ -145,7 +160,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Service<Request<Body>> for Pool {
-    type Response = Response<Leased<Incoming>>;
+    type Response = Response<Answer>;
     type Error = Error;
     type Future = BoxFuture<'static, Result<Self::Response, Error>>;
 

@@ -87,12 +87,8 @@ pub enum Kind {
     NotFound,
     /// The method is not the path's.
     Method,
-    /// The object is no longer what was asked for.
-    Conflict,
     /// The caller has too many requests under way.
     TooMany,
-    /// The other end gave no usable answer.
-    BadGateway,
     /// The other end cannot be reached now.
     Unavailable,
     /// The other end did not answer in time.
@@ -109,9 +105,7 @@ impl Kind {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::BadGateway => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -125,9 +119,7 @@ impl Kind {
             Self::Forbidden => "Forbidden",
             Self::NotFound => "NotFound",
             Self::Method => "MethodNotAllowed",
-            Self::Conflict => "Conflict",
             Self::TooMany => "TooManyRequests",
-            Self::BadGateway => "BadGateway",
             Self::Unavailable => "ServiceUnavailable",
             Self::Timeout => "Timeout",
             Self::Internal => "InternalError",

@@ -26,6 +26,7 @@ use vcluster_translate::resource_metrics;
 use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::kubelet::access::{Access, Accesses};
+use crate::kubelet::slots::Slots;
 use crate::peer::{Caller, Handler};
 use crate::reply::{self, Body, Kind, Refusal};
 
@@ -37,17 +38,25 @@ use route::{Asked, Of, Route};
 /// How long one request to either side may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Requests of one tenant at once.
+const REQUESTS: usize = 64;
+
 /// Answers for `metrics.k8s.io`.
 #[derive(Debug)]
 pub struct ResourceMetrics {
     engine: Arc<Engine>,
     accesses: Arc<Accesses>,
+    slots: Slots,
 }
 
 impl ResourceMetrics {
     /// Makes it.
     pub(crate) fn new(engine: Arc<Engine>, accesses: Arc<Accesses>) -> Self {
-        Self { engine, accesses }
+        Self {
+            engine,
+            accesses,
+            slots: Slots::new(REQUESTS),
+        }
     }
 
     async fn answer<B>(&self, caller: &Caller, request: &Request<B>) -> Result<Value, Refusal> {
@@ -59,13 +68,13 @@ impl ResourceMetrics {
             Route::Discovery(document) => return Ok(document),
             Route::Metrics(asked) => asked,
         };
-        let access = self.accesses.get(&caller.tenant).await?;
-        let _slot = access.slots.try_acquire().map_err(|_full| {
+        let _slot = self.slots.enter(&caller.tenant).ok_or_else(|| {
             Refusal::new(
                 Kind::TooMany,
                 "too many metrics are asked for at once; try again",
             )
         })?;
+        let access = self.accesses.get(&caller.tenant).await?;
         let attributes = asked.attributes();
         let allowed = access.authorizer.check(&user, &attributes).await;
         allowed.map_err(|error| refused(&error))?;

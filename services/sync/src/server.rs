@@ -25,31 +25,39 @@ use crate::tenant_token::{Bearer, TenantToken};
 pub(crate) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("vcluster-sync/", env!("CARGO_PKG_VERSION")));
 
+/// Bytes of an answer that is read as a whole: a page of a list, mostly; those of large objects are shorter.
+const ANSWER: usize = 32 << 20;
+
 /// Watches: a thousand tenants with three watches each need thirty connections of a hundred streams.
 const WATCHES: Limits = Limits {
     connections: 64,
     connect: Duration::from_secs(5),
     response: Duration::from_secs(30),
+    answer: Some(ANSWER),
 };
 /// Requests to the host, of all tenants.
 const HOST_REQUESTS: Limits = Limits {
     connections: 8,
     connect: Duration::from_secs(5),
     response: Duration::from_secs(30),
+    answer: Some(ANSWER),
 };
 /// Requests to one virtual API server.
 const VIRTUAL_REQUESTS: Limits = Limits {
     connections: 2,
     connect: Duration::from_secs(5),
     response: Duration::from_secs(15),
+    answer: Some(ANSWER),
 };
 
-/// Logs that are passed on to virtual API servers: each holds a stream for as long as it is followed.
+/// Logs that are passed on to virtual API servers: each holds a stream for as long as it is followed. Room for four
+/// hundred tenants with their fill.
 const STREAMS: Limits = Limits {
-    connections: 64,
+    connections: 256,
     connect: Duration::from_secs(5),
     // A container that says nothing has no answer to be seen yet; the kubelet ends streams that idle so long.
     response: Duration::from_hours(4),
+    answer: None,
 };
 /// How long connecting for an upgrade may take.
 const DIAL: Duration = Duration::from_secs(5);

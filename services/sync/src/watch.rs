@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 use vcluster_chassis::retry::Policy;
 
 use crate::object::Object;
+use crate::pool;
 
 /// Objects per page of a list.
 const PAGE: u32 = 250;
+/// By how much pages become shorter when one is too large: a page of the largest objects fits after three times.
+const SHORTER: u32 = 4;
 /// Delays after an error. A watch that cannot be had is asked for every few seconds, for ever.
 const RETRY: Policy = Policy {
     base: Duration::from_millis(200),
@@ -105,6 +108,13 @@ pub async fn follow(
             continue;
         }
         let failed = matches!(change, Change::Failed(_));
+        if let Change::Failed(watcher::Error::InitialListFailed(error)) = &change
+            && is_too_large(error)
+        {
+            let page = config.page_size.unwrap_or(PAGE) / SHORTER;
+            config = config.page_size(page.max(1));
+            events = watcher(api.clone(), config.clone()).boxed();
+        }
         // Every list begins with an event that says nothing about the server's health.
         let begins = matches!(change, Change::Begin);
         sink(change);
@@ -122,6 +132,14 @@ pub async fn follow(
             failures = 0;
         }
     }
+}
+
+/// Whether the answer was larger than what is read.
+fn is_too_large(error: &kube::Error) -> bool {
+    let kube::Error::Service(cause) = error else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(pool::Error::TooLarge(_)))
 }
 
 /// Whether the server has no such collection. While it starts, an API server says 503 and not 404.

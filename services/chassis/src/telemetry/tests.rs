@@ -117,3 +117,22 @@ fn flags_that_cannot_work_are_refused() {
     };
     assert!(matches!(init(&scheme, "x", "0"), Err(Error::Scheme { .. })));
 }
+
+#[test]
+fn answers_that_kube_s_client_cannot_read_are_not_logged() {
+    let logs = crate::testing::Logs::default();
+    let layer = tracing_subscriber::fmt::layer().with_writer(logs.clone());
+    let filter = EnvFilter::new("trace").and(filter_fn(holds_no_answer));
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::warn!(target: "kube_client::client", "a whole answer");
+        tracing::error!(target: "kube_client::client", "an error");
+        tracing::warn!("anything else");
+    });
+    let text = logs.text();
+    assert!(!text.contains("a whole answer"), "{text}");
+    assert!(
+        text.contains("an error") && text.contains("anything else"),
+        "{text}"
+    );
+}

@@ -130,7 +130,7 @@ async fn a_replica_that_does_not_work_for_virtual_clusters_says_so_of_each() {
     let service = service(&world);
     let other = || service.get_tenant(by("alice", get("other")));
     assert_eq!(other().await.unwrap_err().code(), Code::NotFound);
-    let id = crate::tenant::Id {
+    let id = Id {
         name: "other".to_owned(),
         ..world.tenant.id.clone()
     };

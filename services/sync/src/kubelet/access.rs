@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::{Api, Client};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vcluster_chassis::access::Authorizer;
 use vcluster_chassis::tls::{PeerCertificates, Roots};
@@ -29,8 +28,6 @@ use crate::tenants::{Credentials, Stage, stage};
 const FRESH: Duration = Duration::from_mins(2);
 /// How long looking it up may take.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Requests of one tenant under way at once.
-const REQUESTS: usize = 200;
 
 /// A tenant that is there.
 pub(crate) struct Access {
@@ -43,8 +40,6 @@ pub(crate) struct Access {
     pub(crate) streams: Client,
     /// Its ServiceAccount's.
     pub(crate) token: Arc<TenantToken>,
-    /// Requests that it may have under way.
-    pub(crate) slots: Arc<Semaphore>,
     /// What its users may do inside.
     pub(crate) authorizer: Authorizer,
     /// The authority of its API server towards aggregated API servers, if control has said it.
@@ -142,13 +137,12 @@ impl Accesses {
             tracing::warn!(%tenant, error = with_causes(&error), "virtual cluster cannot be reached");
             unavailable("the virtual cluster's address cannot be used")
         })?;
-        let (token, slots) = known.map_or_else(
+        let token = known.map_or_else(
             || {
                 let clock = Arc::clone(&self.engine.clock);
-                let token = TenantToken::new(namespace, own, clock);
-                (Arc::new(token), Arc::new(Semaphore::new(REQUESTS)))
+                Arc::new(TenantToken::new(namespace, own, clock))
             },
-            |known| (Arc::clone(&known.token), Arc::clone(&known.slots)),
+            |known| Arc::clone(&known.token),
         );
         Ok(Access {
             tenant: tenant.clone(),
@@ -158,7 +152,6 @@ impl Accesses {
             host: self.engine.host.tenant(Arc::clone(&token)),
             streams: self.engine.host.tenant_streams(Arc::clone(&token)),
             token,
-            slots,
             until: Instant::now() + FRESH,
         })
     }

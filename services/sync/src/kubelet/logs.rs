@@ -1,5 +1,7 @@
 //! Logs: the host's `pods/log`, as it comes.
 
+use std::time::Duration;
+
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
@@ -10,6 +12,9 @@ use super::record::{self, Record};
 use super::{Admitted, query};
 use crate::apply::with_causes;
 use crate::reply::{self, Body, Kind, Refusal};
+
+/// How long the host may take to say why there are none.
+const REFUSAL: Duration = Duration::from_secs(10);
 
 /// Serves the logs of a container. A followed log ends with the container, or when its client goes.
 pub(super) async fn serve(
@@ -47,7 +52,8 @@ pub(super) async fn serve(
     };
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
-        let said = Limited::new(body, MOST).collect().await;
+        let said = tokio::time::timeout(REFUSAL, Limited::new(body, MOST).collect()).await;
+        let said = said.ok().and_then(Result::ok);
         let said = said
             .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();

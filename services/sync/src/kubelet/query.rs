@@ -58,11 +58,13 @@ pub(super) fn stream(verb: Verb, query: &str, container: Option<&str>) -> String
     out.join("&")
 }
 
+/// The parameters. A key that is written in another way than in letters is none of Kubernetes', or hides one.
 fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(key, _)| key.bytes().all(|byte| byte.is_ascii_alphabetic()))
 }
 
 #[cfg(test)]
@@ -84,6 +86,10 @@ mod tests {
             (
                 "container=injected&insecureSkipTLSVerifyBackend=true&follow",
                 "container=main&follow=",
+            ),
+            (
+                "%69nsecureSkipTLSVerifyBackend=true&contai%6Eer=x&insecureSkipTLSVerifyBackend%00=1&previous=1",
+                "container=main&previous=1",
             ),
             ("tail=5&tailLines=9", "container=main&tailLines=5"),
             ("tail=all&tailLines=9", "container=main"),

@@ -20,6 +20,7 @@ use super::answer::{MOST, Refused};
 use super::record::{self, Record};
 use super::{Admitted, Verb, query};
 use crate::apply::with_causes;
+use crate::peer::Held;
 use crate::reply::{self, Body, Kind, Refusal};
 use crate::server::Host;
 use crate::tenant_token;
@@ -68,6 +69,8 @@ impl Stream<'_> {
             Ok(protocol) => protocol,
             Err(refusal) => return record::refused(refusal.into_response(), record),
         };
+        // The connection is the client's until the stream ends, though no request is on it any more.
+        let held = request.extensions().get::<Held>().cloned();
         let client = hyper::upgrade::on(&mut request);
         let asking = self.ask(&admitted, protocol, &request);
         let answer = tokio::time::timeout(ANSWER, asking).await;
@@ -94,7 +97,7 @@ impl Stream<'_> {
                 End::Broken => "broken",
                 End::Idle => "idle",
             });
-            drop((record, permit));
+            drop((record, permit, held));
         });
         let mut switched = Response::new(reply::empty());
         *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -14,13 +15,15 @@ use tokio_util::sync::CancellationToken;
 use vcluster_chassis::idle::Requests;
 use vcluster_chassis::tls::{ALPN_H2, Stream};
 
-use super::{Caller, Handler, Unnamed};
+use super::{Caller, Handler, Held, Unnamed};
 use crate::reply::{self, Body};
 
 /// Headers of one request; an admission review's or an exec's are far below.
 const HEADERS: usize = 64 << 10;
 /// Header lines of one request.
 const LINES: usize = 128;
+/// Longest part of a path that is logged.
+const PATH: usize = 256;
 /// How long the first request, and in HTTP/1.1 the head of each, may take.
 const HEAD: Duration = Duration::from_secs(90);
 /// How long a connection that had requests may be without.
@@ -44,6 +47,10 @@ pub(super) struct Serving {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) begun: CancellationToken,
     pub(super) requests: Requests,
+    /// Given up with the last of what goes on with the connection.
+    pub(super) held: Held,
+    /// Whether a refusal for want of a certificate was logged.
+    pub(super) told: Arc<AtomicBool>,
 }
 
 impl Serving {
@@ -59,20 +66,25 @@ impl Serving {
         }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let under_way = self.requests.begin();
+        request.extensions_mut().insert(self.held);
         let response = match self.caller {
             Ok(caller) => self.handler.handle(caller, request).await,
             Err(unnamed) => {
-                tracing::info!(
-                    target: "audit",
-                    event = "end",
-                    method = %request.method(),
-                    path = request.uri().path(),
-                    code = 403,
-                    reason = %unnamed,
-                    "request ended"
-                );
+                // Anybody can ask, as often as they like: once for each connection.
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    let path = request.uri().path();
+                    tracing::info!(
+                        target: "audit",
+                        event = "end",
+                        method = %request.method(),
+                        path = &path[..path.floor_char_boundary(PATH)],
+                        code = 403,
+                        reason = %unnamed,
+                        "request ended"
+                    );
+                }
                 unnamed.refusal().into_response()
             }
         };

@@ -29,6 +29,7 @@ const LIMITS: Limits = Limits {
     connections: 8,
     connect: Duration::from_secs(20),
     response: Duration::from_secs(20),
+    answer: Some(1 << 20),
 };
 
 /// A server that allows `streams` per connection; `/watch` is answered by a body that never ends.
@@ -53,9 +54,9 @@ async fn server(streams: u32) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, accepted)
 }
 
-type Answer = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+type Sent = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Sent>, Infallible> {
     let body = if request.uri().path() == "/watch" {
         let endless = futures::stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
         StreamBody::new(endless).boxed_unsync()
@@ -65,7 +66,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallib
     Ok(Response::new(body))
 }
 
-async fn get(pool: &Pool, path: &str) -> Result<Response<Leased<Incoming>>, Error> {
+async fn get(pool: &Pool, path: &str) -> Result<Response<Answer>, Error> {
     let request = Request::get(format!("http://server{path}"))
         .body(Body::empty())
         .unwrap();

@@ -7,7 +7,6 @@ use vcluster_translate::persistent_volume::claim_ref;
 use vcluster_translate::plan::{self, Action, VolumeView};
 use vcluster_translate::{Owner, owner};
 
-use super::from_host::in_the_way;
 use super::report::Trouble;
 use super::{Next, Step, until};
 use crate::apply::Failure;
@@ -39,8 +38,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            tenant.park(engine, key, volume.as_ref(), trouble).await;
-            Ok(in_the_way(tenant, key))
+            Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, key.kind, &wanted).await?;

@@ -94,10 +94,10 @@ async fn decide(
         }
         Action::Create(wanted) => match tenant.create(Side::Host, kind, &wanted).await {
             Ok(made) => {
-                tell_kept(engine, tenant, key, object.as_ref(), &wanted).await;
                 tenant.state().set_problem(key, None);
                 tenant.take_note(Side::Host, key, &made);
                 tenant.wake_users(key);
+                tell_kept(engine, tenant, key, object.as_ref(), &wanted).await;
                 return Ok(Step::Again);
             }
             Err(failure) => failure,
@@ -117,9 +117,7 @@ async fn decide(
     let step = refused(engine, tenant, key, object.as_ref(), failure).await?;
     if let (Some(object), Some(host), Some(status)) = (&object, &host, rules.status) {
         // A change that the host will not take does not hold the status up.
-        tenant
-            .raise(key, status(host, object, &context))
-            .await?;
+        tenant.raise(key, status(host, object, &context)).await?;
     }
     Ok(step)
 }

@@ -6,6 +6,7 @@ use vcluster_resources::ownership::SYNC_TO_HOST;
 use vcluster_translate::{Patch, name, service::admission::told};
 
 use super::review::Denied;
+use super::share::Share;
 use crate::directory::Known;
 
 /// Why the host did not do it.
@@ -23,6 +24,7 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Host<'a> {
     pub(super) tenant: &'a Known,
+    pub(super) share: &'a Share,
     /// The virtual Service, with its name.
     pub(super) object: &'a Value,
 }
@@ -74,6 +76,7 @@ impl Host<'_> {
             uri = format!("{uri}/{name}");
         }
         if method != Method::GET {
+            self.share.write().map_err(Failure::Denied)?;
             uri = format!("{uri}?fieldManager={SYNC_TO_HOST}{query}");
         }
         let mut request = Request::builder().method(method).uri(uri);

@@ -11,14 +11,18 @@ use vcluster_translate::{Change, Patch, owner};
 
 use super::host::{Failure, Host};
 use super::review::{Answer, Denied, Review};
+use super::share::Share;
 use crate::directory::{Directory, Known};
 
 /// How long a host Service without a virtual one is left alone: more than an API server may take for a request.
-const RESERVED: Duration = Duration::from_secs(75);
+pub(super) const RESERVED: Duration = Duration::from_secs(75);
 /// How long a Service waits for the end of an earlier one of its name, whose host Service is being removed.
 const PREDECESSOR: Duration = Duration::from_secs(4);
 /// How often that is looked for.
 const LOOK: Duration = Duration::from_millis(200);
+/// What is said of an earlier Service of the name.
+const IN_THE_WAY: &str =
+    "a Service of that name exists, or is still being removed from the host cluster; try again";
 /// How many names are tried where the API server is to choose one.
 const NAMES: usize = 4;
 /// Letters of a chosen name, as Kubernetes chooses them: no vowels, no words.
@@ -27,14 +31,22 @@ const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX: usize = 5;
 
 /// Judges a Service: what it is to be given, or why it cannot be stored.
-pub(super) async fn service(tenant: &Known, directory: &Directory, review: &Review) -> Answer {
+pub(super) async fn service(
+    tenant: &Known,
+    directory: &Directory,
+    share: &Share,
+    review: &Review,
+) -> Answer {
     let until = directory.engine().clock.now() + RESERVED;
     let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let Some(begin) = review.generate_name() else {
         let object = review.object(None);
-        return Reservation { tenant, until }
-            .judge(review, &object, false)
-            .await;
+        let reservation = Reservation {
+            tenant,
+            share,
+            until,
+        };
+        return reservation.judge(review, &object, false).await;
     };
     let mut last = Err(Denied::exists("no name is free"));
     for _ in 0..NAMES {
@@ -42,6 +54,7 @@ pub(super) async fn service(tenant: &Known, directory: &Directory, review: &Revi
         let object = review.object(Some(&name));
         let reservation = Reservation {
             tenant,
+            share,
             until: until.clone(),
         };
         last = reservation
@@ -73,14 +86,19 @@ fn choose(begin: &str) -> String {
 
 struct Reservation<'a> {
     tenant: &'a Known,
+    share: &'a Share,
     until: String,
 }
 
 impl Reservation<'_> {
     /// `fresh`: the name was just chosen, and nobody can have had it before.
     async fn judge(&self, review: &Review, object: &Value, fresh: bool) -> Answer {
+        let host = Host {
+            tenant: self.tenant,
+            share: self.share,
+            object,
+        };
         let tenant = self.tenant;
-        let host = Host { tenant, object };
         match decide(review.of(object), &tenant.context) {
             Decision::Leave => Ok(Vec::new()),
             Decision::Patch(patch) => Ok(patch),
@@ -98,8 +116,12 @@ impl Reservation<'_> {
         let wanted = reserved(wanted, &self.until);
         let mut looks = PREDECESSOR.as_millis() / LOOK.as_millis();
         loop {
+            self.share.has_room()?;
             match host.create(&wanted).await {
-                Ok(made) => return filled(host.object, &made),
+                Ok(made) => {
+                    self.share.reserved();
+                    return filled(host.object, &made);
+                }
                 Err(Failure::Exists) => {}
                 Err(Failure::Gone) => {
                     let message = "the virtual cluster's host namespace is gone";
@@ -110,18 +132,21 @@ impl Reservation<'_> {
             if fresh {
                 return Err(Denied::exists("the chosen name is taken; try again"));
             }
-            if let Some(found) = host.read().await? {
+            // While it is there it is only looked at: asking for another one each time would cost the host more.
+            while let Some(found) = host.read().await? {
                 if let Some(answer) = self.found(host, &found).await? {
                     return Ok(answer);
                 }
                 if looks == 0 {
-                    return Err(Denied::exists(
-                        "a Service of that name exists, or is still being removed from the host cluster; try again",
-                    ));
+                    return Err(Denied::exists(IN_THE_WAY));
                 }
                 tokio::time::sleep(LOOK).await;
+                looks -= 1;
             }
-            looks = looks.saturating_sub(1);
+            if looks == 0 {
+                return Err(Denied::exists(IN_THE_WAY));
+            }
+            looks -= 1;
         }
     }
 

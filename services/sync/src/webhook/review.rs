@@ -13,6 +13,9 @@ pub enum Error {
     /// It could not be read.
     #[error("the review cannot be read: {0}")]
     Body(String),
+    /// It is too large.
+    #[error("the Service is too large: as it is and as it was it may have {0} bytes")]
+    Large(usize),
     /// It is not JSON.
     #[error("the review is not JSON")]
     Json(#[from] serde_json::Error),
@@ -51,7 +54,12 @@ pub struct Review {
 impl Review {
     /// Reads an AdmissionReview.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
-        let review: Value = serde_json::from_slice(body)?;
+        let mut review: Value = serde_json::from_slice(body)?;
+        let mut take = |key: &str| {
+            let part = review.pointer_mut("/request")?.get_mut(key)?.take();
+            part.is_object().then_some(part)
+        };
+        let (object, old) = (take("object"), take("oldObject"));
         let request = review.get("request").ok_or(Error::Missing("request"))?;
         let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str);
         let uid = text("/uid").ok_or(Error::Missing("request.uid"))?;
@@ -59,9 +67,8 @@ impl Review {
             && text("/resource/resource") == Some("services")
             && text("/subResource").unwrap_or_default().is_empty()
             && matches!(text("/operation"), Some("CREATE" | "UPDATE"));
-        let part = |key: &str| request.get(key).filter(|part| part.is_object()).cloned();
-        let old = part("oldObject").filter(|_| text("/operation") == Some("UPDATE"));
-        let mut object = part("object").unwrap_or_default();
+        let old = old.filter(|_| text("/operation") == Some("UPDATE"));
+        let mut object = object.unwrap_or_default();
         let metadata = |object: &Value, key: &str| {
             let text = object
                 .pointer("/metadata")
@@ -95,6 +102,12 @@ impl Review {
     /// Whether it is about a Service to be made or changed, as everything is that should come here.
     pub fn is_of_services(&self) -> bool {
         self.is_of_services
+    }
+
+    /// How many ports it has.
+    pub fn ports(&self) -> usize {
+        let ports = self.object.pointer("/spec/ports").and_then(Value::as_array);
+        ports.map_or(0, Vec::len)
     }
 
     /// Where its name is to begin, if the API server is to choose it.
@@ -173,6 +186,22 @@ impl Denied {
         Self::new(503, "ServiceUnavailable", message)
     }
 
+    /// The tenant has its fill.
+    pub fn too_many(message: impl Into<String>) -> Self {
+        Self::new(429, "TooManyRequests", message)
+    }
+
+    /// More ports than a Service may have.
+    pub fn too_many_ports(ports: usize, most: usize) -> Self {
+        let message = format!("must have at most {most} ports, has {ports}");
+        let cause =
+            json!({"reason": "FieldValueTooMany", "field": "spec.ports", "message": message});
+        Self {
+            causes: vec![cause],
+            ..Self::new(422, "Invalid", format!("spec.ports: {message}"))
+        }
+    }
+
     /// Another object stands in the way.
     pub fn exists(message: impl Into<String>) -> Self {
         Self::new(409, "AlreadyExists", message)
@@ -206,9 +235,9 @@ impl From<directory::Error> for Denied {
     fn from(error: directory::Error) -> Self {
         let message = crate::apply::with_causes(&error);
         match error {
-            directory::Error::Unknown { .. } | directory::Error::Deleting { .. } => {
-                Self::new(403, "Forbidden", message)
-            }
+            directory::Error::Unknown { .. }
+            | directory::Error::Deleting { .. }
+            | directory::Error::Name(_) => Self::new(403, "Forbidden", message),
             directory::Error::NotReady(_) | directory::Error::Unavailable(_) => {
                 Self::unavailable(message)
             }

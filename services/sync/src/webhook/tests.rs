@@ -379,6 +379,38 @@ async fn a_tenant_with_its_fill_is_told_so_and_others_are_served() {
 }
 
 #[tokio::test]
+async fn more_ports_than_a_service_may_have_are_refused_before_the_host_is_asked() {
+    let scene = scene(give);
+    let mut object = service();
+    object["spec"]["ports"] = (1..=PORTS + 1).map(|port| json!({"port": port})).collect();
+    let response = scene.ask(&review("CREATE", &object, None)).await;
+    assert_eq!(response["status"]["code"], 422);
+    assert_eq!(
+        response["status"]["details"]["causes"][0]["field"],
+        "spec.ports"
+    );
+    assert_eq!(scene.calls(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_makes_services_without_end_is_slowed_down() {
+    let scene = scene(give);
+    let mut codes = Vec::new();
+    for n in 0..120 {
+        let mut object = service();
+        object["metadata"]["name"] = format!("web-{n}").into();
+        let response = scene.ask(&review("CREATE", &object, None)).await;
+        codes.push(response["status"]["code"].as_u64().unwrap_or(200));
+    }
+    assert_eq!(codes[..100], [200; 100]);
+    assert_eq!(codes[119], 429);
+    assert_eq!(scene.calls().len(), 100);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let response = scene.ask(&review("CREATE", &service(), None)).await;
+    assert_eq!(response["allowed"], true);
+}
+
+#[tokio::test]
 async fn what_is_no_review_is_refused() {
     let scene = scene(give);
     let demo = caller("vcluster://team-a/demo/1");

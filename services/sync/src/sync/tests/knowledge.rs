@@ -117,7 +117,10 @@ async fn a_frozen_tenant_is_not_worked_on() {
         let tenant = std::sync::Arc::clone(&tenant);
         async move {
             let client = tenant.clients.virtual_.request.clone();
-            tenant.link.watch(client, tenant.token.clone(), || {}).await;
+            let confirm =
+                || -> futures::future::BoxFuture<'static, ()> { Box::pin(std::future::ready(())) };
+            let token = tenant.token.clone();
+            tenant.link.watch(client, token, confirm, || {}).await;
         }
     });
     tenant.link.suspect();
