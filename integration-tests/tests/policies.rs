@@ -338,7 +338,7 @@ fn sync_changes_its_own_part_of_a_virtual_cluster() {
         json!({"serviceCIDRs": ["192.0.2.0/28"]}),
         json!({"dnsAddress": "192.0.2.1"}),
     ] {
-        applied(&status).refused(&["only the condition SyncReady"]);
+        applied(&status).refused(&["only the conditions SyncReady"]);
     }
     place
         .host

@@ -16,6 +16,13 @@ pub const NAMESPACE: &str = "vcluster-system";
 /// The release's name.
 pub const RELEASE: &str = "vcluster";
 const PATIENCE: u64 = 120;
+/// Custom resources that virtual clusters of the dev cluster may sync: group, plural, and whether they are only shown.
+const CUSTOM_RESOURCES: [(&str, &str, bool); 4] = [
+    ("cert-manager.io", "certificates", false),
+    ("cert-manager.io", "issuers", false),
+    ("test.vcluster.dev", "gadgets", false),
+    ("test.vcluster.dev", "shelves", true),
+];
 
 /// What is installed other than by default.
 #[derive(Debug, Default, clap::Args)]
@@ -77,6 +84,12 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         // Its nodes do not tell: the bridges get their ranges by file.
         format!("sync.endpoints.podCIDRs={{{POD_CIDR}}}"),
     ];
+    for (n, (group, plural, read_only)) in CUSTOM_RESOURCES.iter().enumerate() {
+        let at = format!("sync.customResources[{n}]");
+        values.push(format!("{at}.group={group}"));
+        values.push(format!("{at}.plural={plural}"));
+        values.push(format!("{at}.readOnly={read_only}"));
+    }
     for (service, tag) in tags.each() {
         values.push(format!("{service}.image.name={service}"));
         values.push(format!("{service}.image.tag={tag}"));

@@ -20,6 +20,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::label;
+use crate::sync_policy::SyncPolicy;
 
 /// Version of Kubernetes that a cluster runs when its spec names none.
 pub const DEFAULT_VERSION: &str = "1.37.2";
@@ -71,6 +72,9 @@ pub struct VirtualClusterSpec {
     /// The DNS server.
     #[serde(default)]
     pub dns: Dns,
+    /// What is synced.
+    #[serde(default, skip_serializing_if = "SyncPolicy::is_empty")]
+    pub sync: SyncPolicy,
 }
 
 /// A distribution of Kubernetes.
@@ -284,6 +288,7 @@ impl Default for VirtualClusterSpec {
             store: Store::default(),
             control_plane: ControlPlane::default(),
             dns: Dns::default(),
+            sync: SyncPolicy::default(),
         }
     }
 }

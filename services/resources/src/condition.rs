@@ -13,17 +13,20 @@ pub enum Type {
     DnsReady,
     /// Sync has listed both sides and follows them. Written by sync.
     SyncReady,
-    /// All of the above.
+    /// Every rule for custom resources is followed. Written by sync, where there are rules.
+    CustomResourcesReady,
+    /// All of the above but the last.
     Ready,
 }
 
 impl Type {
     /// Every type, in the order in which they come true.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CertificatesReady,
         Self::ControlPlaneReady,
         Self::DnsReady,
         Self::SyncReady,
+        Self::CustomResourcesReady,
         Self::Ready,
     ];
 
@@ -34,6 +37,7 @@ impl Type {
             Self::ControlPlaneReady => "ControlPlaneReady",
             Self::DnsReady => "DNSReady",
             Self::SyncReady => "SyncReady",
+            Self::CustomResourcesReady => "CustomResourcesReady",
             Self::Ready => "Ready",
         }
     }

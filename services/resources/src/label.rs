@@ -46,6 +46,14 @@ pub const HOST_UID: &str = "vcluster.dev/host-uid";
 /// Annotation of a PersistentVolume inside a virtual cluster: UID of the host claim that has it.
 pub const HOST_CLAIM_UID: &str = "vcluster.dev/host-claim-uid";
 
+/// Label of a host object that its administrator shares with every virtual cluster that asks for it.
+pub const SHAREABLE: &str = "vcluster.dev/shareable";
+/// Value of [`SHAREABLE`].
+pub const SHAREABLE_VALUE: &str = "true";
+/// Annotation of a Secret or ConfigMap *inside* a virtual cluster that a controller of the host made: the UID of the
+/// virtual cluster.
+pub const MADE_BY_HOST: &str = "vcluster.dev/made-by-host";
+
 /// What part of a virtual cluster a host object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {

@@ -250,7 +250,7 @@ fn begin(
                 let watch = host_watch::mirrored(engine, kind, prune, term);
                 shutdown.spawn(name, watch);
             }
-            Outside::Scanned | Outside::Nothing => {}
+            Outside::Scanned | Outside::Shown | Outside::Nothing => {}
         }
     }
     let api_servers = host_watch::api_servers(Arc::clone(engine), term.clone());

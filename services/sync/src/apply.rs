@@ -70,7 +70,7 @@ impl Tenant {
         name: &Name,
     ) -> Result<Option<Object>, Failure> {
         let request = request(side, Method::GET, &path(kind, name, None), None, None);
-        match self.send(side, request).await {
+        match self.get(side, kind, request).await {
             Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
             Err(Failure::Gone) => Ok(None),
             Err(failure) => Err(failure),
@@ -183,7 +183,8 @@ impl Tenant {
             .and_then(|version| version.parse().ok()))
     }
 
-    /// Lists host objects of ours, one page at a time; returns the page and where the next begins.
+    /// Lists host objects of ours, one page at a time; returns the page and where the next begins. Of a kind that is
+    /// shown inside, all that are in the host namespace.
     pub async fn list_page(
         &self,
         kind: Kind,
@@ -196,16 +197,20 @@ impl Tenant {
             250
         };
         let mut path = format!(
-            "{}?limit={page}&labelSelector={SELECTOR}",
+            "{}?limit={page}",
             collection(kind, self.context.host_namespace.as_str()),
         );
+        if !kind.is_shown() {
+            path.push_str("&labelSelector=");
+            path.push_str(SELECTOR);
+        }
         if let Some(token) = continue_at {
             // A continue token is base64url: it needs no escape.
             path.push_str("&continue=");
             path.push_str(token);
         }
         let request = request(Side::Host, Method::GET, &path, None, None);
-        let mut list = self.send(Side::Host, request).await?;
+        let mut list = self.get(Side::Host, kind, request).await?;
         // Without items it is no list: an empty one would say that everything is gone.
         let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
             return Err(Failure::Later {
@@ -242,10 +247,29 @@ impl Tenant {
         self.send(side, request).await
     }
 
+    /// Sends a read. A right to a custom kind is given and taken by itself: it says nothing of the others.
+    async fn get(
+        &self,
+        side: Side,
+        kind: Kind,
+        request: http::Result<Request<Vec<u8>>>,
+    ) -> Result<Value, Failure> {
+        self.exchange(side, request, kind.custom().is_none()).await
+    }
+
     async fn send(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
+    ) -> Result<Value, Failure> {
+        self.exchange(side, request, true).await
+    }
+
+    async fn exchange(
+        &self,
+        side: Side,
+        request: http::Result<Request<Vec<u8>>>,
+        tells_of_rights: bool,
     ) -> Result<Value, Failure> {
         let client: &Client = match side {
             Side::Virtual => &self.clients.virtual_.request,
@@ -257,7 +281,7 @@ impl Tenant {
         })?;
         let is_read = request.method() == Method::GET;
         let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
-        if let (Side::Host, Ok(answer)) = (side, &answer) {
+        if let (Side::Host, Ok(answer), true) = (side, &answer, tells_of_rights) {
             self.note_right(answer, is_read);
         }
         let failure = match answer {

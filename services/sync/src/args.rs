@@ -8,6 +8,7 @@ use clap::{Args as Group, Parser, Subcommand};
 use ipnet::IpNet;
 use vcluster_chassis::args::{AdminArgs, DrainArgs, KubeArgs, TelemetryArgs};
 
+use crate::custom;
 use crate::hosts::Hosts;
 
 /// Translates the objects of virtual clusters into their host namespaces, and their status back.
@@ -242,6 +243,16 @@ pub struct EngineArgs {
         value_name = "CIDRS"
     )]
     pub denied_endpoint_cidrs: Vec<IpNet>,
+
+    /// Custom resources that virtual clusters may sync by rules of theirs: PLURAL.GROUP, or PLURAL.GROUP=FromHost for
+    /// those that may only be shown. Sync's account and the tenants' need the rights.
+    #[arg(
+        long,
+        env = "VCLUSTER_CUSTOM_RESOURCES",
+        value_name = "PLURAL.GROUP",
+        value_delimiter = ','
+    )]
+    pub custom_resources: Vec<custom::Kind>,
 
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
     #[arg(

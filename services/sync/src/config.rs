@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use vcluster_translate::Annotations;
 
 use crate::args::{Args, EngineArgs};
+use crate::custom::Allowed;
 use crate::queue;
 
 /// How the engine works.
@@ -26,6 +27,8 @@ pub struct Engine {
     pub pod_cidrs: Vec<IpNet>,
     /// Ranges that no endpoint of a tenant's Service may be in.
     pub denied_endpoint_cidrs: Vec<IpNet>,
+    /// Custom resources that may be synced.
+    pub custom_resources: Allowed,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -127,6 +130,7 @@ impl TryFrom<&EngineArgs> for Engine {
             },
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),
+            custom_resources: args.custom_resources.iter().cloned().collect(),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,

@@ -17,10 +17,13 @@ use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
 use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
+use vcluster_translate::custom::{Custom, Identity};
 use vcluster_translate::kind::Outside;
 use vcluster_translate::persistent_volume;
 
 use crate::config::Engine as Config;
+use crate::custom::definitions::Definitions;
+use crate::custom::watches::Watches;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
@@ -41,6 +44,9 @@ const RETRY: Policy = Policy {
     cap: Duration::from_mins(1),
 };
 
+/// Custom kinds that a process knows at most. They are never forgotten, so that metrics and memory stay bounded.
+const CUSTOM: usize = 256;
+
 /// What all tenants share.
 #[derive(Debug)]
 pub struct Engine {
@@ -58,6 +64,11 @@ pub struct Engine {
     pub kubelet_host: String,
     /// Rights to list a tenant for the first time.
     pub lists: Semaphore,
+    /// CustomResourceDefinitions of the host.
+    pub definitions: Definitions,
+    /// Watches of custom kinds.
+    pub watches: Watches,
+    custom: Mutex<Vec<Custom>>,
     tenants: Mutex<Tenants>,
     /// The host's own objects, of kinds that are shown inside.
     mirrored: Mutex<Mirrored>,
@@ -114,6 +125,9 @@ impl Engine {
             metrics,
             lists,
             kubelet_host,
+            definitions: Definitions::default(),
+            watches: Watches::default(),
+            custom: Mutex::default(),
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
@@ -186,6 +200,27 @@ impl Engine {
         self.in_namespace(&id.namespace)
             .into_iter()
             .find(|tenant| tenant.id == *id)
+    }
+
+    /// The custom kind of that identity; nothing if there are too many.
+    pub fn custom(&self, identity: &Identity) -> Option<Custom> {
+        let mut known = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().find(|kind| kind.identity() == identity);
+        if let Some(found) = found {
+            return Some(*found);
+        }
+        if known.len() >= CUSTOM {
+            return None;
+        }
+        let new = Custom::leak(identity.clone());
+        known.push(new);
+        Some(new)
+    }
+
+    /// Forgets what was known of the host's own objects of a kind.
+    pub fn forget_mirrored(&self, kind: Kind) {
+        self.set_listed(kind, false);
+        self.all_mirrored().retain(|(found, _), _| *found != kind);
     }
 
     /// An object of the host's own.
@@ -372,6 +407,9 @@ impl Engine {
 /// Whether a tenant must look at an object of the host's own. Each volume concerns one tenant at most: the one whose
 /// claim has it, and who was shown it until now.
 fn concerns(tenant: &Tenant, key: &Key, object: Option<&Value>) -> bool {
+    if !tenant.follows(key.kind) {
+        return false;
+    }
     if key.kind != Kind::PersistentVolume {
         return true;
     }
@@ -384,7 +422,7 @@ fn concerns(tenant: &Tenant, key: &Key, object: Option<&Value>) -> bool {
 fn is_shared(kind: Kind) -> bool {
     match kind.description().outside {
         Outside::Translated | Outside::Everything { .. } => true,
-        Outside::Scanned | Outside::Nothing => false,
+        Outside::Scanned | Outside::Shown | Outside::Nothing => false,
     }
 }
 

@@ -187,6 +187,100 @@ pub async fn api_servers(engine: Arc<Engine>, token: CancellationToken) {
     follow(api, API_SERVERS, token, sink).await;
 }
 
+/// Follows the translated objects of a custom kind until the token is cancelled, for the tenants that follow it.
+pub async fn custom(engine: Arc<Engine>, kind: Kind, token: CancellationToken) {
+    let api = api(&engine.host.own.watch, kind);
+    let sink = tenants_sink(Arc::clone(&engine), kind, |tenant, change| match change {
+        One::Seen(object, lane) => drop(tenant.see_host(object.1, object.0, lane)),
+        One::Gone(object) => tenant.miss_host(object.1, object.0),
+    });
+    follow(api, TRANSLATED, token, sink).await;
+}
+
+/// Follows the objects of a custom kind in all host namespaces until the token is cancelled, for the tenants that show
+/// those of theirs inside.
+pub async fn shown(engine: Arc<Engine>, kind: Kind, token: CancellationToken) {
+    let api = api(&engine.host.own.watch, kind);
+    let sink = tenants_sink(Arc::clone(&engine), kind, |tenant, change| match change {
+        One::Seen(object, lane) => tenant.see_shown(object.1, object.0, lane),
+        One::Gone(object) => tenant.miss_shown(object.1, object.0),
+    });
+    follow(api, ALL, token, sink).await;
+}
+
+/// An object of a kind, as a watch tells of it.
+enum One<'a> {
+    Seen((&'a Object, Kind), Lane),
+    Gone((&'a Object, Kind)),
+}
+
+/// Tells of each object whom it concerns: the tenants of its namespace that follow the kind.
+fn tenants_sink(
+    engine: Arc<Engine>,
+    kind: Kind,
+    tell: fn(&Tenant, One<'_>),
+) -> impl FnMut(Change) + Send {
+    let mut lists: HashMap<Ticket, ListId> = HashMap::new();
+    let each = move |engine: &Engine, object: &Object| -> Vec<Arc<Tenant>> {
+        let mut tenants = tenants_of(engine, object);
+        tenants.retain(|tenant| tenant.follows(kind));
+        tenants
+    };
+    move |change| match change {
+        Change::Begin => {
+            let following = engine
+                .all()
+                .into_iter()
+                .filter(|tenant| tenant.follows(kind));
+            // What a tenant has listed itself stays good until this list is complete.
+            let begin = |tenant: Arc<Tenant>| {
+                let list = tenant.state().begin_check(Side::Host, kind)?;
+                Some((tenant.ticket, list))
+            };
+            lists = following.filter_map(begin).collect();
+        }
+        Change::Listed(object) => {
+            let object = object.of_kind(kind);
+            for tenant in each(&engine, &object) {
+                tell(&tenant, One::Seen((&object, kind), Lane::List));
+            }
+        }
+        Change::End => {
+            for tenant in engine.all() {
+                if let Some(list) = lists.remove(&tenant.ticket) {
+                    tenant.end_list(Side::Host, kind, list);
+                }
+            }
+        }
+        Change::Applied(object) => {
+            let object = object.of_kind(kind);
+            for tenant in each(&engine, &object) {
+                tell(&tenant, One::Seen((&object, kind), Lane::Live));
+            }
+        }
+        Change::Deleted(object) => {
+            let object = object.of_kind(kind);
+            for tenant in each(&engine, &object) {
+                tell(&tenant, One::Gone((&object, kind)));
+            }
+        }
+        Change::Unserved => {
+            unserved(&engine, kind);
+            for tenant in engine
+                .all()
+                .into_iter()
+                .filter(|tenant| tenant.follows(kind))
+            {
+                tenant.unserved(Side::Host, kind);
+            }
+        }
+        Change::Failed(error) => {
+            tracing::warn!(%kind, %error, "host objects cannot be followed");
+            engine.metrics.watch_failed(Watched::Host(kind));
+        }
+    }
+}
+
 /// Follows the host's events about translated objects of a kind until the token is cancelled. Those that a list shows have been told
 /// before, or are old: a restart tells nothing again.
 pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) {
@@ -224,7 +318,10 @@ pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) 
     };
     let selection = Selection {
         labels: None,
-        fields: Some(format!("involvedObject.kind={about}")),
+        fields: Some(format!(
+            "involvedObject.kind={}",
+            about.description().api.kind
+        )),
     };
     follow(api, selection, token, sink).await;
 }

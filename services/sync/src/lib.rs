@@ -8,6 +8,7 @@ pub mod args;
 pub mod bodies;
 pub mod bucket;
 pub mod config;
+pub mod custom;
 pub mod directory;
 pub mod engine;
 pub mod gauges;

@@ -29,6 +29,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 use vcluster_chassis::metrics::CALL_SECONDS;
+use vcluster_translate::Custom;
 
 use crate::kubelet::Verb;
 use crate::object::{Kind, Side};
@@ -377,7 +378,9 @@ impl Metrics {
     /// Counts a watch that failed.
     pub fn watch_failed(&self, watched: Watched) {
         let watched = match watched {
-            Watched::Host(kind) => kind.plural(),
+            Watched::Host(kind) => kind
+                .custom()
+                .map_or_else(|| kind.plural(), Custom::definition),
             Watched::VirtualClusters => "virtualclusters",
         };
         let watched = &OfWatched { watched };

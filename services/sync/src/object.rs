@@ -128,7 +128,7 @@ impl Object {
         if let Some(object) = self.json.as_object_mut() {
             let version = kind.description().api.version();
             object.insert("apiVersion".to_owned(), version.into());
-            object.insert("kind".to_owned(), Value::from(kind.as_str()));
+            object.insert("kind".to_owned(), Value::from(kind.description().api.kind));
         }
         self
     }

@@ -40,6 +40,11 @@ impl References {
         self.by_object.get(object).into_iter().flatten()
     }
 
+    /// The objects that an object uses.
+    pub fn used_by(&self, user: &Key) -> impl Iterator<Item = &Key> {
+        self.by_user.get(user).into_iter().flatten()
+    }
+
     /// Whether anything uses it.
     pub fn is_used(&self, object: &Key) -> bool {
         self.by_object.contains_key(object)

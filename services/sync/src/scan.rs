@@ -29,7 +29,8 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
     if !tenant.is_active() {
         return;
     }
-    for kind in Kind::all().filter(|kind| kind.is_translated()) {
+    let on_host = |kind: &Kind| kind.is_translated() || kind.is_shown();
+    for kind in tenant.context.kinds().filter(on_host) {
         if let Err(error) = list_host(engine, tenant, kind, Purpose::Check).await {
             tracing::warn!(tenant = %tenant.id, %kind, %error, "scan of this kind is broken off");
             if matches!(error, Failure::Later { reached: false, .. }) {
@@ -90,6 +91,10 @@ async fn pages(
                 tokens.extend(pod_of(tenant, &object));
                 continue;
             }
+            if kind.is_shown() {
+                tenant.see_shown(kind, &object, Lane::List);
+                continue;
+            }
             compare(engine, tenant, kind, &object, purpose);
             tenant.see_host(kind, &object, Lane::List);
         }
@@ -118,7 +123,7 @@ fn pod_of(tenant: &Tenant, secret: &Object) -> Option<Name> {
 /// Whether the host's changes of it are told, so that a check may merely be earlier.
 fn is_watched(kind: Kind) -> bool {
     match kind.description().outside {
-        Outside::Translated | Outside::Everything { .. } => true,
+        Outside::Translated | Outside::Everything { .. } | Outside::Shown => true,
         Outside::Scanned | Outside::Nothing => false,
     }
 }

@@ -39,6 +39,10 @@ pub struct State {
     newest: u64,
     /// Who uses what.
     pub references: References,
+    /// Who uses what a controller of the host makes for it.
+    pub made_by_host: References,
+    /// What a controller of the host has made, and has come up.
+    made_there: HashSet<Key>,
     /// The newest objects in full, as far as they fit.
     pub bodies: Bodies,
     /// Addresses of own pods.
@@ -172,6 +176,8 @@ impl State {
             gone: Gone::default(),
             newest: 0,
             references: References::default(),
+            made_by_host: References::default(),
+            made_there: HashSet::new(),
             bodies: Bodies::new(body_budget),
             addresses: Addresses::default(),
         }
@@ -496,6 +502,20 @@ impl State {
     /// Says what an object uses; returns the objects whose users have changed.
     pub fn set_references(&mut self, user: &Key, uses: BTreeSet<Key>) -> Vec<Key> {
         self.references.set(user, uses)
+    }
+
+    /// Says whether what a controller of the host makes is there on both sides; tells whether that is news.
+    pub fn set_made_there(&mut self, key: &Key, is_there: bool) -> bool {
+        if is_there {
+            self.made_there.insert(key.clone())
+        } else {
+            self.made_there.remove(key)
+        }
+    }
+
+    /// Whether what a controller of the host makes is there on both sides.
+    pub fn is_made_there(&self, key: &Key) -> bool {
+        self.made_there.contains(key)
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {

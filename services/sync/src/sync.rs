@@ -22,11 +22,13 @@ use crate::tenant::Tenant;
 
 mod events;
 mod from_host;
+mod made_by_host;
 mod nodes;
 mod persistent_volume_claims;
 mod persistent_volumes;
 pub(crate) mod pods;
 mod report;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod to_host;
@@ -126,6 +128,7 @@ async fn bespoke(
         Bespoke::Event => events::step(engine, tenant, key).await,
         Bespoke::PersistentVolumeClaim => persistent_volume_claims::step(engine, tenant, key).await,
         Bespoke::PersistentVolume => persistent_volumes::step(engine, tenant, key).await,
+        Bespoke::Shown => shown::step(engine, tenant, key).await,
     }
 }
 
@@ -225,6 +228,10 @@ impl Tenant {
     }
 
     fn is_ours(&self, key: &Key, object: &Object) -> bool {
+        if key.kind.is_shown() {
+            // It is the host's, and read in the tenant's host namespace only.
+            return true;
+        }
         vcluster_translate::owner::of_ours(object.json(), &self.context).is_some_and(|owner| {
             owner.kind == key.kind.as_str()
                 && *owner.namespace == *key.name.namespace
@@ -264,19 +271,24 @@ impl Tenant {
             return key.name.clone();
         }
         let Name { namespace, name } = &key.name;
+        if key.kind.is_shown() {
+            return Name::new(self.context.host_namespace.as_str(), name);
+        }
         let host = vcluster_translate::name::of_kind(key.kind, namespace, name, &self.context);
         Name::new(self.context.host_namespace.as_str(), &host)
     }
 
-    /// Whether everything of a kind is known on both sides, and everything that may use it.
-    fn knows(&self, kind: Kind) -> Knowledge {
+    /// Whether everything of a kind is known on both sides; and, unless it is known that something uses the object in
+    /// question, everything that may.
+    fn knows(&self, kind: Kind, is_used: bool) -> Knowledge {
         let state = self.state();
         let listed = |kind: Kind| {
             [Side::Virtual, Side::Host]
                 .into_iter()
                 .all(|side| state.is_listed(side, kind) && state.is_served(side, kind))
         };
-        knowledge(listed(kind) && to_host::users_of(kind).all(listed) && self.link.is_up())
+        let users = is_used || to_host::users_of(kind, &self.context).all(listed);
+        knowledge(listed(kind) && users && self.link.is_up())
     }
 
     /// Whether everything of a kind is known inside and on the host, whose own it is.

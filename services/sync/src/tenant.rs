@@ -3,7 +3,7 @@
 //! Everything that belongs to a tenant hangs on this value and on its token: when the token is cancelled and
 //! the last handle dropped, its tasks, maps, timers and connections are gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -140,6 +140,23 @@ pub struct Tenant {
     missing_right: Mutex<Option<String>>,
     ready: AtomicBool,
     changed: Notify,
+    custom: Mutex<Said>,
+}
+
+/// What is to be said of custom kinds: by kind and subject.
+type Said = BTreeMap<(Kind, Subject), String>;
+
+/// What of a custom kind something is said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// Its definition inside is missing or unfit.
+    Definition,
+    /// Its objects on the host cannot be listed.
+    Host,
+    /// What its objects need inside is missing.
+    Inside,
+    /// A remark: nothing is wrong.
+    Remark,
 }
 
 /// Work on a key of the tenant, until dropped.
@@ -207,6 +224,7 @@ impl Tenant {
             missing_right: Mutex::default(),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
+            custom: Mutex::default(),
         }
     }
 
@@ -279,6 +297,37 @@ impl Tenant {
         self.changed.notify_one();
     }
 
+    /// Whether a kind is synced for it.
+    pub fn follows(&self, kind: Kind) -> bool {
+        let custom = kind.custom();
+        custom.is_none_or(|custom| self.context.custom.get(custom).is_some())
+    }
+
+    /// What is to be said of custom kinds.
+    pub fn custom_said(&self) -> Vec<(Kind, Subject, String)> {
+        let said = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        let each =
+            |((kind, subject), text): (&(Kind, Subject), &String)| (*kind, *subject, text.clone());
+        said.iter().map(each).collect()
+    }
+
+    /// Says something of a custom kind, or that nothing is to be said any more.
+    pub fn say_custom(&self, kind: Kind, subject: Subject, text: Option<String>) {
+        let mut said = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (kind, subject);
+        let before = match &text {
+            Some(text) => said.insert(place, text.clone()),
+            None => said.remove(&place),
+        };
+        drop(said);
+        if before != text {
+            if let Some(text) = text {
+                tracing::info!(tenant = %self.id, %kind, text, "said of a custom kind");
+            }
+            self.notify();
+        }
+    }
+
     /// What belongs inside and is not there yet.
     pub fn unprovisioned(&self) -> Option<String> {
         let missing = self.unprovisioned.lock();
@@ -336,7 +385,9 @@ pub(crate) fn needs_looks(state: &State, key: &Key) -> bool {
             state.references.is_used(key) || state.entry(key).host.seen.is_some()
         }
         (Translation::ToHost(_), Need::Always) | (Translation::FromHost(_), _) => true,
-        (Translation::Bespoke(_), _) => key.kind.is_translated() || key.kind.is_mirrored(),
+        (Translation::Bespoke(_), _) => {
+            key.kind.is_translated() || key.kind.is_mirrored() || key.kind.is_shown()
+        }
         (Translation::ReadOnly, _) => false,
     }
 }

@@ -146,6 +146,7 @@ impl Tenants {
             engine: Arc::clone(&self.engine),
             shutdown: self.shutdown.clone(),
             token: self.token.child_token(),
+            term: self.token.clone(),
             id: id.clone(),
             cluster: seen,
             _leadership: self.leadership.clone(),

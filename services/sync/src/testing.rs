@@ -136,6 +136,32 @@ impl World {
         self
     }
 
+    /// The same, with custom kinds, which are not listed.
+    pub(crate) fn with_custom(mut self, custom: vcluster_translate::custom::Kinds) -> Self {
+        let tenant = &self.tenant;
+        self.engine.leave(tenant);
+        self.tenant = Arc::new(Tenant::new(Parts {
+            id: tenant.id.clone(),
+            context: Context {
+                custom,
+                ..context()
+            },
+            clients: tenant.clients.clone(),
+            limits: engine_config().tenant,
+            creation: None,
+            work: Arc::clone(&self.engine.work),
+            metrics: Metrics::default(),
+            token: CancellationToken::new(),
+        }));
+        for (side, kind) in lists() {
+            let list = self.tenant.state().begin_list(side, kind);
+            self.tenant.end_list(side, kind, list);
+        }
+        self.tenant.set_unprovisioned(None);
+        self.engine.enter(&self.tenant);
+        self
+    }
+
     /// Works on a key as a worker does.
     pub(crate) async fn work(&self, key: &Key) -> sync::Next {
         sync::key(&self.engine, &self.tenant, key).await.0
@@ -231,6 +257,8 @@ fn context() -> Context {
         host_access: HostAccess::Refused,
         annotations: Annotations::default(),
         destinations: vcluster_translate::Destinations::default(),
+        policy: vcluster_resources::SyncPolicy::default(),
+        custom: vcluster_translate::custom::Kinds::default(),
     }
 }
 
@@ -243,6 +271,7 @@ fn engine_config() -> config::Engine {
         annotations: Annotations::default(),
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
+        custom_resources: crate::custom::Allowed::default(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

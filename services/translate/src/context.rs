@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use vcluster_resources::{ClusterName, HostNamespace};
+use vcluster_resources::{ClusterName, HostNamespace, SyncPolicy};
+
+use crate::{Kind, custom};
 
 use crate::Destinations;
 
@@ -34,6 +36,18 @@ pub struct Context {
     /// Which addresses the endpoints of its Services may have. It changes as pods and nodes come and go, so a tenant
     /// is taken up with none, and EndpointSlices are translated with those of the moment.
     pub destinations: Destinations,
+    /// What is synced, by `spec.sync`.
+    pub policy: SyncPolicy,
+    /// The custom kinds that are synced for it.
+    pub custom: custom::Kinds,
+}
+
+impl Context {
+    /// Every kind that is synced for it.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let custom = self.custom.iter();
+        Kind::all().chain(custom.map(|synced| Kind::Custom(synced.kind)))
+    }
 }
 
 /// Whether pods may reach the host's nodes: their namespaces, files, ports and kernel.

@@ -71,7 +71,9 @@ pub fn to_virtual(
     context: &Context,
 ) -> Option<Value> {
     let about = about(event, context)?;
-    if about.kind != owner.kind || about.uid.is_some_and(|uid| uid != host_uid) {
+    // The kind of an owner is `KIND.GROUP` where it is a custom one.
+    let kind = owner.kind.split('.').next().unwrap_or_default();
+    if about.kind != kind || about.uid.is_some_and(|uid| uid != host_uid) {
         return None;
     }
     let field = text(event, "/involvedObject/fieldPath").unwrap_or_default();
@@ -83,7 +85,7 @@ pub fn to_virtual(
     let host_event = text(event, "/metadata/uid").unwrap_or(host_name);
     let mut involved = json!({
         "apiVersion": text(event, "/involvedObject/apiVersion"),
-        "kind": owner.kind,
+        "kind": kind,
         "namespace": owner.namespace,
         "name": owner.name,
         "uid": owner.uid,

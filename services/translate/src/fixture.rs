@@ -17,6 +17,8 @@ pub(crate) fn context() -> Context {
         cluster_domain: "cluster.local".to_owned(),
         hosts_image: Some("sync:1".to_owned()),
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
+        policy: vcluster_resources::SyncPolicy::default(),
+        custom: crate::custom::Kinds::default(),
         host_access: crate::context::HostAccess::Refused,
         annotations: crate::Annotations::default(),
         destinations: crate::Destinations::default(),

@@ -2,16 +2,18 @@
 //!
 //! A kind is one module with a pure translation each way, and one line in the table below; watches,
 //! lists, readiness, scans, removal and metrics follow from its [`Description`]. What has a rule of
-//! its own that no description can say (pods, nodes, events) is [`Translation::Bespoke`].
+//! its own that no description can say (pods, nodes, events) is [`Translation::Bespoke`]. Kinds that
+//! the rules of a virtual cluster name have descriptions too, made when the rules are read: see
+//! [`custom`](crate::custom).
 
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::{
-    Change, Context, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event, ingress,
-    mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim, pod,
-    resource_claim, secret, service,
+    Change, Context, Custom, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event,
+    ingress, mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim,
+    pod, resource_claim, secret, service,
 };
 
 /// What a kind is, and how it is kept the same on both sides.
@@ -27,6 +29,8 @@ pub struct Description {
     pub need: Need,
     /// Which objects of kinds that are [`Need::Used`] an object of this kind uses.
     pub references: Option<fn(&Value, &Context) -> Vec<Reference>>,
+    /// Which of them a controller of the host makes, so that they come up instead of going down.
+    pub made_by_host: Option<fn(&Value, &Context) -> Vec<Reference>>,
     /// Its objects are not kept in memory longer than they are worked on.
     pub confidential: bool,
     /// What becomes of its objects.
@@ -93,6 +97,8 @@ pub enum Outside {
         /// Cuts it off, to save memory.
         prune: fn(&mut Value),
     },
+    /// By one watch for all tenants, of every object in their host namespaces that is not a translation.
+    Shown,
     /// Not by its description.
     Nothing,
 }
@@ -132,6 +138,8 @@ pub enum Bespoke {
     PersistentVolumeClaim,
     /// Those of volumes.
     PersistentVolume,
+    /// Those of custom resources that come from the host.
+    Shown,
 }
 
 /// A translation of [`to_host`](crate::plan::to_host).
@@ -254,6 +262,7 @@ impl Description {
             outside,
             need: Need::Always,
             references: None,
+            made_by_host: None,
             confidential: false,
             translation: Translation::ReadOnly,
         }
@@ -304,16 +313,27 @@ macro_rules! table {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind {
             $($(#[$doc])* $kind,)*
+            /// As the rules of a virtual cluster say.
+            Custom(Custom),
         }
 
         impl Kind {
-            /// Every kind.
+            /// Every kind of the table. Custom ones belong to virtual clusters: see [`Context::kinds`].
             pub const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The custom kind, if it is one.
+            pub const fn custom(self) -> Option<Custom> {
+                match self {
+                    $(Self::$kind => None,)*
+                    Self::Custom(custom) => Some(custom),
+                }
+            }
 
             /// What it is, and how it is kept the same on both sides.
             pub const fn description(self) -> &'static Description {
                 match self {
                     $(Self::$kind => const { &$description },)*
+                    Self::Custom(custom) => custom.description(),
                 }
             }
         }
@@ -366,7 +386,7 @@ table! {
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind of the table.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied()
     }
@@ -376,9 +396,13 @@ impl Kind {
         Self::all().find(|kind| kind.as_str() == name)
     }
 
-    /// Name in the API.
+    /// Its name, which no other kind has: for the kinds of the table that in the API, for a custom one
+    /// `KIND.GROUP`.
     pub const fn as_str(self) -> &'static str {
-        self.description().api.kind
+        match self.custom() {
+            Some(custom) => custom.name(),
+            None => self.description().api.kind,
+        }
     }
 
     /// Name of the collection in the API.
@@ -390,7 +414,7 @@ impl Kind {
     pub const fn is_translated(self) -> bool {
         match self.description().outside {
             Outside::Translated | Outside::Scanned => true,
-            Outside::Everything { .. } | Outside::Nothing => false,
+            Outside::Everything { .. } | Outside::Shown | Outside::Nothing => false,
         }
     }
 
@@ -398,7 +422,20 @@ impl Kind {
     pub const fn is_watched(self) -> bool {
         match self.description().outside {
             Outside::Translated => true,
-            Outside::Scanned | Outside::Everything { .. } | Outside::Nothing => false,
+            Outside::Scanned | Outside::Everything { .. } | Outside::Shown | Outside::Nothing => {
+                false
+            }
+        }
+    }
+
+    /// Whether its objects are those of the host namespace, shown inside.
+    pub const fn is_shown(self) -> bool {
+        match self.description().outside {
+            Outside::Shown => true,
+            Outside::Translated
+            | Outside::Scanned
+            | Outside::Everything { .. }
+            | Outside::Nothing => false,
         }
     }
 
@@ -406,7 +443,7 @@ impl Kind {
     pub const fn is_mirrored(self) -> bool {
         match self.description().outside {
             Outside::Everything { .. } => true,
-            Outside::Translated | Outside::Scanned | Outside::Nothing => false,
+            Outside::Translated | Outside::Scanned | Outside::Shown | Outside::Nothing => false,
         }
     }
 }

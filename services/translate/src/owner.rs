@@ -95,8 +95,12 @@ impl Owner {
     /// Secret of its tokens.
     fn has_named(&self, host: &str, context: &Context) -> bool {
         let (namespace, name) = (&self.namespace, &self.name);
-        let translated =
-            Kind::named(&self.kind).map(|kind| name::of_kind(kind, namespace, name, context));
+        let translated = match Kind::named(&self.kind) {
+            Some(kind) => Some(name::of_kind(kind, namespace, name, context)),
+            // Of custom kinds any may have been synced, whatever the rules are now.
+            None if self.kind.contains('.') => Some(name::of(namespace, name, context)),
+            None => None,
+        };
         translated.is_some_and(|translated| host == translated)
             || (self.kind == "Pod" && host == name::of_tokens(&self.namespace, &self.name, context))
     }

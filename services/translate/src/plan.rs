@@ -15,17 +15,21 @@
 //! looks like one that is gone.
 
 mod from_host;
+mod made_by_host;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 mod pod;
+mod shown;
 mod to_host;
 
 pub use from_host::from_host;
+pub use made_by_host::{MadeView, made_by_host};
 pub use node::node;
 pub use persistent_volume::{VolumeView, persistent_volume};
 pub use persistent_volume_claim::{ClaimView, persistent_volume_claim};
 pub use pod::{PodView, pod, token_secret};
+pub use shown::{ShownView, shown};
 pub use to_host::{View, to_host};
 
 use crate::{Patch, Refusal, pod::Binding};

@@ -73,6 +73,20 @@ impl Names {
         }
     }
 
+    /// The same in every text, however deep.
+    pub(crate) fn translate_strings(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => map
+                .values_mut()
+                .for_each(|value| self.translate_strings(value)),
+            Value::Array(list) => list
+                .iter_mut()
+                .for_each(|value| self.translate_strings(value)),
+            Value::String(text) => *text = self.translate(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     fn word(&self, words: &[&str], index: usize, word: &str) -> String {
         // A full stop belongs to the sentence, not to the name.
         let bare = word.trim_end_matches('.');

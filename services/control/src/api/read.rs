@@ -14,7 +14,9 @@ use super::access::Scope;
 use super::failure::{Failure, Violation};
 use crate::quantity::thousandths;
 
+mod custom_resources;
 pub(super) mod labels;
+pub(super) mod sync_policy;
 
 /// Which virtual cluster a call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +125,9 @@ fn spec(findings: &mut Findings, spec: wire::VirtualClusterSpec) -> Option<Virtu
     let version = version(findings, spec.version);
     let store = store(findings, spec.store);
     let control_plane = control_plane(findings, spec.control_plane.unwrap_or_default());
+    let sync = sync_policy::read(findings, spec.sync.unwrap_or_default());
     Some(VirtualClusterSpec {
+        sync,
         // Not in this contract: set by kubectl.
         dns: vcluster_resources::cluster::Dns::default(),
         distro: distro?,

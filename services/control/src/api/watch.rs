@@ -103,7 +103,8 @@ impl Service {
         self.shutdown
             .spawn_contained("watch of virtual clusters", async move {
                 let sender = watch.sender.clone();
-                let ended = token.run_until_cancelled(watch.run(from)).await;
+                let run = Box::pin(watch.run(from));
+                let ended = token.run_until_cancelled(run).await;
                 if let End::Failed(failure) = ended.unwrap_or(End::Failed(Failure::Draining)) {
                     // A client that does not read does not learn why; it sees the stream end.
                     drop(sender.try_send(Err(failure.into())));

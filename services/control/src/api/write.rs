@@ -9,6 +9,9 @@ use vcluster_proto::control::v1 as wire;
 use vcluster_resources::cluster::{ControlPlane, Distro, Phase, ReclaimPolicy, Resources, Store};
 use vcluster_resources::{VirtualCluster, VirtualClusterSpec, VirtualClusterStatus};
 
+mod custom_resources;
+mod sync_policy;
+
 /// A virtual cluster.
 pub(super) fn cluster(cluster: &VirtualCluster) -> wire::VirtualCluster {
     let deleted = cluster.metadata.deletion_timestamp.as_ref();
@@ -34,6 +37,7 @@ fn spec(spec: &VirtualClusterSpec) -> wire::VirtualClusterSpec {
         version: spec.version.clone(),
         store: Some(store(&spec.store)),
         control_plane: Some(control_plane(&spec.control_plane)),
+        sync: (!spec.sync.is_empty()).then(|| sync_policy::write(&spec.sync)),
     }
 }
 

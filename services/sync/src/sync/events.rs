@@ -44,8 +44,9 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<bool, Failure> {
     };
     let (key, host_uid) = {
         let state = tenant.state();
-        let kind = Kind::named(&about.kind);
-        let Some(key) = kind.and_then(|kind| state.by_host_name(kind, &about.name)) else {
+        let named = |kind: &Kind| kind.description().api.kind == about.kind;
+        let mut kinds = tenant.context.kinds().filter(named);
+        let Some(key) = kinds.find_map(|kind| state.by_host_name(kind, &about.name)) else {
             return Ok(false);
         };
         let Some(host) = state.entry(&key).host.seen else {

@@ -37,7 +37,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         claim: claim.as_ref(),
         host: host.as_ref(),
         volume: volume.as_ref(),
-        knowledge: tenant.knows(key.kind),
+        knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
     match plan::persistent_volume_claim(view, &tenant.context) {

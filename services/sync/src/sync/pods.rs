@@ -34,7 +34,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         pod: pod.as_ref(),
         host: host.as_ref(),
         namespace_labels: &labels,
-        knowledge: tenant.knows(Kind::Pod),
+        knowledge: tenant.knows(Kind::Pod, true),
         node_lost: host
             .as_ref()
             .is_some_and(|host| is_on_lost_node(engine, host)),
@@ -241,6 +241,8 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
             let key = Key::of(reference);
             let entry = state.entry(&key);
             match (&entry.virtual_.seen, &entry.host.seen, entry.problem) {
+                // A controller of the host made it: it is nobody's translation.
+                (Some(_), None, None) if state.is_made_there(&key) => {}
                 (None, _, _) | (Some(_), Some(_), None) => {}
                 (Some(_), _, Some(problem)) => return References::Refused(problem.message),
                 (Some(_), None, None) => waits.push(key),

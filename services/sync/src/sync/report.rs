@@ -245,7 +245,7 @@ fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> 
             "namespace": field("namespace").and_then(Value::as_str).unwrap_or("default"),
         },
         "involvedObject": {
-            "apiVersion": kind.description().api.version(), "kind": kind.as_str(),
+            "apiVersion": kind.description().api.version(), "kind": kind.description().api.kind,
             "namespace": text("namespace"), "name": text("name"), "uid": text("uid"),
         },
         "type": "Warning",

@@ -11,6 +11,7 @@ use crate::testing::{World, in_an_hour, pod, pod_with_config, pod_with_token, st
 
 const HOST_PODS: &str = "host POST /api/v1/namespaces/team-a/pods";
 
+mod custom;
 mod described;
 mod endpoint_slices;
 mod knowledge;

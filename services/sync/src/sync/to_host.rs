@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
 use vcluster_translate::plan::{self, Action, View, Waiting};
 use vcluster_translate::refusal::Reason;
-use vcluster_translate::{annotation, service};
+use vcluster_translate::{Change, Context, annotation, service};
 
 use super::report::Trouble;
-use super::{Next, Step, until};
+use super::{Next, Step, made_by_host, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
@@ -52,12 +52,15 @@ async fn decide(
     let need = kind.description().need;
     let needed = need == Need::Always || tenant.state().references.is_used(key);
     let object = tenant.see(Side::Virtual, key).await?;
+    if need == Need::Used && made_by_host::concerns(tenant, key, object.as_ref()) {
+        return made_by_host::step(engine, tenant, key, object.as_ref()).await;
+    }
     let host = tenant.see(Side::Host, key).await?;
     let view = View {
         object: object.as_ref(),
         host: host.as_ref(),
         needed,
-        knowledge: tenant.knows(kind),
+        knowledge: tenant.knows(kind, needed),
     };
     let Some(context) = engine.context(tenant, kind, object.as_ref()) else {
         return Ok(Step::Done(until(&Waiting::Lists)));
@@ -201,7 +204,9 @@ async fn unserved(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, F
 }
 
 /// Kinds whose objects may use one of this kind.
-pub(super) fn users_of(kind: Kind) -> impl Iterator<Item = Kind> {
+pub(super) fn users_of(kind: Kind, context: &Context) -> impl Iterator<Item = Kind> {
     let used = kind.description().need == Need::Used;
-    Kind::all().filter(move |user| used && user.description().references.is_some())
+    context
+        .kinds()
+        .filter(move |user| used && user.description().references.is_some())
 }

@@ -158,7 +158,7 @@ impl Tenant {
             return Ok(None);
         }
         let name = self.token_name(key);
-        let knowledge = self.knows(Kind::Pod);
+        let knowledge = self.knows(Kind::Pod, true);
         if knowledge == Knowledge::Partial {
             return Ok(Some(Instant::now() + super::LISTS));
         }

@@ -85,6 +85,13 @@ impl Tenant {
             let uses = references(object.json(), &self.context);
             touched = state.set_references(&key, uses.iter().map(Key::of).collect());
         }
+        if let Some(made) = kind.description().made_by_host {
+            let made = made(object.json(), &self.context);
+            let changed = state
+                .made_by_host
+                .set(&key, made.iter().map(Key::of).collect());
+            touched.extend(changed);
+        }
         if super::needs_looks(&state, &key) {
             state.bodies.put(Side::Virtual, &key, object.json());
             touched.push(key);
@@ -118,7 +125,7 @@ impl Tenant {
         let Some(owner) = owner::of_ours(object.json(), &self.context) else {
             return false;
         };
-        if owner.kind != kind.as_str() {
+        if owner.kind != kind.as_str() || !self.follows(kind) {
             // The Secret of a pod's tokens is part of the pod.
             return false;
         }
@@ -130,11 +137,49 @@ impl Tenant {
         };
         if news {
             state.bodies.put(Side::Host, &key, object.json());
+            // With the object, what is made for it may have changed, and nobody watches that.
+            let made: Vec<_> = state.made_by_host.used_by(&key).cloned().collect();
             drop(state);
             self.wake_moved();
+            for made in made {
+                self.add(made, lane);
+            }
             self.add(key, lane);
         }
         true
+    }
+
+    /// Takes note of an object of the host namespace that is shown inside.
+    pub fn see_shown(&self, kind: Kind, object: &Object, lane: Lane) {
+        let Some(key) = self.shown_key(kind, object) else {
+            return;
+        };
+        let mut state = self.state();
+        let news = match lane {
+            Lane::List => state.observe_listed(Side::Host, &key, object),
+            Lane::Live | Lane::Scan => state.observe(Side::Host, &key, object),
+        };
+        if news {
+            state.bodies.put(Side::Host, &key, object.json());
+            drop(state);
+            self.add(key, lane);
+        }
+    }
+
+    /// Takes note that an object of the host namespace is gone.
+    pub fn miss_shown(&self, kind: Kind, object: &Object) {
+        if let Some(key) = self.shown_key(kind, object)
+            && self.state().vanish(Side::Host, &key, object.uid())
+        {
+            self.add(key, Lane::Live);
+        }
+    }
+
+    /// The virtual object that shows one of the host namespace.
+    fn shown_key(&self, kind: Kind, object: &Object) -> Option<Key> {
+        let synced = self.context.custom.get(kind.custom()?)?;
+        let namespace = synced.rule.namespace.as_deref()?;
+        Some(Key::new(kind, namespace, &object.name().name))
     }
 
     /// Takes note that the host's watch shows an object no more: it is gone, or somebody took the labels off by
@@ -211,7 +256,8 @@ impl Tenant {
         if !state.entry(key).is_gone() {
             return;
         }
-        let touched = state.set_references(key, BTreeSet::new());
+        let mut touched = state.set_references(key, BTreeSet::new());
+        touched.extend(state.made_by_host.set(key, BTreeSet::new()));
         drop(state);
         for key in touched {
             self.add(key, Lane::Live);

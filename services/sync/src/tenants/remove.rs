@@ -15,6 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
 use vcluster_resources::label::{self, Part};
+use vcluster_translate::custom::Kinds;
 use vcluster_translate::environment;
 
 use super::finalizer;
@@ -47,7 +48,7 @@ enum Left {
 
 /// Removes everything and takes the finalizer off. Returns when that is done, or on an error after a pause, to
 /// be called again.
-pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
+pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
     tracing::info!(tenant = %id, "translated objects are removed");
     let _draining = engine.drains();
     let own = engine.host.own.request.clone();
@@ -55,7 +56,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
     let tenant = engine.host.tenant(Arc::new(token));
     let begun = Instant::now();
     loop {
-        match once(&tenant, id).await {
+        match once(&tenant, id, custom).await {
             Ok(Left::Nothing) => break,
             Ok(Left::Some(count)) => tracing::debug!(tenant = %id, count, "objects are ending"),
             Ok(Left::NoRight(why)) => match without_right(&own, id).await {
@@ -79,7 +80,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id) {
 }
 
 /// Deletes what is there; pods first, because they use the rest.
-async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
+async fn once(tenant: &Client, id: &Id, custom: &Kinds) -> Result<Left, kube::Error> {
     let pods = sweep(tenant, id, Kind::Pod).await?;
     if !matches!(pods, Left::Nothing) {
         return Ok(pods);
@@ -90,6 +91,17 @@ async fn once(tenant: &Client, id: &Id) -> Result<Left, kube::Error> {
             Left::Nothing => {}
             Left::Some(count) => left += count,
             none @ Left::NoRight(_) => return Ok(none),
+        }
+    }
+    let custom = custom.iter().map(|synced| Kind::Custom(synced.kind));
+    for kind in custom.filter(|kind| kind.is_translated()) {
+        match sweep(tenant, id, kind).await? {
+            Left::Nothing => {}
+            Left::Some(count) => left += count,
+            // Not allowed any more: the garbage collector removes them with the VirtualCluster, which owns them.
+            Left::NoRight(why) => {
+                tracing::warn!(tenant = %id, %kind, why, "left to the garbage collector");
+            }
         }
     }
     Ok(if left == 0 {
@@ -238,16 +250,28 @@ mod tests {
             calls.retain(|call| call.starts_with("DELETE"));
             calls
         };
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Some(1)
+        ));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Some(1)
+        ));
         assert_eq!(
             deletes(),
             ["DELETE /api/v1/namespaces/team-a/pods/pod"],
             "it ends gracefully"
         );
         host.lose(Kind::Pod, "team-a", "pod");
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(2)));
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Nothing));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Some(2)
+        ));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Nothing
+        ));
         assert_eq!(
             deletes(),
             [
@@ -278,10 +302,16 @@ mod tests {
         };
         on_last("another");
         let client = host.client();
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Nothing));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Nothing
+        ));
         host.take_calls();
         on_last("cluster-uid");
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(1)));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Some(1)
+        ));
         let mut calls = host.take_calls();
         calls.retain(|call| call.starts_with("DELETE"));
         assert_eq!(calls, ["DELETE /api/v1/namespaces/team-a/pods/last"]);
@@ -319,7 +349,10 @@ mod tests {
             with(object(environment::CONFIG_MAP, "cluster-uid"), "", None),
         );
         let client = host.client();
-        assert!(matches!(once(&client, &id()).await.unwrap(), Left::Some(2)));
+        assert!(matches!(
+            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            Left::Some(2)
+        ));
         let mut calls = host.take_calls();
         calls.retain(|call| call.starts_with("DELETE"));
         assert_eq!(
@@ -341,7 +374,7 @@ mod tests {
             let refused = call.method == "DELETE" && call.path.ends_with("a-refused");
             refused.then(|| status(403, "Forbidden"))
         });
-        let left = once(&host.client(), &id()).await;
+        let left = once(&host.client(), &id(), &Kinds::default()).await;
         assert!(matches!(left, Ok(Left::NoRight(_))));
         assert!(host.get(Kind::ConfigMap, "team-a", "b").is_none());
         assert_eq!(without_right(&host.client(), &id()).await.unwrap(), 0);
@@ -352,10 +385,14 @@ mod tests {
         let host = Store::new("h");
         host.script(|_call| Some(status(403, "Forbidden")));
         assert!(matches!(
-            once(&host.client(), &id()).await,
+            once(&host.client(), &id(), &Kinds::default()).await,
             Ok(Left::NoRight(_))
         ));
         host.script(|_call| Some(status(503, "ServiceUnavailable")));
-        assert!(once(&host.client(), &id()).await.is_err());
+        assert!(
+            once(&host.client(), &id(), &Kinds::default())
+                .await
+                .is_err()
+        );
     }
 }

@@ -16,16 +16,18 @@ use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_resources::label;
-use vcluster_resources::{ClusterName, HostNamespace, VirtualCluster};
+use vcluster_resources::{ClusterName, HostNamespace, SyncPolicy, VirtualCluster};
+use vcluster_translate::custom::Kinds;
 use vcluster_translate::kind::Inside;
 use vcluster_translate::{Context, Destinations, HostAccess};
 
 use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
-use super::status::{Reporter, observe};
+use super::status::{Reporter, observe, observe_custom};
 use super::{finalizer, host_access, remove};
 use crate::aggregation;
 use crate::apply::with_causes;
+use crate::custom::{self, Resolved};
 use crate::engine::Engine;
 use crate::metrics::State;
 use crate::object::{Kind, resource};
@@ -62,10 +64,18 @@ pub(super) struct Supervisor {
     pub(super) engine: Arc<Engine>,
     pub(super) shutdown: Shutdown,
     pub(super) token: CancellationToken,
+    /// The term of this process, which outlives the tenant.
+    pub(super) term: CancellationToken,
     pub(super) id: Id,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
     /// Held so that the lease is not given away while this still acts.
     pub(super) _leadership: Leadership,
+}
+
+/// What a tenant was taken up for. When its object calls for something else, it is taken up anew.
+struct Calls {
+    endpoint: Endpoint,
+    resolved: Resolved,
 }
 
 /// It cannot be served at the moment.
@@ -130,6 +140,8 @@ pub fn context(
         host_access,
         kubelet_host: engine.kubelet_host.clone(),
         destinations: destinations(&endpoint.service_cidrs),
+        policy: SyncPolicy::default(),
+        custom: Kinds::default(),
     })
 }
 
@@ -207,7 +219,8 @@ impl Supervisor {
                 },
                 Stage::Remove => {
                     self.say(State::Draining, "its objects are removed from the host");
-                    remove::everything(&self.engine, &self.id).await;
+                    let resolved = custom::resolve(&self.engine, &cluster).await;
+                    remove::everything(&self.engine, &self.id, &resolved.kinds).await;
                 }
             }
         }
@@ -222,7 +235,7 @@ impl Supervisor {
             message,
         };
         self.reporter(cluster)
-            .report(&observation, cluster.metadata.generation)
+            .report(&[observation], cluster.metadata.generation)
             .await;
     }
 
@@ -242,7 +255,8 @@ impl Supervisor {
         let mut credentials = Credentials::read(own.clone(), &self.id.namespace).await?;
         let access = host_access::read(own.clone(), &self.id.namespace).await;
         let access = access.map_err(|error| Error::Namespace(Box::new(error)))?;
-        let tenant = self.tenant(cluster, &endpoint, &credentials, access)?;
+        let resolved = custom::resolve(&self.engine, cluster).await;
+        let tenant = self.tenant(cluster, &endpoint, &credentials, access, &resolved)?;
         // Before the first write, so that a deletion waits for what we are about to make.
         if !finalizer::add(&own, &self.id)
             .await
@@ -264,7 +278,9 @@ impl Supervisor {
         self.spawn_provision(&stay.tenant, &endpoint);
         let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
         listed.map_err(|error| Error::of(&stay.tenant, error))?;
-        self.follow(&stay.tenant, &mut reporter, &endpoint, &mut credentials)
+        self.spawn_custom(&stay.tenant, &resolved);
+        let calls = Calls { endpoint, resolved };
+        self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
         stay.end().await;
         Ok(())
@@ -276,13 +292,16 @@ impl Supervisor {
         endpoint: &Endpoint,
         credentials: &Credentials,
         host_access: HostAccess,
+        resolved: &Resolved,
     ) -> Result<Arc<Tenant>, Error> {
         let (roots, identity) = credentials.live();
         let virtual_ = Server::virtual_cluster(&endpoint.url, roots, identity)?;
         let own = self.engine.host.own.request.clone();
         let clock = Arc::clone(&self.engine.clock);
         let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
-        let context = context(&self.engine, &self.id, endpoint, host_access)?;
+        let mut context = context(&self.engine, &self.id, endpoint, host_access)?;
+        context.policy = cluster.spec.sync.clone();
+        context.custom = resolved.kinds.clone();
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),
             context,
@@ -310,7 +329,7 @@ impl Supervisor {
         // Closed never: the semaphore lives as long as the engine.
         let _permit = self.engine.lists.acquire().await.ok();
         reporter
-            .report(&observe(tenant), cluster.metadata.generation)
+            .report(&[observe(tenant)], cluster.metadata.generation)
             .await;
         for kind in Kind::all().filter(|kind| kind.is_translated()) {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
@@ -357,6 +376,18 @@ impl Supervisor {
             .spawn_contained(format!("aggregation {}", self.id), task);
     }
 
+    /// Follows custom kinds, each by itself.
+    fn spawn_custom(&self, tenant: &Arc<Tenant>, resolved: &Resolved) {
+        for (custom, learnt) in &resolved.learnt {
+            let kind = Kind::Custom(*custom);
+            let (engine, shutdown) = (&self.engine, &self.shutdown);
+            let following = engine.watches.follow(*custom, engine, shutdown, &self.term);
+            let (engine, tenant) = (Arc::clone(engine), Arc::clone(tenant));
+            let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
+            shutdown.spawn_contained(format!("{kind} of {}", self.id), task);
+        }
+    }
+
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
         let labels = match kind.description().inside {
             // A tenant may have nodes of its own, for one, which are not ours to follow.
@@ -384,7 +415,7 @@ impl Supervisor {
         &mut self,
         tenant: &Arc<Tenant>,
         reporter: &mut Reporter,
-        endpoint: &Endpoint,
+        calls: &Calls,
         credentials: &mut Credentials,
     ) {
         let mut shown = false;
@@ -397,16 +428,24 @@ impl Supervisor {
         while !tenant.has_lost_its_store() {
             shown = shown || show_when_ready(&self.engine, tenant);
             let generation = self.generation();
-            reporter.report(&observe(tenant), generation).await;
+            let said = [
+                Some(observe(tenant)),
+                observe_custom(tenant, &calls.resolved),
+            ];
+            let said: Vec<_> = said.into_iter().flatten().collect();
+            reporter.report(&said, generation).await;
             tokio::select! {
                 changed = self.cluster.changed() => {
-                    if changed.is_err() || !self.still_serves(endpoint) {
+                    if changed.is_err() || !self.still_serves(calls, tenant) {
                         return;
                     }
                 }
                 () = tenant.changed() => {}
                 _ = reach.changed() => {}
                 () = tokio::time::sleep(STATUS) => {
+                    if self.custom_changed(calls, tenant).await {
+                        return;
+                    }
                     // Its keys may be at rest, and then nobody else asks.
                     if tenant.missing_right().is_some() {
                         tenant.ask_host().await;
@@ -423,6 +462,18 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Whether the rules for custom resources come to something else than when the tenant was taken up: the host has
+    /// a definition now, or another one.
+    async fn custom_changed(&self, calls: &Calls, tenant: &Tenant) -> bool {
+        let cluster = self.cluster.borrow().clone();
+        let has_rules = !tenant.context.policy.custom_resources.is_empty();
+        let Some(cluster) = cluster.filter(|_| has_rules) else {
+            return false;
+        };
+        let resolved = custom::resolve(&self.engine, &cluster).await;
+        resolved.is_certain() && resolved != calls.resolved
     }
 
     /// Whether the host's administrator has granted or withdrawn access to the nodes: every refusal must be
@@ -442,10 +493,14 @@ impl Supervisor {
         self.cluster.borrow().as_ref()?.metadata.generation
     }
 
-    fn still_serves(&mut self, endpoint: &Endpoint) -> bool {
+    /// Whether the object calls for what is done. With another policy every decision must be thought over, so the
+    /// tenant is taken up anew.
+    fn still_serves(&mut self, calls: &Calls, tenant: &Tenant) -> bool {
         let cluster = self.cluster.borrow_and_update();
-        let stage = cluster.as_ref().map(|cluster| stage(cluster, true));
-        stage == Some(Stage::Serve(endpoint.clone()))
+        cluster.as_ref().is_some_and(|cluster| {
+            stage(cluster, true) == Stage::Serve(calls.endpoint.clone())
+                && cluster.spec.sync == tenant.context.policy
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The condition SyncReady of a VirtualCluster: what sync says about it, and nothing else of the status.
+//! The conditions SyncReady and CustomResourcesReady of a VirtualCluster: what sync says about it, and nothing else of
+//! the status.
 
 use std::sync::Arc;
 
@@ -10,11 +11,16 @@ use vcluster_chassis::clock::Clock;
 use vcluster_resources::VirtualCluster;
 use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
 use vcluster_resources::ownership::SYNC_STATUS;
+use vcluster_translate::Custom;
 
+use crate::custom::Resolved;
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
-use crate::tenant::{Id, Tenant};
+use crate::tenant::{Id, Subject, Tenant};
+
+/// Characters of a condition's message at most.
+const MESSAGE: usize = 4096;
 
 /// Whether a tenant is served, and why not.
 pub fn state(tenant: &Tenant) -> (State, String) {
@@ -70,7 +76,43 @@ pub fn observe(tenant: &Tenant) -> Observation {
     }
 }
 
-/// Writes the condition, when it differs from what it wrote last.
+/// What is to be said of a tenant's rules for custom resources; nothing if it has none.
+pub fn observe_custom(tenant: &Tenant, resolved: &Resolved) -> Option<Observation> {
+    let mut problems: Vec<String> = resolved
+        .problems
+        .iter()
+        .map(|(name, problem)| format!("{name}: {problem}"))
+        .collect();
+    let mut remarks = Vec::new();
+    for (kind, subject, text) in tenant.custom_said() {
+        let name = kind
+            .custom()
+            .map_or_else(|| kind.plural(), Custom::definition);
+        match subject {
+            Subject::Remark => remarks.push(format!("{name}: {text}")),
+            Subject::Definition | Subject::Host | Subject::Inside => {
+                problems.push(format!("{name}: {text}"));
+            }
+        }
+    }
+    if resolved.kinds.iter().next().is_none() && problems.is_empty() {
+        return None;
+    }
+    let (status, reason, message) = if problems.is_empty() {
+        remarks.insert(0, format!("followed: {resolved}"));
+        (Status::True, Reason::Available, remarks.join("; "))
+    } else {
+        (Status::False, Reason::Refused, problems.join("; "))
+    };
+    Some(Observation {
+        type_: Type::CustomResourcesReady,
+        status,
+        reason,
+        message: message.chars().take(MESSAGE).collect(),
+    })
+}
+
+/// Writes the conditions, when it differs from what it wrote last.
 #[derive(Debug)]
 pub struct Reporter {
     api: Api<VirtualCluster>,
@@ -86,29 +128,33 @@ impl Reporter {
             .status
             .as_ref()
             .map(|status| status.conditions.as_slice());
-        let last = condition::find(conditions.unwrap_or_default(), Type::SyncReady);
+        let own = [Type::SyncReady, Type::CustomResourcesReady];
+        let last = own
+            .into_iter()
+            .filter_map(|own| condition::find(conditions.unwrap_or_default(), own).cloned());
         Self {
             api: Api::namespaced(client, &id.namespace),
             id,
             clock,
-            last: last.cloned().into_iter().collect(),
+            last: last.collect(),
         }
     }
 
     /// Says it, unless it was said. Best effort: it is said again at the next look.
-    pub async fn report(&mut self, observation: &Observation, generation: Option<i64>) {
+    pub async fn report(&mut self, observations: &[Observation], generation: Option<i64>) {
         // Kubernetes' `Time` has whole seconds; what is written must be what is read.
         let now = self.clock.now();
         let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
-        let wanted = condition::state(observation, &self.last, generation, &now);
-        if self.last.first() == Some(&wanted) {
+        let state = |observation| condition::state(observation, &self.last, generation, &now);
+        let wanted: Vec<_> = observations.iter().map(state).collect();
+        if self.last == wanted {
             return;
         }
         let body = json!({
             "apiVersion": "vcluster.dev/v1alpha1",
             "kind": "VirtualCluster",
             "metadata": {"name": self.id.name, "namespace": self.id.namespace, "uid": self.id.uid},
-            "status": {"conditions": [wanted]},
+            "status": {"conditions": wanted},
         });
         let params = PatchParams::apply(SYNC_STATUS).force();
         match self
@@ -116,7 +162,7 @@ impl Reporter {
             .patch_status(&self.id.name, &params, &Patch::Apply(body))
             .await
         {
-            Ok(_) => self.last = vec![wanted],
+            Ok(_) => self.last = wanted,
             Err(error) => tracing::warn!(tenant = %self.id, %error, "condition cannot be written"),
         }
     }
@@ -153,7 +199,7 @@ mod tests {
         let clock = Arc::new(ManualClock::default());
         let mut reporter = Reporter::new(server.client(), id, clock, &parsed);
         for status in [Status::True, Status::True, Status::False] {
-            reporter.report(&observation(status), Some(3)).await;
+            reporter.report(&[observation(status)], Some(3)).await;
         }
         let calls = server.calls();
         assert_eq!(calls.len(), 2, "what was said is not said again");

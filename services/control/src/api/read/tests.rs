@@ -56,6 +56,7 @@ fn every_violation_is_told_at_once_by_its_field() {
                     reclaim_policy: 9,
                 })),
             }),
+            sync: None,
             control_plane: Some(wire::ControlPlane {
                 api_server: Some(resources),
                 ..Default::default()

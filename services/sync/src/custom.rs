@@ -1,0 +1,208 @@
+//! Custom resources of tenants: which of a virtual cluster's rules can be followed, and following them.
+//!
+//! A rule grants nothing: the host's administrator says at the start of the process which kinds may be synced
+//! ([`Allowed`]). What a kind is, the host's CustomResourceDefinition says. A rule that cannot be followed is told by
+//! the condition `CustomResourcesReady`, and keeps neither the others nor the built-in kinds waiting.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use vcluster_resources::VirtualCluster;
+use vcluster_resources::custom_resource::{self, Direction, Rule};
+use vcluster_translate::custom::definition::{self, Learnt};
+use vcluster_translate::custom::{Custom, Kinds, Synced};
+
+use crate::engine::Engine;
+
+mod copy;
+pub mod definitions;
+pub mod follow;
+pub mod watches;
+
+/// Value of the chart by which the host's administrator allows kinds.
+const VALUE: &str = "sync.customResources";
+
+/// Which custom resources may be synced, as the host's administrator says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed(BTreeMap<String, bool>);
+
+/// A kind that may be synced: `PLURAL.GROUP`, or `PLURAL.GROUP=FromHost` if it may only be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    definition: String,
+    may_be_written: bool,
+}
+
+/// It is not `PLURAL.GROUP[=FromHost]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be PLURAL.GROUP, or PLURAL.GROUP=FromHost")]
+pub struct Malformed;
+
+impl FromStr for Kind {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let (definition, may_be_written) = match text.split_once('=') {
+            None => (text, true),
+            Some((definition, "FromHost")) => (definition, false),
+            Some(_) => return Err(Malformed),
+        };
+        let is_name =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if !definition.contains('.') || !definition.chars().all(is_name) {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            definition: definition.to_owned(),
+            may_be_written,
+        })
+    }
+}
+
+impl FromIterator<Kind> for Allowed {
+    fn from_iter<I: IntoIterator<Item = Kind>>(all: I) -> Self {
+        Self(
+            all.into_iter()
+                .map(|kind| (kind.definition, kind.may_be_written))
+                .collect(),
+        )
+    }
+}
+
+impl Allowed {
+    fn check(&self, rule: &Rule) -> Result<(), Problem> {
+        let definition = rule.definition();
+        match (self.0.get(&definition), rule.direction) {
+            (Some(true), _) | (Some(false), Direction::FromHost) => Ok(()),
+            (Some(false), Direction::ToHost) => Err(Problem::ReadOnly),
+            (None, _) => Err(Problem::NotAllowed {
+                group: rule.group.clone(),
+                plural: rule.plural.clone(),
+            }),
+        }
+    }
+}
+
+/// Why a rule is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The administrator does not allow the kind.
+    #[error(
+        "the host cluster's administrator does not allow it: the chart's value {VALUE} must list {{group: {group}, plural: \
+         {plural}}}"
+    )]
+    NotAllowed {
+        /// Group.
+        group: String,
+        /// Collection.
+        plural: String,
+    },
+    /// The administrator does not allow it to be written.
+    #[error(
+        "the host cluster's administrator allows it only with direction FromHost: see readOnly in the chart's value {VALUE}"
+    )]
+    ReadOnly,
+    /// The rule itself is wrong.
+    #[error("{0}")]
+    Rule(String),
+    /// The host has no such kind.
+    #[error("the host cluster has no CustomResourceDefinition of this name")]
+    NoDefinition,
+    /// The host's definition and the rule do not fit.
+    #[error(transparent)]
+    Definition(#[from] definition::Error),
+    /// The host's definition cannot be read at the moment.
+    #[error("the host cluster's definition cannot be read: {0}")]
+    Unreadable(String),
+    /// The process knows too many kinds.
+    #[error("too many custom kinds are synced on this host cluster")]
+    TooMany,
+}
+
+/// What becomes of a virtual cluster's rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Kinds that are followed.
+    pub kinds: Kinds,
+    /// What the host says of each.
+    pub learnt: Vec<(Custom, Learnt)>,
+    /// Rules that are not followed, by the name of their definition.
+    pub problems: BTreeMap<String, Problem>,
+}
+
+impl Resolved {
+    /// Whether the same question may be answered otherwise in a moment, without any change.
+    pub fn is_certain(&self) -> bool {
+        let passes = |problem: &Problem| matches!(problem, Problem::Unreadable(_));
+        !self.problems.values().any(passes)
+    }
+}
+
+/// Which of a cluster's rules can be followed.
+pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
+    let uid = cluster.metadata.uid.clone().unwrap_or_default();
+    let rules = &cluster.spec.sync.custom_resources;
+    let (sound, findings) = custom_resource::compile(rules);
+    let mut resolved = Resolved::default();
+    for finding in findings {
+        let index = finding
+            .field
+            .split(['[', ']'])
+            .nth(1)
+            .and_then(|n| n.parse::<usize>().ok());
+        let name = index
+            .and_then(|n| rules.get(n))
+            .map(custom_resource::CustomResource::definition);
+        let name = name.unwrap_or_else(|| "spec.sync.customResources".to_owned());
+        let problem = Problem::Rule(format!("spec.sync.{finding}"));
+        resolved.problems.entry(name).or_insert(problem);
+    }
+    let mut synced = Vec::new();
+    for rule in sound {
+        match learn(engine, &rule, &uid).await {
+            Ok((kind, learnt)) => {
+                synced.push(Synced {
+                    kind,
+                    rule,
+                    has_status: learnt.has_status,
+                });
+                resolved.learnt.push((kind, learnt));
+            }
+            Err(problem) => {
+                resolved.problems.insert(rule.definition(), problem);
+            }
+        }
+    }
+    resolved.kinds = synced.into_iter().collect();
+    resolved
+}
+
+async fn learn(engine: &Engine, rule: &Rule, uid: &str) -> Result<(Custom, Learnt), Problem> {
+    engine.config.custom_resources.check(rule)?;
+    let host = engine
+        .definitions
+        .get(&engine.host.own.request, &rule.definition())
+        .await;
+    let host = host
+        .map_err(Problem::Unreadable)?
+        .ok_or(Problem::NoDefinition)?;
+    let learnt = definition::learn(&host, rule, uid)?;
+    let kind = engine.custom(&learnt.identity).ok_or(Problem::TooMany)?;
+    Ok((kind, learnt))
+}
+
+impl fmt::Display for Resolved {
+    /// The kinds that are followed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|synced| synced.kind.definition())
+            .collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The copy of a CustomResourceDefinition inside a virtual cluster, kept as the host's is.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+use serde_json::Value;
+use vcluster_resources::ownership::SYNC_FROM_HOST;
+use vcluster_translate::custom::definition::{self, Learnt, Step};
+use vcluster_translate::patch::Format;
+
+use super::definitions::COLLECTION;
+use crate::apply::with_causes;
+use crate::object::Kind;
+use crate::tenant::Tenant;
+
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// How a definition is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    /// As a copy of the host's.
+    Copied,
+    /// As the tenant's own.
+    Own,
+}
+
+/// Why it is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the virtual API server has not taken up its definition yet")]
+    Wait,
+    #[error(
+        "the virtual cluster has a definition of this name of its own, which does not serve this kind in this version: \
+         sync does not touch it"
+    )]
+    Unfit,
+    #[error("its definition inside cannot be written: {0}")]
+    Request(String),
+}
+
+/// Has it there, and served.
+pub(super) async fn ensure(tenant: &Tenant, learnt: &Learnt) -> Result<There, Error> {
+    let name = learnt
+        .copy
+        .pointer("/metadata/name")
+        .and_then(Value::as_str);
+    let path = format!("{COLLECTION}/{}", name.unwrap_or_default());
+    let found = match send(tenant, Method::GET, &path, None).await {
+        Ok(found) => Some(found),
+        Err(Some(kube::Error::Api(status))) if status.code == 404 => None,
+        Err(error) => return Err(failed(error)),
+    };
+    match definition::step(found.as_ref(), learnt) {
+        Step::Ready => Ok(There::Copied),
+        Step::Own => Ok(There::Own),
+        Step::Unfit => Err(Error::Unfit),
+        Step::Wait => Err(Error::Wait),
+        Step::Create => {
+            let made = send(tenant, Method::POST, COLLECTION, Some(&learnt.copy)).await;
+            made.map_err(failed)?;
+            tracing::info!(tenant = %tenant.id, definition = name, "definition is copied from the host");
+            Err(Error::Wait)
+        }
+        Step::Patch(patch) => {
+            let patched = send(tenant, Method::PATCH, &path, Some(&patch.body)).await;
+            patched.map_err(failed)?;
+            Err(Error::Wait)
+        }
+    }
+}
+
+/// Whether the kind is served inside: a moment later than its definition says.
+pub(super) async fn is_served(tenant: &Tenant, kind: Kind) -> Result<bool, Error> {
+    let api = kind.description().api;
+    let path = format!("/apis/{}/{}?limit=1", api.version(), api.plural);
+    match send(tenant, Method::GET, &path, None).await {
+        Ok(_) => Ok(true),
+        Err(Some(kube::Error::Api(status))) if status.code == 404 => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn failed(error: Option<kube::Error>) -> Error {
+    Error::Request(error.map_or_else(
+        || "no answer in time".to_owned(),
+        |error| with_causes(&error),
+    ))
+}
+
+/// Nothing as an error means that no answer came in time.
+async fn send(
+    tenant: &Tenant,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Option<kube::Error>> {
+    let is_read = method == Method::GET;
+    let uri = if is_read {
+        path.to_owned()
+    } else {
+        format!("{path}?fieldManager={SYNC_FROM_HOST}")
+    };
+    let media = if method == Method::PATCH {
+        Format::Merge.content_type()
+    } else {
+        "application/json"
+    };
+    if !is_read {
+        tenant.virtual_writes.take().await;
+    }
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(CONTENT_TYPE, media);
+    let request = request.body(body.into_bytes());
+    let request = request.map_err(|error| Some(kube::Error::HttpError(error)))?;
+    let client = &tenant.clients.virtual_.request;
+    match tokio::time::timeout(DEADLINE, client.request(request)).await {
+        Ok(answer) => answer.map_err(Some),
+        Err(_elapsed) => Err(None),
+    }
+}

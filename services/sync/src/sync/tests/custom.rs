@@ -1,0 +1,146 @@
+//! Custom resources, and what controllers of the host make for them.
+
+use vcluster_resources::custom_resource::{CustomResource, compile};
+use vcluster_translate::custom::{Identity, Kinds, Synced};
+
+use super::*;
+
+fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
+    let rule: CustomResource = serde_json::from_value(rule).unwrap();
+    let (mut rules, findings) = compile(&[rule]);
+    assert_eq!(findings, []);
+    let kind = world.engine.custom(&Identity {
+        group: "cert-manager.io".to_owned(),
+        version: "v1".to_owned(),
+        kind: "Certificate".to_owned(),
+        plural: "certificates".to_owned(),
+        is_namespaced: true,
+        comes_from_host: from_host,
+    });
+    let kind = kind.unwrap();
+    let synced = Synced {
+        kind,
+        rule: rules.remove(0),
+        has_status: true,
+    };
+    (Kind::Custom(kind), [synced].into_iter().collect())
+}
+
+async fn world() -> (World, Kind) {
+    let world = World::new().await;
+    let rule = json!({
+        "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
+        "references": [{"path": "spec.secretName", "kind": "Secret", "made": "ByHost"}],
+    });
+    let (kind, kinds) = kinds(&world, rule, false);
+    let world = world.with_custom(kinds);
+    for side in [Side::Virtual, Side::Host] {
+        let list = world.tenant.state().begin_list(side, kind);
+        world.tenant.end_list(side, kind, list);
+    }
+    world.tenant.ensure_variables(&pod("any")).await.unwrap();
+    world.apply(Kind::Namespace, json!({"metadata": {"name": "shop"}}));
+    world.calls();
+    (world, kind)
+}
+
+fn certificate() -> Value {
+    json!({
+        "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+        "metadata": {"namespace": "shop", "name": "web"}, "spec": {"secretName": "tls"},
+    })
+}
+
+const SECRET: &str = "tls-x-shop-x-demo";
+
+fn issued(data: &str) -> Value {
+    json!({
+        "metadata": {"namespace": "team-a", "name": SECRET}, "type": "kubernetes.io/tls",
+        "data": {"tls.crt": data},
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_custom_object_is_made_followed_and_removed_like_any_other() {
+    let (world, kind) = world().await;
+    let key = world.apply(kind, certificate());
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host POST /apis/cert-manager.io/v1/namespaces/team-a/certificates"]
+    );
+    world.change_host(kind, "web-x-shop-x-demo", |host| {
+        host["status"] = json!({"ready": true});
+    });
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual PATCH /apis/cert-manager.io/v1/namespaces/shop/certificates/web/status"]
+    );
+    world.work(&key).await;
+    assert_eq!(world.writes(), [""; 0], "nothing has changed");
+    let gone = world.virtual_.lose(kind, "shop", "web");
+    world.tenant.miss_virtual(kind, &gone);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /apis/cert-manager.io/v1/namespaces/team-a/certificates/web-x-shop-x-demo"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secret_that_the_host_made_comes_up_and_a_pod_may_use_it() {
+    let (world, kind) = world().await;
+    let key = world.apply(kind, certificate());
+    world.work(&key).await;
+    let secret = Key::new(Kind::Secret, "shop", "tls");
+    assert!(
+        matches!(world.work(&secret).await, Next::Until(_)),
+        "it is not made yet"
+    );
+    world.writes();
+    world.host.put(Kind::Secret, issued("YQ=="));
+    world.work(&secret).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual POST /api/v1/namespaces/shop/secrets"]
+    );
+    world.work(&secret).await;
+    assert_eq!(world.writes(), [""; 0], "it is as it should be");
+    // The pod names the same host Secret, which is nobody's translation.
+    let mut user = pod("user");
+    user["spec"]["volumes"] = json!([{"name": "tls", "secret": {"secretName": "tls"}}]);
+    let user = world.apply(Kind::Pod, user);
+    world.work(&user).await;
+    assert!(world.knows(Side::Host, &user));
+    // Renewed: told by the object's status.
+    world.host.change(Kind::Secret, "team-a", SECRET, |secret| {
+        secret["data"]["tls.crt"] = "Yg==".into();
+    });
+    world.work(&secret).await;
+    let copy = world.virtual_.get(Kind::Secret, "shop", "tls").unwrap();
+    assert_eq!(copy.json()["data"]["tls.crt"], "Yg==");
+    assert!(
+        world
+            .host
+            .take_calls()
+            .iter()
+            .all(|call| !call.contains("secrets") || call.starts_with("GET"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_the_tenant_made_himself_is_told_of_and_left_alone() {
+    let (world, kind) = world().await;
+    world.apply(kind, certificate());
+    let own = world.apply(
+        Kind::Secret,
+        json!({"metadata": {"namespace": "shop", "name": "tls"}, "data": {}}),
+    );
+    world.host.put(Kind::Secret, issued("YQ=="));
+    world.work(&own).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual POST /api/v1/namespaces/shop/events"]
+    );
+}

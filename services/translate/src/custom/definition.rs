@@ -1,0 +1,246 @@
+//! CustomResourceDefinitions: what a host's says of a kind, and its copy inside.
+//!
+//! The copy has the one version that the rule names, so that no conversion is needed and no webhook of the host is
+//! called from inside. A definition that the tenant installed himself is left alone, whatever it says. Nothing here
+//! ever deletes one: that would delete every object of the tenant's.
+
+use serde_json::{Map, Value, json};
+use vcluster_resources::custom_resource::{Direction, Rule};
+use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
+
+use super::Identity;
+use crate::{
+    Patch,
+    json::{array, is_true, text},
+    patch::Format,
+};
+
+/// Annotation that definitions of groups of Kubernetes' own must bear.
+const APPROVED: &str = "api-approved.kubernetes.io";
+/// What of a version the copy has.
+const VERSION: [&str; 6] = [
+    "additionalPrinterColumns",
+    "deprecated",
+    "deprecationWarning",
+    "schema",
+    "selectableFields",
+    "subresources",
+];
+
+/// What a definition of the host says of the kind that a rule names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Learnt {
+    /// What the kind is.
+    pub identity: Identity,
+    /// Whether its status is a subresource.
+    pub has_status: bool,
+    /// The definition inside.
+    pub copy: Value,
+}
+
+/// Why a rule cannot be followed, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The host's definition lacks the version.
+    #[error("the host cluster's definition does not serve version {version}: it serves {served}")]
+    Version {
+        /// What the rule names.
+        version: String,
+        /// What is served.
+        served: String,
+    },
+    /// A tenant may write in one namespace of the host only.
+    #[error(
+        "objects of this kind live in no namespace: they can only be shown, with direction FromHost"
+    )]
+    Scope,
+    /// Where are they to be shown?
+    #[error(
+        "the rule must name the virtual namespace in which objects of the host namespace are shown (namespace)"
+    )]
+    NoNamespace,
+    /// It lies in none.
+    #[error("objects of this kind live in no namespace: the rule must name none")]
+    Namespace,
+    /// It is no definition.
+    #[error("the host cluster's definition cannot be read")]
+    Malformed,
+}
+
+/// What the host's definition says of the kind of a rule.
+///
+/// # Errors
+/// The rule and the definition do not fit.
+pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Error> {
+    let kind = text(host, "/spec/names/kind").ok_or(Error::Malformed)?;
+    let is_namespaced = match text(host, "/spec/scope") {
+        Some("Namespaced") => true,
+        Some("Cluster") => false,
+        Some(_) | None => return Err(Error::Malformed),
+    };
+    match (rule.direction, is_namespaced, &rule.namespace) {
+        (Direction::ToHost, false, _) => return Err(Error::Scope),
+        (Direction::FromHost, true, None) => return Err(Error::NoNamespace),
+        (Direction::FromHost, false, Some(_)) => return Err(Error::Namespace),
+        (Direction::ToHost, true, _)
+        | (Direction::FromHost, true, Some(_))
+        | (Direction::FromHost, false, None) => {}
+    }
+    let versions = array(host, "/spec/versions");
+    let served = || {
+        versions
+            .iter()
+            .filter(|version| is_true(version, "/served"))
+    };
+    let named = |version: &&Value| text(version, "/name") == Some(&rule.version);
+    let Some(version) = served().find(named) else {
+        let names: Vec<_> = served()
+            .filter_map(|version| text(version, "/name"))
+            .collect();
+        return Err(Error::Version {
+            version: rule.version.clone(),
+            served: names.join(", "),
+        });
+    };
+    Ok(Learnt {
+        identity: Identity {
+            group: rule.group.clone(),
+            version: rule.version.clone(),
+            kind: kind.to_owned(),
+            plural: rule.plural.clone(),
+            is_namespaced,
+            comes_from_host: rule.direction == Direction::FromHost,
+        },
+        has_status: version
+            .pointer("/subresources/status")
+            .is_some_and(Value::is_object),
+        copy: copy(host, version, cluster_uid),
+    })
+}
+
+fn copy(host: &Value, version: &Value, cluster_uid: &str) -> Value {
+    let mut only = Map::from_iter([
+        ("name".to_owned(), version["name"].clone()),
+        ("served".to_owned(), true.into()),
+        ("storage".to_owned(), true.into()),
+    ]);
+    for key in VERSION {
+        if let Some(value) = version.get(key) {
+            only.insert(key.to_owned(), value.clone());
+        }
+    }
+    let mut annotations = json!({CLUSTER_UID: cluster_uid});
+    let approved = host
+        .pointer("/metadata/annotations")
+        .and_then(|all| all.get(APPROVED));
+    if let Some(approved) = approved {
+        annotations[APPROVED] = approved.clone();
+    }
+    let mut spec = json!({
+        "group": host["spec"]["group"],
+        "names": host["spec"]["names"],
+        "scope": host["spec"]["scope"],
+        "versions": [only],
+        "conversion": {"strategy": "None"},
+    });
+    if let Some(preserve) = host.pointer("/spec/preserveUnknownFields") {
+        spec["preserveUnknownFields"] = preserve.clone();
+    }
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": host["metadata"]["name"],
+            "labels": {MANAGED: MANAGED_VALUE},
+            "annotations": annotations,
+        },
+        "spec": spec,
+    })
+}
+
+/// What is to be done about the definition inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is as it should be, and served.
+    Ready,
+    /// It is as it should be; the API server has not taken it up yet.
+    Wait,
+    /// Create it.
+    Create,
+    /// Change it.
+    Patch(Patch),
+    /// The tenant installed one himself, which serves the kind.
+    Own,
+    /// The tenant installed one himself, which does not.
+    Unfit,
+}
+
+/// What is to be done, from what was found inside.
+pub fn step(found: Option<&Value>, learnt: &Learnt) -> Step {
+    let Some(found) = found else {
+        return Step::Create;
+    };
+    let wanted = &learnt.copy;
+    let established = is_established(found);
+    let mark =
+        |pointer: &str, key: &str| found.pointer(pointer).and_then(|all| all.get(key)).cloned();
+    let is_copy = mark("/metadata/labels", MANAGED) == Some(MANAGED_VALUE.into())
+        && mark("/metadata/annotations", CLUSTER_UID)
+            == Some(wanted["metadata"]["annotations"][CLUSTER_UID].clone());
+    if !is_copy {
+        return match (serves(found, &learnt.identity), established) {
+            (true, true) => Step::Own,
+            (true, false) => Step::Wait,
+            (false, _) => Step::Unfit,
+        };
+    }
+    if !holds(&found["spec"], &wanted["spec"]) {
+        let uid = text(found, "/metadata/uid").unwrap_or_default();
+        let body = json!({"spec": wanted["spec"]});
+        return Step::Patch(Patch::new(None, Format::Merge, uid, body));
+    }
+    if established { Step::Ready } else { Step::Wait }
+}
+
+fn is_established(definition: &Value) -> bool {
+    array(definition, "/status/conditions")
+        .iter()
+        .any(|condition| {
+            text(condition, "/type") == Some("Established")
+                && text(condition, "/status") == Some("True")
+        })
+}
+
+fn serves(definition: &Value, identity: &Identity) -> bool {
+    let scope = if identity.is_namespaced {
+        "Namespaced"
+    } else {
+        "Cluster"
+    };
+    let versions = array(definition, "/spec/versions");
+    text(definition, "/spec/names/kind") == Some(&identity.kind)
+        && text(definition, "/spec/scope") == Some(scope)
+        && versions.iter().any(|version| {
+            text(version, "/name") == Some(&identity.version) && is_true(version, "/served")
+        })
+}
+
+/// Whether `found` has every member of `wanted`, and lists alike. What an API server adds by default does not count.
+fn holds(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(key, wanted)| found.get(key).is_some_and(|found| holds(found, wanted))),
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len()
+                && found
+                    .iter()
+                    .zip(wanted)
+                    .all(|(found, wanted)| holds(found, wanted))
+        }
+        (found, wanted) => found == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests;

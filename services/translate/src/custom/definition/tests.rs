@@ -1,0 +1,92 @@
+//! What is learnt of definitions, and what becomes of the copy.
+
+use vcluster_resources::custom_resource::{CustomResource, compile};
+
+use super::*;
+
+fn host() -> Value {
+    json!({
+        "metadata": {
+            "name": "certificates.cert-manager.io", "uid": "h",
+            "annotations": {"cert-manager.io/inject-ca-from": "x/y"}, "labels": {"app": "cert-manager"},
+        },
+        "spec": {
+            "group": "cert-manager.io", "scope": "Namespaced",
+            "names": {"kind": "Certificate", "plural": "certificates", "shortNames": ["cert"]},
+            "conversion": {"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"name": "w"}}}},
+            "versions": [
+                {"name": "v1alpha2", "served": false, "storage": false, "schema": {}},
+                {"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                    "additionalPrinterColumns": [{"name": "Ready", "type": "string", "jsonPath": ".x"}]},
+                {"name": "v2", "served": true, "storage": false, "schema": {}},
+            ],
+        },
+    })
+}
+
+fn rule(with: &Value) -> Rule {
+    let mut rule = json!({
+        "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
+    });
+    for (key, value) in with.as_object().unwrap() {
+        rule[key] = value.clone();
+    }
+    let rule: CustomResource = serde_json::from_value(rule).unwrap();
+    compile(&[rule]).0.remove(0)
+}
+
+#[test]
+fn the_copy_has_one_version_and_no_webhook() {
+    let learnt = learn(&host(), &rule(&json!({})), "c1").unwrap();
+    assert_eq!(learnt.identity.kind, "Certificate");
+    assert!(learnt.has_status && learnt.identity.is_namespaced && !learnt.identity.comes_from_host);
+    insta::assert_json_snapshot!("copy", learnt.copy);
+}
+
+#[test]
+fn a_rule_that_the_definition_does_not_fit_is_told_why() {
+    let mut cluster = host();
+    cluster["spec"]["scope"] = "Cluster".into();
+    for (host, with, says) in [
+        (&host(), json!({"version": "v1alpha2"}), "it serves v1, v2"),
+        (
+            &host(),
+            json!({"direction": "FromHost"}),
+            "must name the virtual namespace",
+        ),
+        (&cluster, json!({}), "only be shown"),
+        (
+            &cluster,
+            json!({"direction": "FromHost", "namespace": "x"}),
+            "must name none",
+        ),
+        (&json!({}), json!({}), "cannot be read"),
+    ] {
+        let error = learn(host, &rule(&with), "c1").unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_copy_is_made_kept_and_never_put_in_the_place_of_the_tenant_s_own() {
+    let learnt = learn(&host(), &rule(&json!({})), "c1").unwrap();
+    assert_eq!(step(None, &learnt), Step::Create);
+    let mut found = learnt.copy.clone();
+    found["metadata"]["uid"] = "v".into();
+    // As an API server fills it in.
+    found["spec"]["names"]["singular"] = "certificate".into();
+    assert_eq!(step(Some(&found), &learnt), Step::Wait);
+    found["status"] = json!({"conditions": [{"type": "Established", "status": "True"}]});
+    assert_eq!(step(Some(&found), &learnt), Step::Ready);
+    found["spec"]["versions"][0]["schema"] = json!({});
+    let Step::Patch(patch) = step(Some(&found), &learnt) else {
+        panic!("not patched")
+    };
+    assert_eq!(patch.body["metadata"]["uid"], "v");
+    // Of an earlier virtual cluster of that name, or the tenant's.
+    found["metadata"]["annotations"] = json!({});
+    assert_eq!(step(Some(&found), &learnt), Step::Own);
+    found["spec"]["versions"][0]["name"] = "v9".into();
+    assert_eq!(step(Some(&found), &learnt), Step::Unfit);
+}

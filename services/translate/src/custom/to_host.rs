@@ -1,0 +1,170 @@
+//! Custom resources on their way to the host.
+
+use std::convert::Infallible;
+
+use serde_json::{Map, Value};
+use vcluster_resources::custom_resource::Path;
+
+use super::{Synced, rewrite};
+use crate::{
+    Change, Context, Kind, Owner, Refusal, annotation, change::change, digest::Digest, json::text,
+    kind::Reference, label, name, owner::metadata,
+};
+
+/// Annotation of a host object: fingerprint of what was sent last. What a controller of the host has added since is
+/// not taken away.
+const SENT: &str = "vcluster.dev/sent";
+/// Members that are not rules' to change.
+const HEAD: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
+/// The host object of a virtual one.
+///
+/// # Errors
+/// No rule is for its kind, the rule does not fit it, or it names what belongs to the control plane.
+pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
+    let synced = synced(object, context)?;
+    let owner = Owner::of_virtual(object, synced.kind.name(), context)?;
+    let mut host = object.clone();
+    for path in &synced.rule.host_owns {
+        remove(&mut host, path);
+    }
+    rewrite::references(&mut host, object, &owner.namespace, synced, context)?;
+    rewrite::patches(&mut host, object, synced, context)?;
+    let mut body = body(&host);
+    rewrite::guard(&Value::Object(body.clone()), "", context)?;
+    let host_name = name::of(&owner.namespace, &owner.name, context);
+    let labels = label::OBJECT.translate(object, "/metadata/labels");
+    let mut annotations = annotation::passed(object, &[], &[]);
+    let sent = Digest::of(&Value::Object(body.clone())).to_string();
+    annotations.insert(SENT.to_owned(), sent.into());
+    let api = Kind::Custom(synced.kind).description().api;
+    body.insert("apiVersion".to_owned(), api.version().into());
+    body.insert("kind".to_owned(), api.kind.into());
+    let metadata = metadata(&owner, &host_name, labels, annotations, context);
+    body.insert("metadata".to_owned(), metadata);
+    Ok(body.into())
+}
+
+/// How the host object of a virtual one comes to be as it is wanted.
+///
+/// # Errors
+/// As [`to_host`].
+pub fn update_host(object: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
+    let synced = synced(object, context)?;
+    let mut wanted = to_host(object, context)?;
+    // What the host owns is as it is there.
+    for path in &synced.rule.host_owns {
+        if let Some((_, theirs)) = path.find(host).into_iter().next() {
+            path.set(&mut wanted, theirs.clone());
+        }
+    }
+    let sent = |object: &Value| -> Option<String> {
+        let annotations = object.pointer("/metadata/annotations")?;
+        Some(annotations.get(SENT)?.as_str()?.to_owned())
+    };
+    let is_resent = sent(host) == sent(&wanted);
+    let keys: Vec<String> = body(host)
+        .into_iter()
+        .map(|(key, _)| key)
+        .chain(body(&wanted).into_iter().map(|(key, _)| key))
+        .filter(|key| !owns(synced, key))
+        .collect();
+    if is_resent {
+        for key in &keys {
+            let theirs = host.get(key).cloned().unwrap_or_default();
+            let ours = wanted.get(key).cloned().unwrap_or_default();
+            wanted[key.as_str()] = overlay(theirs, ours);
+        }
+    }
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    Ok(change(host, &wanted, &keys))
+}
+
+/// The objects that it uses, of kinds that go to the host only if something does.
+pub fn references(object: &Value, context: &Context) -> Vec<Reference> {
+    named(object, context, |_| true)
+}
+
+/// Those of them that controllers of the host make.
+pub fn made_by_host(object: &Value, context: &Context) -> Vec<Reference> {
+    named(object, context, rewrite::comes_up)
+}
+
+fn named(
+    object: &Value,
+    context: &Context,
+    wanted: impl Fn(&vcluster_resources::custom_resource::ReferenceRule) -> bool,
+) -> Vec<Reference> {
+    let Some(synced) = context.custom.of(object) else {
+        return Vec::new();
+    };
+    let namespace = text(object, "/metadata/namespace").unwrap_or_default();
+    // Where a condition cannot be told, the translation refuses the object, and says why.
+    let all = rewrite::named(object, synced, context).unwrap_or_default();
+    let reference = |found: rewrite::Named<'_>| {
+        let kind = match found.rule.kind.as_str() {
+            "Secret" => Kind::Secret,
+            "ConfigMap" => Kind::ConfigMap,
+            _always_there => return None,
+        };
+        wanted(found.rule).then(|| Reference {
+            kind,
+            namespace: namespace.to_owned(),
+            name: found.name.to_owned(),
+            optional: true,
+        })
+    };
+    all.into_iter().filter_map(reference).collect()
+}
+
+fn synced<'a>(object: &Value, context: &'a Context) -> Result<&'a Synced, Refusal> {
+    context.custom.of(object).ok_or_else(|| {
+        Refusal::not_supported(
+            "kind",
+            "has no rule in spec.sync.customResources of the virtual cluster",
+        )
+    })
+}
+
+/// The members of an object that are its own.
+fn body(object: &Value) -> Map<String, Value> {
+    let members = object.as_object().into_iter().flatten();
+    members
+        .filter(|(key, _)| !HEAD.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Whether the host owns a whole member.
+fn owns(synced: &Synced, key: &str) -> bool {
+    synced
+        .rule
+        .host_owns
+        .iter()
+        .any(|path| path.to_string() == key)
+}
+
+fn remove(object: &mut Value, path: &Path) {
+    let Ok(()) = path.rewrite(object, &mut |_, _| Ok::<_, Infallible>(None));
+}
+
+/// What was sent on top of what is there.
+fn overlay(theirs: Value, ours: Value) -> Value {
+    match (theirs, ours) {
+        (Value::Object(mut theirs), Value::Object(ours)) => {
+            for (key, ours) in ours {
+                let there = theirs.remove(&key).unwrap_or_default();
+                theirs.insert(key, overlay(there, ours));
+            }
+            theirs.into()
+        }
+        (Value::Array(theirs), Value::Array(ours)) if theirs.len() == ours.len() => theirs
+            .into_iter()
+            .zip(ours)
+            .map(|(theirs, ours)| overlay(theirs, ours))
+            .collect(),
+        // Nothing was sent: what is there was added.
+        (theirs, Value::Null) => theirs,
+        (_, ours) => ours,
+    }
+}
