@@ -194,6 +194,8 @@ const MANAGED: [(&str, &str, &[&str]); 8] = [
             "persistentvolumes/status",
             "services",
             "services/status",
+            "configmaps",
+            "secrets",
         ],
     ),
     (
@@ -240,6 +242,12 @@ fn managed() -> Value {
          object.metadata.?annotations == oldObject.metadata.?annotations && \
          object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)"
     );
+    // What is mapped into a namespace goes with it.
+    let with_namespace = format!(
+        "(request.operation == 'DELETE' && \
+         request.userInfo.username == '{CONTROLLERS}namespace-controller' && \
+         request.resource.resource in ['configmaps', 'secrets', 'services'])"
+    );
     let rules: Vec<Value> = MANAGED
         .iter()
         .map(|(group, version, resources)| {
@@ -253,7 +261,9 @@ fn managed() -> Value {
         "managed.vcluster.dev.static.k8s.io",
         &Value::from(rules),
         Some(layout::SYNC_USER),
-        &[&format!("({new} && {old}) || {controllers}")],
+        &[&format!(
+            "({new} && {old}) || {controllers} || {with_namespace}"
+        )],
         MANAGED_MESSAGE,
     )
 }

@@ -19,8 +19,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::label;
-use crate::sync_policy::SyncPolicy;
+use crate::{label, sync_policy::SyncPolicy};
 
 /// Version of Kubernetes that a cluster runs when its spec names none.
 pub const DEFAULT_VERSION: &str = "1.37.2";
@@ -72,7 +71,7 @@ pub struct VirtualClusterSpec {
     /// The DNS server.
     #[serde(default)]
     pub dns: Dns,
-    /// What is synced.
+    /// Which objects go to the host, and which of the host's are shown inside.
     #[serde(default, skip_serializing_if = "SyncPolicy::is_empty")]
     pub sync: SyncPolicy,
 }

@@ -85,6 +85,8 @@ pub enum Reason {
     AuthorityLost,
     /// The host cluster refused a write.
     Refused,
+    /// The fact holds, but for objects of `spec.sync` that cannot be mapped; the message says why.
+    MappingsWaiting,
     /// The other side cannot be reached.
     Unreachable,
     /// The virtual cluster is being deleted.
@@ -103,6 +105,7 @@ impl Reason {
             Self::ObjectConflict => "ObjectConflict",
             Self::AuthorityLost => "AuthorityLost",
             Self::Refused => "Refused",
+            Self::MappingsWaiting => "MappingsWaiting",
             Self::Unreachable => "Unreachable",
             Self::Deleting => "Deleting",
         }

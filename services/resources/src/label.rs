@@ -53,6 +53,11 @@ pub const SHAREABLE_VALUE: &str = "true";
 /// Annotation of a Secret or ConfigMap *inside* a virtual cluster that a controller of the host made: the UID of the
 /// virtual cluster.
 pub const MADE_BY_HOST: &str = "vcluster.dev/made-by-host";
+/// Annotation of an object *inside* a virtual cluster that shows one of the host by a mapping:
+/// `NAMESPACE/NAME` of that one.
+pub const MAPPED_FROM: &str = "vcluster.dev/mapped-from";
+/// Annotation of a host Service that shows a Service of a virtual cluster by a mapping: its own name.
+pub const EXPORTED: &str = "vcluster.dev/exported";
 
 /// What part of a virtual cluster a host object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -115,7 +115,8 @@ impl Directory {
         match stage(&cluster, true) {
             Stage::Serve(endpoint) => {
                 // Services know nothing of pods.
-                let context = context(&self.engine, &id, &endpoint, HostAccess::Refused)?;
+                let policy = cluster.spec.sync.clone();
+                let context = context(&self.engine, &id, &endpoint, HostAccess::Refused, policy)?;
                 let host = self.client(&id);
                 Ok(Known { id, context, host })
             }

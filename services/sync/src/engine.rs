@@ -17,9 +17,10 @@ use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
 use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
+use vcluster_translate::class;
 use vcluster_translate::custom::{Custom, Identity};
-use vcluster_translate::kind::Outside;
-use vcluster_translate::persistent_volume;
+use vcluster_translate::kind::{Outside, Translation};
+use vcluster_translate::{mirror, persistent_volume};
 
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
@@ -226,6 +227,19 @@ impl Engine {
     /// An object of the host's own.
     pub fn mirrored(&self, kind: Kind, name: &str) -> Option<Arc<Value>> {
         self.all_mirrored().get(&(kind, Arc::from(name))).cloned()
+    }
+
+    /// How a tenant stands to a class of the host.
+    pub fn class_standing(&self, tenant: &Tenant, class: Kind, name: &str) -> class::Standing {
+        let is_shown = |found: &Value| match &class.description().translation {
+            Translation::FromHost(rules) => mirror::is_shown(class, rules, found, &tenant.context),
+            Translation::ToHost(_) | Translation::Bespoke(_) | Translation::ReadOnly => false,
+        };
+        match self.mirrored(class, name) {
+            None => class::Standing::Absent,
+            Some(found) if is_shown(&found) => class::Standing::Shown,
+            Some(_) => class::Standing::Hidden,
+        }
     }
 
     /// A host node.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::endpoint_slice;
+use vcluster_translate::{endpoint_slice, policy};
 
 use crate::engine::Engine;
 use crate::metrics::{Told, Watched};
@@ -294,7 +294,8 @@ pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) 
                     .and_then(Value::as_str);
                 let known =
                     name.is_some_and(|name| tenant.state().by_host_name(about, name).is_some());
-                if !known || !tenant.is_ready() {
+                let is_told = policy::shows(Kind::Event, object.json(), &tenant.context);
+                if !known || !is_told || !tenant.is_ready() {
                     continue;
                 }
                 if !tenant.events.try_take() {

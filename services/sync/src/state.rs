@@ -19,6 +19,7 @@ use vcluster_translate::digest::Digest;
 use vcluster_translate::patch::Subresource;
 
 use crate::bodies::Bodies;
+use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::references::References;
 
@@ -43,6 +44,8 @@ pub struct State {
     pub made_by_host: References,
     /// What a controller of the host has made, and has come up.
     made_there: HashSet<Key>,
+    /// Which nodes its pods are on.
+    pub nodes: NodesInUse,
     /// The newest objects in full, as far as they fit.
     pub bodies: Bodies,
     /// Addresses of own pods.
@@ -178,6 +181,7 @@ impl State {
             references: References::default(),
             made_by_host: References::default(),
             made_there: HashSet::new(),
+            nodes: NodesInUse::default(),
             bodies: Bodies::new(body_budget),
             addresses: Addresses::default(),
         }
@@ -231,6 +235,13 @@ impl State {
     pub fn observe(&mut self, side: Side, key: &Key, object: &Object) -> bool {
         if self.is_stale(side, key, object) {
             return false;
+        }
+        if key.kind == Kind::Pod {
+            let node = object.json().pointer("/spec/nodeName");
+            let node = node
+                .and_then(serde_json::Value::as_str)
+                .filter(|node| !node.is_empty());
+            self.nodes.set(side, &key.name, node);
         }
         let entry = self.entries.entry(key.clone()).or_default();
         if side == Side::Host && key.kind.is_watched() && entry.host_name.is_none() {
@@ -298,6 +309,9 @@ impl State {
     pub fn clear(&mut self, side: Side, key: &Key) {
         self.bodies.drop(side, key);
         self.addresses.forget(side, key);
+        if key.kind == Kind::Pod {
+            self.nodes.set(side, &key.name, None);
+        }
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };

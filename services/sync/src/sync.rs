@@ -75,6 +75,12 @@ enum Step {
 
 /// Works on a key until nothing is left to do. Tells also how many steps changed something.
 pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
+    let done = steps(engine, tenant, key).await;
+    tenant.look_at_nodes();
+    done
+}
+
+async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
         let step = match &key.kind.description().translation {

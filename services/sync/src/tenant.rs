@@ -133,6 +133,7 @@ pub struct Tenant {
     environment: tokio::sync::Mutex<bool>,
     links: Links,
     unprovisioned: Mutex<Option<String>>,
+    unmapped: Mutex<Option<String>>,
     in_work: watch::Sender<usize>,
     /// UID of its store, once recognized.
     store: OnceLock<String>,
@@ -218,6 +219,7 @@ impl Tenant {
             environment: tokio::sync::Mutex::new(false),
             links: Links::default(),
             unprovisioned: Mutex::new(Some("what sync keeps there".to_owned())),
+            unmapped: Mutex::default(),
             in_work: watch::Sender::new(0),
             store: OnceLock::new(),
             store_lost: AtomicBool::new(false),
@@ -342,6 +344,23 @@ impl Tenant {
             .unwrap_or_else(PoisonError::into_inner);
         let changed = *now != missing;
         *now = missing;
+        drop(now);
+        if changed {
+            self.notify();
+        }
+    }
+
+    /// Which mappings wait, and for what.
+    pub fn unmapped(&self) -> Option<String> {
+        let waiting = self.unmapped.lock();
+        waiting.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says which mappings wait, and for what.
+    pub fn set_unmapped(&self, waiting: Option<String>) {
+        let mut now = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *now != waiting;
+        *now = waiting;
         drop(now);
         if changed {
             self.notify();

@@ -111,16 +111,35 @@ impl World {
     }
 
     /// The same, acting on the host by another client.
-    pub(crate) fn with_host(mut self, client: HostClient) -> Self {
+    pub(crate) fn with_host(self, client: HostClient) -> Self {
+        let clients = Clients {
+            host: client,
+            ..self.tenant.clients.clone()
+        };
+        self.again(context(), clients)
+    }
+
+    /// The same, with what this policy says. What is there must be seen again.
+    pub(crate) async fn with_policy(self, policy: Value) -> Self {
+        let context = Context {
+            policy: serde_json::from_value(policy).unwrap(),
+            ..context()
+        };
+        let clients = self.tenant.clients.clone();
+        let world = self.again(context, clients);
+        world.tenant.ensure_variables(&pod("any")).await.unwrap();
+        world.calls();
+        world
+    }
+
+    /// The same servers, with a tenant that is taken up anew.
+    fn again(mut self, context: Context, clients: Clients) -> Self {
         let tenant = &self.tenant;
         self.engine.leave(tenant);
         self.tenant = Arc::new(Tenant::new(Parts {
             id: tenant.id.clone(),
-            context: context(),
-            clients: Clients {
-                host: client,
-                ..tenant.clients.clone()
-            },
+            context,
+            clients,
             limits: engine_config().tenant,
             creation: None,
             work: Arc::clone(&self.engine.work),

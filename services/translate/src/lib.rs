@@ -11,6 +11,7 @@
 
 pub mod annotation;
 pub mod change;
+pub mod class;
 pub mod config_map;
 pub mod context;
 pub mod custom;
@@ -27,6 +28,7 @@ mod json;
 pub mod kind;
 pub mod label;
 pub mod made_by_host;
+pub mod mapping;
 pub mod mirror;
 pub mod name;
 pub mod namespace;
@@ -38,6 +40,7 @@ pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod plan;
 pub mod pod;
+pub mod policy;
 pub mod reach;
 pub mod refusal;
 pub mod resource_claim;

@@ -10,6 +10,7 @@ use crate::{
     Context,
     json::{strings, text},
     kind::{FromHost, Kind},
+    policy,
 };
 
 pub mod csi_driver;
@@ -43,9 +44,14 @@ pub fn metadata(host: &Value, context: &Context) -> Value {
     })
 }
 
+/// Whether a host object of a kind that is shown by its description is shown to this virtual cluster.
+pub fn is_shown(kind: Kind, rules: &FromHost, host: &Value, context: &Context) -> bool {
+    (rules.shown)(host) && policy::shows(kind, host, context)
+}
+
 /// The mirror of a host object; nothing if it is not shown.
 pub fn of(kind: Kind, rules: &FromHost, host: &Value, context: &Context) -> Option<Value> {
-    if !(rules.shown)(host) {
+    if !is_shown(kind, rules, host, context) {
         return None;
     }
     let api = kind.description().api;

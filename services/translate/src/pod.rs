@@ -15,10 +15,12 @@
 //! | `affinity`, `topologySpreadConstraints` | selectors over our labels, confined to the same virtual namespaces |
 //! | `nodeName` | a required node affinity: the host's scheduler still decides |
 //! | `schedulingGates` | the host pod is made when they are gone |
-//! | `schedulerName`, `priority`, `priorityClassName`, `preemptionPolicy`, `overhead`, `evictionResponders` | dropped: the virtual API server has resolved them, or they name what only the host has |
+//! | `schedulerName`, `priority`, `preemptionPolicy`, `overhead`, `evictionResponders` | dropped: the virtual API server has resolved them, or they name what only the host has |
 //! | `hostNetwork`, `hostPID`, `hostIPC`, `ports[].hostPort`, `volumes[].hostPath`, `privileged`, `hostProcess`, `host` of probes and hooks, `capabilities.add` beyond a short list, unmasked `procMount`, unconfined seccomp, AppArmor and SELinux, sysctls that are not a pod's own, GMSA identities | refused: they reach the host's nodes ([`HostAccess`](crate::HostAccess)) |
 //! | `resourceClaims` | the host's claim of each; those of templates once they are made |
-//! | `runtimeClassName`, `schedulingGroup`, `workloadRef` | refused: their kinds are not translated yet |
+//! | `runtimeClassName` | passes; the engine refuses the pod where the host's class is not shown ([`crate::class`]) |
+//! | `priorityClassName` | dropped; the engine puts it back where the host's class is shown |
+//! | `schedulingGroup`, `workloadRef` | refused: their kinds are not translated yet |
 //!
 //! The whole of it, field by field and each with its reason, stands in the tables of `tests/schema`,
 //! which are checked against the API of the pinned Kubernetes version and against the code.

@@ -28,6 +28,8 @@ pub enum Reason {
     NameTaken,
     /// The host gave it another address than it has inside.
     AddressDiffers,
+    /// The virtual cluster's own policy keeps it inside (`spec.sync`).
+    NotSynced,
     /// The host's API server refused it: a quota, a policy, pod security.
     HostRefused,
     /// It was on the host and is gone, and what it held with it.
@@ -43,6 +45,7 @@ impl Reason {
             Self::Invalid => "InvalidObject",
             Self::NameTaken => "HostNameTaken",
             Self::AddressDiffers => "AddressDiffers",
+            Self::NotSynced => "NotSynced",
             Self::HostRefused => "HostRefused",
             Self::HostGone => "HostGone",
         }

@@ -17,8 +17,8 @@
 //! | `status.loadBalancer`, `status.conditions` | brought up; what a controller inside says stays while the host says nothing |
 //!
 //! Every Service has its host Service but those that only answer inside: `ExternalName` (the
-//! virtual cluster's DNS answers it), `default/kubernetes` and the one that shows the DNS server,
-//! whose addresses are control's own host Services. Headless ones go down too: no pod needs that,
+//! virtual cluster's DNS answers it), `default/kubernetes`, the one that shows the DNS server, whose
+//! addresses are control's own host Services, and those that show a Service of the host ([`crate::mapping`]). Headless ones go down too: no pod needs that,
 //! as DNS answers from the virtual endpoints, but an Ingress or another reader of host Services
 //! may name one as its backend.
 

@@ -66,7 +66,7 @@ fn prints(command: &Command) -> bool {
 
 async fn dispatch(command: Command, session: &Session) -> Result {
     match command {
-        Command::Create(args) => create::run(args, session).await,
+        Command::Create(args) => Box::pin(create::run(args, session)).await,
         Command::Connect(args) => connect::run(args, session).await,
         Command::Disconnect(args) => disconnect::run(&args, session).await,
         Command::List(args) => list::run(&args, session).await,

@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 use kube::api::PostParams;
 use vcluster_chassis::identity::Identity;
 use vcluster_proto::control::v1 as wire;
-use vcluster_resources::cluster::{ControlPlane, ReclaimPolicy};
+use vcluster_resources::cluster::{ControlPlane, Dns, ReclaimPolicy};
 use vcluster_resources::{SyncPolicy, VirtualCluster};
 
 use super::access::Verb;
@@ -17,10 +17,11 @@ use super::{MANAGER, Service, write};
 const TRIES: usize = 5;
 
 /// Fields that can be replaced.
-const MUTABLE: [&str; 5] = [
+const MUTABLE: [&str; 6] = [
     "labels",
     "spec.version",
     "spec.control_plane",
+    "spec.dns",
     "spec.sync",
     "spec.store.sqlite.reclaim_policy",
 ];
@@ -39,6 +40,7 @@ enum Change {
     Labels(std::collections::BTreeMap<String, String>),
     Version(String),
     ControlPlane(ControlPlane),
+    Dns(Dns),
     Sync(SyncPolicy),
     ReclaimPolicy(ReclaimPolicy),
 }
@@ -106,6 +108,7 @@ impl Change {
             Self::Labels(labels) => cluster.metadata.labels = Some(labels.clone()),
             Self::Version(version) => cluster.spec.version.clone_from(version),
             Self::ControlPlane(plane) => cluster.spec.control_plane.clone_from(plane),
+            Self::Dns(dns) => cluster.spec.dns.clone_from(dns),
             Self::Sync(policy) => cluster.spec.sync.clone_from(policy),
             Self::ReclaimPolicy(policy) => cluster.spec.store.sqlite.reclaim_policy = *policy,
         }
@@ -158,6 +161,10 @@ fn change(findings: &mut Findings, path: &str, cluster: &wire::VirtualCluster) -
         "spec.control_plane" => {
             let plane = spec.control_plane.unwrap_or_default();
             Some(Change::ControlPlane(read::control_plane(findings, plane)))
+        }
+        "spec.dns" => {
+            let dns = read::dns(findings, spec.dns.unwrap_or_default());
+            Some(Change::Dns(dns))
         }
         "spec.sync" => {
             let policy = read::sync_policy::read(findings, spec.sync.unwrap_or_default());

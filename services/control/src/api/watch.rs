@@ -103,6 +103,7 @@ impl Service {
         self.shutdown
             .spawn_contained("watch of virtual clusters", async move {
                 let sender = watch.sender.clone();
+                // Large: it holds a whole object.
                 let run = Box::pin(watch.run(from));
                 let ended = token.run_until_cancelled(run).await;
                 if let End::Failed(failure) = ended.unwrap_or(End::Failed(Failure::Draining)) {

@@ -1,6 +1,10 @@
-//! Nodes: the host's, shown inside under their own names.
+//! Nodes: the host's, shown inside under their own names, as far as the policy goes and pods run on them.
 
+use std::sync::Arc;
+
+use serde_json::Value;
 use vcluster_translate::plan::{self, Action};
+use vcluster_translate::policy;
 
 use super::from_host::in_the_way;
 use super::{Next, Step, until};
@@ -11,7 +15,9 @@ use crate::tenant::Tenant;
 
 /// One step about a node.
 pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
-    let host = engine.node(&key.name.name);
+    let used = tenant.state().nodes.is_used(&key.name.name);
+    let shown = |node: &Arc<Value>| policy::shows_node(node, used, &tenant.context);
+    let host = engine.node(&key.name.name).filter(shown);
     let found = tenant.see(Side::Virtual, key).await?;
     let knowledge = tenant.knows_mirrored(engine, Kind::Node);
     match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {

@@ -8,7 +8,7 @@ use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, name
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
 use super::report::Trouble;
-use super::to_host::NOT_KEPT;
+use super::to_host::{NOT_KEPT, check_classes};
 use super::{Next, Step, until};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -40,7 +40,14 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
-    match plan::persistent_volume_claim(view, &tenant.context) {
+    let action = plan::persistent_volume_claim(view, &tenant.context);
+    if let (Action::Create(_), Some(claim)) = (&action, &claim)
+        && let Err(refusal) = check_classes(engine, tenant, key.kind, claim)
+    {
+        let trouble = Trouble::passing(refusal);
+        return Ok(tenant.park(engine, key, Some(claim), trouble).await);
+    }
+    match action {
         Action::Nothing => {
             tenant.come_to_rest(key);
             Ok(Step::Done(Next::Settled))

@@ -9,7 +9,7 @@ use vcluster_translate::node;
 use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
-use vcluster_translate::{Refusal, owner, persistent_volume_claim};
+use vcluster_translate::{Refusal, class, owner, persistent_volume_claim};
 
 use super::report::Trouble;
 use super::to_host::NOT_KEPT;
@@ -168,7 +168,7 @@ async fn create(
     tenant: &Tenant,
     key: &Key,
     pod: Option<&Value>,
-    wanted: HostPod,
+    mut wanted: HostPod,
 ) -> Result<Step, Failure> {
     let Some(pod) = pod else {
         return Ok(Step::Done(Next::Settled));
@@ -180,6 +180,14 @@ async fn create(
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);
         }
         Err(failure) => return Err(failure),
+    }
+    let standing = |class, name: &str| engine.class_standing(tenant, class, name);
+    if let Err(refusal) = class::check(Kind::Pod, pod, standing) {
+        let trouble = Trouble::passing(refusal);
+        return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+    }
+    if let Some(priority) = class::priority(pod, standing) {
+        wanted.object["spec"]["priorityClassName"] = priority.into();
     }
     match references(tenant, &wanted.references) {
         References::There => {}

@@ -16,6 +16,7 @@ mod described;
 mod endpoint_slices;
 mod knowledge;
 mod pods;
+mod policy;
 mod rest;
 mod right;
 mod store;

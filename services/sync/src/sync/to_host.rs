@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use vcluster_translate::kind::{Need, Outside, ToHost};
 use vcluster_translate::plan::{self, Action, View, Waiting};
 use vcluster_translate::refusal::Reason;
-use vcluster_translate::{Change, Context, annotation, service};
+use vcluster_translate::{Context, Refusal, annotation, class, service};
 
 use super::report::Trouble;
 use super::{Next, Step, made_by_host, until};
@@ -72,6 +72,12 @@ async fn decide(
         .and_then(|until| later(engine, until))
     {
         return Ok(Step::Done(Next::Until(at)));
+    }
+    if let (Action::Create(_) | Action::PatchHost(_), Some(object)) = (&action, &object)
+        && let Err(refusal) = check_classes(engine, tenant, kind, object)
+    {
+        let trouble = Trouble::passing(refusal);
+        return Ok(tenant.park(engine, key, Some(object), trouble).await);
     }
     let failure = match action {
         Action::Nothing => {
@@ -161,6 +167,18 @@ async fn tell_kept(
             .tell(engine, key.kind, object, reason, &message)
             .await;
     }
+}
+
+/// Whether the classes that an object names may be used.
+pub(super) fn check_classes(
+    engine: &Engine,
+    tenant: &Tenant,
+    kind: Kind,
+    object: &Value,
+) -> Result<(), Refusal> {
+    class::check(kind, object, |class, name| {
+        engine.class_standing(tenant, class, name)
+    })
 }
 
 /// What is left of a reservation; nothing if it is over, or nobody can tell.

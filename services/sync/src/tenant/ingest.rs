@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use vcluster_translate::{Owner, owner};
+use vcluster_translate::{Owner, owner, policy};
 
 use super::Tenant;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -100,6 +100,17 @@ impl Tenant {
         for key in touched {
             self.add(key, lane);
         }
+        self.look_at_nodes();
+    }
+
+    /// Has the nodes looked at that have come into use or gone out of it, where that decides whether they are shown.
+    pub fn look_at_nodes(&self) {
+        let changed = self.state().nodes.take_changed();
+        if policy::narrows_nodes(&self.context) {
+            for node in changed {
+                self.add(Key::new(Kind::Node, "", &node), Lane::Live);
+            }
+        }
     }
 
     /// Takes note that a virtual object is gone.
@@ -117,6 +128,7 @@ impl Tenant {
         }
         if news && used {
             self.add(key, Lane::Live);
+            self.look_at_nodes();
         }
     }
 
@@ -145,6 +157,7 @@ impl Tenant {
                 self.add(made, lane);
             }
             self.add(key, lane);
+            self.look_at_nodes();
         }
         true
     }
@@ -200,6 +213,7 @@ impl Tenant {
             // What it took of a quota is free again.
             self.wake_parked();
             self.add(key, Lane::Live);
+            self.look_at_nodes();
         }
     }
 

@@ -29,6 +29,7 @@ use crate::aggregation;
 use crate::apply::with_causes;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
+use crate::mapping;
 use crate::metrics::State;
 use crate::object::{Kind, resource};
 use crate::provision;
@@ -127,6 +128,7 @@ pub fn context(
     id: &Id,
     endpoint: &Endpoint,
     host_access: HostAccess,
+    policy: SyncPolicy,
 ) -> Result<Context, vcluster_resources::name::Error> {
     Ok(Context {
         cluster: id.name.parse::<ClusterName>()?,
@@ -138,9 +140,9 @@ pub fn context(
         hosts_image: engine.config.hosts_image.clone(),
         annotations: engine.config.annotations.clone(),
         host_access,
+        policy,
         kubelet_host: engine.kubelet_host.clone(),
         destinations: destinations(&endpoint.service_cidrs),
-        policy: SyncPolicy::default(),
         custom: Kinds::default(),
     })
 }
@@ -276,6 +278,7 @@ impl Supervisor {
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
         self.spawn_provision(&stay.tenant, &endpoint);
+        self.spawn_mapping(&stay.tenant);
         let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
         listed.map_err(|error| Error::of(&stay.tenant, error))?;
         self.spawn_custom(&stay.tenant, &resolved);
@@ -299,8 +302,8 @@ impl Supervisor {
         let own = self.engine.host.own.request.clone();
         let clock = Arc::clone(&self.engine.clock);
         let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
-        let mut context = context(&self.engine, &self.id, endpoint, host_access)?;
-        context.policy = cluster.spec.sync.clone();
+        let policy = cluster.spec.sync.clone();
+        let mut context = context(&self.engine, &self.id, endpoint, host_access, policy)?;
         context.custom = resolved.kinds.clone();
         Ok(Arc::new(Tenant::new(Parts {
             id: self.id.clone(),
@@ -386,6 +389,13 @@ impl Supervisor {
             let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
             shutdown.spawn_contained(format!("{kind} of {}", self.id), task);
         }
+    }
+
+    /// Keeps what the policy maps one by one.
+    fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
+        let task = mapping::keep(Arc::clone(tenant));
+        self.shutdown
+            .spawn_contained(format!("mappings of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {

@@ -39,10 +39,11 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         return (State::Starting, format!("waits inside for {missing}"));
     }
     if unlisted.is_empty() {
-        return (
-            State::Synced,
-            "every kind is listed on both sides and followed".to_owned(),
-        );
+        let mut text = "every kind is listed on both sides and followed".to_owned();
+        if let Some(waiting) = tenant.unmapped() {
+            text = format!("{text}; of spec.sync is not mapped: {waiting}");
+        }
+        return (State::Synced, text);
     }
     let name = |(side, kind): &(Side, crate::object::Kind)| {
         let side = match side {
@@ -62,6 +63,7 @@ pub fn state(tenant: &Tenant) -> (State, String) {
 pub fn observe(tenant: &Tenant) -> Observation {
     let (state, message) = state(tenant);
     let (status, reason) = match state {
+        State::Synced if tenant.unmapped().is_some() => (Status::True, Reason::MappingsWaiting),
         State::Synced => (Status::True, Reason::Available),
         State::Starting => (Status::False, Reason::Progressing),
         State::Frozen if tenant.link.is_up() => (Status::False, Reason::Refused),

@@ -159,7 +159,9 @@ impl Inner {
             let items: Vec<_> = self
                 .objects
                 .iter()
-                .filter(|(path, _)| path.starts_with(&within))
+                .filter(|(path, _)| {
+                    everywhere(path).starts_with(&within) || path.starts_with(&within)
+                })
                 .map(|(_, object)| object)
                 .collect();
             return answer(
@@ -225,6 +227,17 @@ impl Inner {
         object["metadata"]["deletionGracePeriodSeconds"] = seconds.unwrap_or(30).into();
         let stored = self.store(path, object);
         answer(200, stored)
+    }
+}
+
+/// The path of an object as if it were in no namespace, as a list of all namespaces has it.
+fn everywhere(path: &str) -> String {
+    match path.split_once("/namespaces/") {
+        Some((root, rest)) => match rest.split_once('/') {
+            Some((_namespace, place)) => format!("{root}/{place}"),
+            None => path.to_owned(),
+        },
+        None => path.to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ fn host(kind: Kind, more: &Value) -> Value {
     let mut object = json!({
         "apiVersion": kind.description().api.version(), "kind": kind.as_str(),
         "metadata": {
-            "name": "fast", "uid": "b057", "labels": {"a": "b", "vcluster.dev/x": "y"},
+            "name": "fast", "uid": "b057", "labels": {"a": "b", "vcluster.dev/shareable": "true"},
             "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "is-default": "true"},
             "finalizers": ["f"], "ownerReferences": [{}],
         },

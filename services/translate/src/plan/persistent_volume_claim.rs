@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Context, Kind, Owner, Refusal, owner, persistent_volume, persistent_volume_claim as claims,
-    refusal::Reason,
+    policy, refusal::Reason,
 };
 
 const NAME: &str = Kind::PersistentVolumeClaim.as_str();
@@ -76,6 +76,9 @@ fn only_virtual(claim: &Value, view: ClaimView<'_>, context: &Context) -> Action
     }
     if let Some(volume) = claims::volume(claim) {
         return Action::Refuse(foreign(volume));
+    }
+    if let Err(refusal) = policy::admits(Kind::PersistentVolumeClaim, claim, context) {
+        return Action::Refuse(refusal);
     }
     match claims::to_host(claim, context) {
         Ok(host) => Action::Create(host),

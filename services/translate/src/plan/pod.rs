@@ -4,10 +4,11 @@ use serde_json::{Map, Value};
 
 use super::{Action, Cause, Delete, Knowledge, Waiting};
 use crate::{
-    Context, Owner, Refusal,
+    Context, Kind, Owner, Refusal,
     json::{is_set, text},
     owner,
     pod::{self, HostPod, Verdict},
+    policy,
     refusal::Reason,
 };
 
@@ -78,6 +79,9 @@ fn only_virtual(pod: &Value, view: PodView<'_>, context: &Context) -> Action<Hos
     if is_set(pod, "/status/startTime") {
         // Its containers ran and are gone: only a new pod can take its place.
         return Action::DeleteVirtual(delete(pod, Some(0), Cause::HostGone));
+    }
+    if let Err(refusal) = policy::admits(Kind::Pod, pod, context) {
+        return Action::Refuse(refusal);
     }
     match pod::to_host(pod, view.namespace_labels, context) {
         Ok(host) => Action::Create(host),

@@ -7,9 +7,9 @@ use super::{
     pod::{delete, is_deleting, taken},
 };
 use crate::{
-    Change, Context, Kind, Owner,
+    Change, Context, Kind, Owner, Refusal,
     kind::{Successor, ToHost},
-    owner,
+    owner, policy,
 };
 
 /// What was seen of one virtual object and of the host object that bears its host name.
@@ -37,12 +37,34 @@ pub fn to_host(kind: Kind, rules: &ToHost, view: View<'_>, context: &Context) ->
     match (wanted, view.host) {
         (None, None) => Action::Nothing,
         (None, Some(host)) => unwanted(kind, host, view, context),
-        (Some(object), None) => match (view.knowledge, (rules.make)(object, context)) {
+        (Some(object), None) => match (view.knowledge, made(kind, rules, object, context)) {
             (Knowledge::Partial, _) => Action::Wait(Waiting::Lists),
             (Knowledge::Complete, Ok(host)) => Action::Create(host),
             (Knowledge::Complete, Err(refusal)) => Action::Refuse(refusal),
         },
-        (Some(object), Some(host)) => both(kind, rules, object, host, view.knowledge, context),
+        (Some(object), Some(host)) => match policy::admits(kind, object, context) {
+            Err(refusal) if !policy::keeps(kind) => withheld(kind, host, refusal, view, context),
+            Ok(()) | Err(_) => both(kind, rules, object, host, view.knowledge, context),
+        },
+    }
+}
+
+fn made(kind: Kind, rules: &ToHost, object: &Value, context: &Context) -> Result<Value, Refusal> {
+    policy::admits(kind, object, context)?;
+    (rules.make)(object, context)
+}
+
+/// What the policy keeps inside is taken from the host; why is told once that is done.
+fn withheld(
+    kind: Kind,
+    host: &Value,
+    refusal: Refusal,
+    view: View<'_>,
+    context: &Context,
+) -> Action<Value> {
+    match ours(kind, host, context) {
+        Some(_) => certainly(view.knowledge, host, delete(host, None, Cause::Unused)),
+        None => Action::Refuse(refusal),
     }
 }
 

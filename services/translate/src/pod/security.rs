@@ -59,7 +59,6 @@ pub(super) fn check_pod(spec: &Value, scope: &Scope<'_>) -> Result<(), Refusal> 
         }
     }
     for (path, kind) in [
-        ("runtimeClassName", "RuntimeClasses"),
         ("schedulingGroup", "PodGroups"),
         ("workloadRef", "Workloads"),
     ] {

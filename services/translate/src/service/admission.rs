@@ -15,8 +15,9 @@ use super::{
     update::{names, update_host},
 };
 use crate::{
-    Change, Context, Refusal, annotation,
+    Change, Context, Kind, Refusal, annotation,
     json::{array, text},
+    policy,
 };
 
 /// A Service that is about to be stored.
@@ -76,10 +77,19 @@ pub fn decide(review: Review<'_>, context: &Context) -> Decision {
         Ok(host) => host,
         Err(refusal) => return Decision::Refuse(refusal),
     };
-    if dry_run || is_headless(&service) {
+    if is_headless(&service) {
         return Decision::Leave;
     }
-    match old.filter(|old| is_on_host(old, context)) {
+    let stored = old.filter(|old| is_on_host(old, context));
+    if stored.is_none()
+        && let Err(refusal) = policy::admits(Kind::Service, &service, context)
+    {
+        return Decision::Refuse(without_address(refusal));
+    }
+    if dry_run {
+        return Decision::Leave;
+    }
+    match stored {
         None => Decision::Reserve(host),
         Some(old) if to_host(old, context).is_ok_and(|old| old["spec"] == host["spec"]) => {
             Decision::Leave
@@ -89,6 +99,15 @@ pub fn decide(review: Review<'_>, context: &Context) -> Decision {
             service,
         },
     }
+}
+
+/// Why a Service that stays inside is not stored: the address that it would get might be another's on the host.
+fn without_address(refusal: Refusal) -> Refusal {
+    let message = format!(
+        "{}; without the host it has no address: make it headless (clusterIP: None)",
+        refusal.message
+    );
+    Refusal { message, ..refusal }
 }
 
 /// `default/kubernetes` made by hand gets the address that the API server's own has.

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    Change, Patch,
+    Change, Context, Patch,
     fixture::{context, patched},
     plan::{Action, Cause, Delete},
     refusal::Reason,
@@ -342,6 +342,32 @@ fn a_new_service_is_reserved_unless_it_needs_nothing_of_the_host() {
         matches!(decide(dry, &context()), Decision::Refuse(_)),
         "even where nothing is stored"
     );
+}
+
+#[test]
+fn a_service_that_stays_inside_gets_no_address_of_its_own() {
+    let context = Context {
+        policy: serde_json::from_value(json!({"toHost": {"services": {"namespaces": ["x"]}}}))
+            .unwrap(),
+        ..context()
+    };
+    let new = fresh(&json!({"ports": [{"port": 80}]}));
+    for dry_run in [false, true] {
+        let review = Review {
+            dry_run,
+            ..review(&new, None)
+        };
+        let Decision::Refuse(refusal) = decide(review, &context) else {
+            panic!("not refused");
+        };
+        assert_eq!(refusal.field, "metadata.namespace");
+        assert!(refusal.message.contains("headless"), "{refusal}");
+    }
+    let headless = fresh(&json!({"clusterIP": "None"}));
+    assert_eq!(decide(review(&headless, None), &context), Decision::Leave);
+    // One that has its address keeps it.
+    let decided = decide(review(&new, Some(&web())), &context);
+    assert!(!matches!(decided, Decision::Refuse(_)), "{decided:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     Context, Owner, Refusal,
     annotation::{self, passed},
     json::{object, text},
-    label, name,
+    label, mapping, name,
     owner::metadata,
 };
 
@@ -22,7 +22,10 @@ pub fn is_on_host(service: &Value, _context: &Context) -> bool {
         .pointer("/metadata/labels")
         .and_then(|labels| labels.get(MANAGED));
     let shows_dns = place == DNS_SERVICE && managed.and_then(Value::as_str) == Some(MANAGED_VALUE);
-    kind(service) != "ExternalName" && place != API_SERVICE && !shows_dns
+    kind(service) != "ExternalName"
+        && place != API_SERVICE
+        && !shows_dns
+        && !mapping::is_marked(service)
 }
 
 /// The host Service of a virtual one, with the addresses and ports that it has inside.

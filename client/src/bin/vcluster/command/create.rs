@@ -94,7 +94,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(args: Create, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
-    let cluster = create(&args, &connected, terminal).await?;
+    let cluster = Box::pin(create(&args, &connected, terminal)).await?;
     let place = format!(
         "virtual cluster {:?} in host namespace {:?}",
         cluster.name, cluster.host_namespace
@@ -156,7 +156,7 @@ async fn create(
         wanted.name, wanted.host_namespace
     );
     let (name, namespace) = (wanted.name.clone(), wanted.host_namespace.clone());
-    order(args, connected, wanted, options, terminal)
+    Box::pin(order(args, connected, wanted, options, terminal))
         .await
         .map_err(|unordered| {
             let error = match unordered {

@@ -1,5 +1,7 @@
 //! A VirtualCluster as the gRPC API shows it.
 
+use vcluster_resources::SyncPolicy;
+
 use super::*;
 
 fn violations(cluster: wire::VirtualCluster) -> Vec<String> {
@@ -42,6 +44,19 @@ fn every_violation_is_told_at_once_by_its_field() {
         ]
         .into(),
     };
+    let unknown = wire::LabelSelectorRequirement {
+        operator: "Is".to_owned(),
+        ..Default::default()
+    };
+    let off = wire::SyncFromHost {
+        enabled: Some(false),
+        selector: Some(wire::LabelSelector {
+            match_expressions: vec![unknown],
+            ..Default::default()
+        }),
+        policy: 7,
+        ..Default::default()
+    };
     let bad = wire::VirtualCluster {
         name: "a-x-b".to_owned(),
         host_namespace: "Team".to_owned(),
@@ -56,9 +71,17 @@ fn every_violation_is_told_at_once_by_its_field() {
                     reclaim_policy: 9,
                 })),
             }),
-            sync: None,
             control_plane: Some(wire::ControlPlane {
                 api_server: Some(resources),
+                ..Default::default()
+            }),
+            dns: Some(wire::Dns {
+                replicas: 11,
+                ..Default::default()
+            }),
+            sync: Some(wire::SyncPolicy {
+                to_host: [("ingress".to_owned(), wire::SyncToHost::default())].into(),
+                from_host: [("nodes".to_owned(), off)].into(),
                 ..Default::default()
             }),
         }),
@@ -78,8 +101,39 @@ fn every_violation_is_told_at_once_by_its_field() {
             "virtual_cluster.spec.control_plane.api_server.requests[gpu]",
             "virtual_cluster.spec.control_plane.api_server.limits[memory]",
             "virtual_cluster.spec.control_plane.api_server.requests[cpu]",
+            "virtual_cluster.spec.dns.replicas",
+            "virtual_cluster.spec.sync.from_host[nodes].policy",
+            "virtual_cluster.spec.sync.from_host[nodes].selector.match_expressions[0].operator",
+            "virtual_cluster.spec.sync.to_host[ingress]",
+            "virtual_cluster.spec.sync.from_host[nodes].enabled",
         ]
     );
+}
+
+#[test]
+fn a_policy_is_read_as_it_was_written() {
+    let policy: SyncPolicy = serde_json::from_value(serde_json::json!({
+        "toHost": {
+            "ingresses": {"enabled": false},
+            "services": {"mappings": [{"from": {"namespace": "shop", "name": "web"}, "to": {"name": "web"}}]},
+            "secrets": {"namespaces": ["shop"], "selector": {
+                "matchLabels": {"app": "web"},
+                "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}],
+            }},
+        },
+        "fromHost": {"nodes": {"policy": "Used"}, "storageclasses": {"enabled": true},
+            "secrets": {"mappings": [{"from": {"namespace": "infra", "name": "a"},
+                "to": {"namespace": "shop", "name": "b"}}]}},
+    }))
+    .unwrap();
+    let mut cluster =
+        vcluster_resources::VirtualCluster::new("demo", VirtualClusterSpec::default());
+    cluster.spec.sync = policy;
+    cluster.spec.dns.replicas = 3;
+    cluster.metadata.namespace = Some("team-a".to_owned());
+    let mut findings = Findings::default();
+    let read = wanted(&mut findings, crate::api::write::cluster(&cluster));
+    assert_eq!(findings.fail(read).unwrap().spec, cluster.spec);
 }
 
 #[test]

@@ -89,10 +89,6 @@ fn what_needs_another_kind_is_refused_as_not_supported_yet() {
             "spec.volumes[1].projected.sources[0].new",
         ),
         (
-            json!({"runtimeClassName": "gvisor"}),
-            "spec.runtimeClassName",
-        ),
-        (
             json!({"schedulingGroup": {"podGroupName": "g"}}),
             "spec.schedulingGroup",
         ),

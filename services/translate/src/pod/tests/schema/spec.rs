@@ -268,7 +268,11 @@ fn scheduling() -> Vec<Row> {
         ),
         dropped(
             "the virtual API server has resolved it, by objects that the host does not have",
-            &["spec.{preemptionPolicy,priority,priorityClassName}", "spec.overhead{}"],
+            &["spec.{preemptionPolicy,priority}", "spec.overhead{}"],
+        ),
+        dropped(
+            "the engine puts it back where the host's class is shown (`class::priority`)",
+            &["spec.priorityClassName"],
         ),
         dropped(
             "schedulers and responders of the virtual cluster do not act on the host",
@@ -387,9 +391,13 @@ fn rewritten_selector(
 
 fn later() -> Vec<Row> {
     [
+        passes(
+            "the engine lets it pass only where the host's class is shown (`class::check`)",
+            &["spec.runtimeClassName"],
+        ),
         unsupported(
             "their kinds are not translated",
-            &["spec.runtimeClassName", "spec.schedulingGroup.**"],
+            &["spec.schedulingGroup.**"],
         ),
         rows_of(
             "the host pod is made when they are gone",

@@ -1,0 +1,434 @@
+//! Keeps what `spec.sync` maps one by one: ConfigMaps, Secrets and Services of the host shown inside, and Services of
+//! the virtual cluster shown outside.
+//!
+//! Looked at every few seconds, each by itself, so that one that cannot be read keeps none of the others. The host is
+//! read by the tenant's own ServiceAccount: what lies in another namespace is read only where an administrator there
+//! lets that account. What cannot be read is neither changed nor deleted; what is gone, or not shared any more, goes.
+//! What waits, and for what, is said in the condition `SyncReady`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use serde_json::Value;
+use vcluster_resources::SyncPolicy;
+use vcluster_resources::label::{MANAGED, MANAGED_VALUE};
+use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
+use vcluster_resources::sync_policy::{HostObject, VirtualObject};
+use vcluster_translate::mapping::{self, Step};
+
+use crate::apply::{Failure, with_causes};
+use crate::object::{Key, Kind, Name, Object, Side};
+use crate::tenant::Tenant;
+
+/// How often the host is looked at.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How long one request may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Steps about one mapping in one look: deleted and made anew, say.
+const STEPS: usize = 4;
+
+/// One object that is mapped.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Mapping {
+    /// Of the host, shown inside.
+    In {
+        kind: Kind,
+        from: HostObject,
+        to: VirtualObject,
+    },
+    /// A Service of the virtual cluster, shown outside under a plain name.
+    Out { from: VirtualObject, to: String },
+}
+
+/// Versions on both sides for which there was nothing left to do.
+type Versions = (Option<u64>, Option<u64>);
+type Settled = HashMap<Mapping, Versions>;
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In { kind, from, .. } => {
+                let namespace = from.namespace.as_deref().unwrap_or("the host namespace");
+                write!(f, "{kind} {:?} of {namespace}", from.name)
+            }
+            Self::Out { from, .. } => write!(f, "Service {}/{} inside", from.namespace, from.name),
+        }
+    }
+}
+
+/// Everything that a policy maps.
+fn all(policy: &SyncPolicy) -> Vec<Mapping> {
+    let shown = mapping::KINDS.into_iter().flat_map(|kind| {
+        let rule = policy.from_host.get(kind.plural());
+        let mappings = rule
+            .map(|rule| rule.mappings.as_slice())
+            .unwrap_or_default();
+        mappings.iter().map(move |mapping| Mapping::In {
+            kind,
+            from: mapping.from.clone(),
+            to: mapping.to.clone(),
+        })
+    });
+    let services = policy.to_host.get(Kind::Service.plural());
+    let services = services
+        .map(|rule| rule.mappings.as_slice())
+        .unwrap_or_default();
+    let exported = services.iter().map(|mapping| Mapping::Out {
+        from: mapping.from.clone(),
+        to: mapping.to.name.clone(),
+    });
+    shown.chain(exported).collect()
+}
+
+/// Keeps them until the tenant's token is cancelled.
+pub async fn keep(tenant: Arc<Tenant>) {
+    let mappings = all(&tenant.context.policy);
+    let token = tenant.token.clone();
+    let kept = async {
+        let (mut settled, mut clean) = (Settled::new(), false);
+        loop {
+            if tenant.is_active() {
+                if !clean {
+                    clean = sweep(&tenant, &mappings).await;
+                }
+                let waiting = look(&tenant, &mappings, &mut settled).await;
+                tenant.set_unmapped((!waiting.is_empty()).then(|| waiting.join("; ")));
+            }
+            if clean && mappings.is_empty() {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    token.run_until_cancelled(kept).await;
+}
+
+/// Looks at each, and tells what waits.
+async fn look(tenant: &Tenant, mappings: &[Mapping], settled: &mut Settled) -> Vec<String> {
+    let mut waiting = Vec::new();
+    for mapping in mappings {
+        let done = match mapping {
+            Mapping::In { kind, from, to } => {
+                show(tenant, *kind, from, to, settled.get(mapping).copied()).await
+            }
+            Mapping::Out { from, to } => export(tenant, from, to).await.map(|()| (None, None)),
+        };
+        match done {
+            Ok(versions) => {
+                settled.insert(mapping.clone(), versions);
+            }
+            Err(why) => {
+                settled.remove(mapping);
+                tracing::debug!(tenant = %tenant.id, %mapping, why, "mapping waits");
+                waiting.push(format!("{mapping}: {why}"));
+            }
+        }
+    }
+    waiting
+}
+
+/// Brings what is inside up to what is on the host.
+async fn show(
+    tenant: &Tenant,
+    kind: Kind,
+    from: &HostObject,
+    to: &VirtualObject,
+    settled: Option<Versions>,
+) -> Result<Versions, String> {
+    let host = source(tenant, kind, from).await?;
+    let name = Name::new(&to.namespace, &to.name);
+    let version = host.as_ref().and_then(Object::version);
+    let key = Key {
+        kind,
+        name: name.clone(),
+    };
+    let seen = tenant.state().entry(&key).virtual_.seen;
+    let now = (version, seen.and_then(|seen| seen.version));
+    if now.0.is_some() && now.1.is_some() && settled == Some(now) {
+        return Ok(now);
+    }
+    let (wanted, refused) = match &host {
+        None => (None, Some("it is not there".to_owned())),
+        Some(host) => {
+            let place = (to.namespace.as_str(), to.name.as_str());
+            match mapping::inside(kind, host.json(), from, place, &tenant.context) {
+                Ok(wanted) => (Some(wanted), None),
+                Err(error) => (None, Some(error.to_string())),
+            }
+        }
+    };
+    for _ in 0..STEPS {
+        let found = read(tenant, Side::Virtual, kind, &name).await?;
+        let step = mapping::step_inside(
+            kind,
+            wanted.clone(),
+            found.as_ref().map(Object::json),
+            &tenant.context,
+        );
+        match step.map_err(|error| with_causes(&error))? {
+            Step::Nothing => {
+                let found = found.as_ref().and_then(Object::version);
+                return refused.map_or(Ok((version, found)), Err);
+            }
+            step @ (Step::Create(_) | Step::Patch(_) | Step::Delete(_)) => {
+                write(tenant, Side::Virtual, kind, &name, step).await?;
+            }
+        }
+    }
+    Err("it changes again and again".to_owned())
+}
+
+/// Brings the host Service up to the Service inside.
+async fn export(tenant: &Tenant, from: &VirtualObject, to: &str) -> Result<(), String> {
+    let inside = Name::new(&from.namespace, &from.name);
+    let service = read(tenant, Side::Virtual, Kind::Service, &inside).await?;
+    let (wanted, refused) = match service {
+        None => (None, Some("it is not there".to_owned())),
+        Some(service) => match mapping::outside(service.json(), to, &tenant.context) {
+            Ok(wanted) => (Some(wanted), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+    };
+    let name = Name::new(tenant.context.host_namespace.as_str(), to);
+    for _ in 0..STEPS {
+        let found = read(tenant, Side::Host, Kind::Service, &name).await?;
+        let found = found.as_ref().map(Object::json);
+        let step = mapping::step_outside(wanted.clone(), found, &tenant.context);
+        match step.map_err(|error| with_causes(&error))? {
+            Step::Nothing => return refused.map_or(Ok(()), Err),
+            step @ (Step::Create(_) | Step::Patch(_) | Step::Delete(_)) => {
+                write(tenant, Side::Host, Kind::Service, &name, step).await?;
+            }
+        }
+    }
+    Err("it changes again and again".to_owned())
+}
+
+async fn read(
+    tenant: &Tenant,
+    side: Side,
+    kind: Kind,
+    name: &Name,
+) -> Result<Option<Object>, String> {
+    let found = tenant.read(side, kind, name).await;
+    found.map_err(|failure| with_causes(&failure))
+}
+
+async fn write(
+    tenant: &Tenant,
+    side: Side,
+    kind: Kind,
+    name: &Name,
+    step: Step,
+) -> Result<(), String> {
+    let done = match step {
+        Step::Nothing => Ok(()),
+        Step::Create(object) => tenant.create(side, kind, &object).await.map(drop),
+        Step::Patch(patch) => tenant.patch(side, kind, name, &patch).await.map(drop),
+        Step::Delete(delete) => {
+            let cause = delete.cause.as_str();
+            tracing::info!(tenant = %tenant.id, %kind, %name, ?side, cause, "deletes what was mapped");
+            tenant.delete(side, kind, name, &delete).await.map(drop)
+        }
+    };
+    match done {
+        // Looked at again.
+        Ok(()) | Err(Failure::Exists | Failure::Changed) => Ok(()),
+        Err(Failure::Gone) => Err(format!("there is no namespace {:?}", &*name.namespace)),
+        Err(failure) => Err(failure.to_string()),
+    }
+}
+
+/// Reads the host object. Not by the tenant's own reads: a refusal here says nothing about its own namespace.
+async fn source(tenant: &Tenant, kind: Kind, from: &HostObject) -> Result<Option<Object>, String> {
+    let own = tenant.context.host_namespace.as_str();
+    let namespace = from.namespace.as_deref().unwrap_or(own);
+    let plural = kind.plural();
+    let path = format!("/api/v1/namespaces/{namespace}/{plural}/{}", from.name);
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| with_causes(&error))?;
+    let answer = tenant.clients.host.0.request::<Value>(request);
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(json)) => Ok(Some(Object::new(json).of_kind(kind))),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(format!(
+            "ServiceAccount {own}/{TENANT_SERVICE_ACCOUNT} may not get it: an administrator of namespace \
+             {namespace:?} allows that by a Role and a RoleBinding"
+        )),
+        Ok(Err(error)) => Err(with_causes(&error)),
+        Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+    }
+}
+
+/// Removes what earlier policies mapped; tells whether everything was seen.
+async fn sweep(tenant: &Tenant, mappings: &[Mapping]) -> bool {
+    let inside = sweep_inside(tenant, mappings).await;
+    let done = match inside {
+        Ok(()) => sweep_outside(tenant, mappings).await,
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = &done {
+        tracing::debug!(tenant = %tenant.id, %failure, "what was mapped before is looked for later");
+    }
+    done.is_ok()
+}
+
+async fn sweep_inside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {
+    for kind in mapping::KINDS {
+        let path = format!(
+            "/api/v1/{}?labelSelector={}%3D{MANAGED_VALUE}",
+            kind.plural(),
+            MANAGED.replace('/', "%2F"),
+        );
+        let request = Request::get(path)
+            .body(Vec::new())
+            .map_err(|error| with_causes(&error))?;
+        let answer = tenant.clients.virtual_.request.request::<Value>(request);
+        let list = tokio::time::timeout(DEADLINE, answer).await;
+        let mut list = list
+            .map_err(|_elapsed| format!("no answer within {DEADLINE:?}"))?
+            .map_err(|error| with_causes(&error))?;
+        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+            return Err(format!("the list of {} has no items", kind.plural()));
+        };
+        for object in items.into_iter().map(Object::new) {
+            let name = object.name();
+            let is_wanted = mappings.iter().any(|mapping| {
+                matches!(mapping, Mapping::In { kind: of, to, .. }
+                    if *of == kind && *to.namespace == *name.namespace && *to.name == *name.name)
+            });
+            if is_wanted {
+                continue;
+            }
+            let step = mapping::step_inside(kind, None, Some(object.json()), &tenant.context);
+            let step = step.map_err(|error| with_causes(&error))?;
+            write(tenant, Side::Virtual, kind, &name, step).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn sweep_outside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {
+    let mut next = None;
+    loop {
+        let page = tenant.list_page(Kind::Service, next.as_deref()).await;
+        let (page, following) = page.map_err(|failure| with_causes(&failure))?;
+        for object in page {
+            let name = object.name();
+            let is_wanted = mappings
+                .iter()
+                .any(|mapping| matches!(mapping, Mapping::Out { to, .. } if **to == *name.name));
+            if is_wanted {
+                continue;
+            }
+            let step = mapping::step_outside(None, Some(object.json()), &tenant.context);
+            let step = step.map_err(|error| with_causes(&error))?;
+            write(tenant, Side::Host, Kind::Service, &name, step).await?;
+        }
+        next = following;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vcluster_resources::label::{MAPPED_FROM, SHAREABLE};
+
+    use super::*;
+    use crate::testing::World;
+
+    async fn world(mappings: Value) -> World {
+        World::new()
+            .await
+            .with_policy(json!({"fromHost": {"configmaps": {"mappings": mappings}}}))
+            .await
+    }
+
+    fn mapped(name: &str) -> Value {
+        json!([{"from": {"name": name}, "to": {"namespace": "shop", "name": "config"}}])
+    }
+
+    async fn looked(world: &World, settled: &mut Settled) -> Vec<String> {
+        let mappings = all(&world.tenant.context.policy);
+        look(&world.tenant, &mappings, settled).await
+    }
+
+    const INSIDE: &str = "/api/v1/namespaces/shop/configmaps";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_is_made_follows_and_goes_and_nothing_is_written_in_between() {
+        let world = world(mapped("shared")).await;
+        let mut settled = Settled::new();
+        let missing = looked(&world, &mut settled).await;
+        assert!(missing[0].contains("it is not there"), "{missing:?}");
+        let shared =
+            json!({"metadata": {"namespace": "team-a", "name": "shared"}, "data": {"a": "b"}});
+        world.host.put(Kind::ConfigMap, shared);
+        world.calls();
+        for _ in 0..2 {
+            assert_eq!(looked(&world, &mut settled).await, [""; 0]);
+        }
+        assert_eq!(world.writes(), [format!("virtual POST {INSIDE}")]);
+        world
+            .host
+            .change(Kind::ConfigMap, "team-a", "shared", |map| {
+                map["data"]["a"] = "c".into();
+            });
+        assert_eq!(looked(&world, &mut settled).await, [""; 0]);
+        assert_eq!(world.writes(), [format!("virtual PATCH {INSIDE}/config")]);
+        world.host.lose(Kind::ConfigMap, "team-a", "shared");
+        looked(&world, &mut settled).await;
+        assert_eq!(world.writes(), [format!("virtual DELETE {INSIDE}/config")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_host_will_not_show_is_said_and_what_is_there_stays() {
+        let mappings = json!([{"from": {"namespace": "infra", "name": "shared"},
+            "to": {"namespace": "shop", "name": "config"}}]);
+        let world = world(mappings).await;
+        let shared = json!({"metadata": {"namespace": "infra", "name": "shared",
+            "labels": {SHAREABLE: "true"}}});
+        world.host.put(Kind::ConfigMap, shared);
+        let mut settled = Settled::new();
+        assert_eq!(looked(&world, &mut settled).await, [""; 0]);
+        world.calls();
+        world.host.script(|call| {
+            let foreign = call.path.contains("/namespaces/infra/");
+            foreign.then(|| crate::testing::status(403, "Forbidden"))
+        });
+        let said = looked(&world, &mut settled).await;
+        assert!(said[0].contains("Role and a RoleBinding"), "{said:?}");
+        assert_eq!(world.writes(), [""; 0]);
+        assert_eq!(
+            world.tenant.missing_right(),
+            None,
+            "its own namespace is fine"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_earlier_policy_mapped_goes() {
+        let world = World::new().await;
+        let mark = |from: Option<&str>| {
+            let name = from.unwrap_or("own");
+            let mut object = json!({"metadata": {"namespace": "shop", "name": name,
+                "labels": {MANAGED: MANAGED_VALUE},
+                "annotations": {"vcluster.dev/cluster-uid": crate::testing::CLUSTER_UID}}});
+            if let Some(from) = from {
+                object["metadata"]["annotations"][MAPPED_FROM] = from.into();
+            }
+            object
+        };
+        world.virtual_.put(Kind::ConfigMap, mark(Some("old")));
+        world.virtual_.put(Kind::ConfigMap, mark(None));
+        assert!(sweep(&world.tenant, &[]).await);
+        assert_eq!(world.writes(), [format!("virtual DELETE {INSIDE}/old")]);
+    }
+}
