@@ -66,7 +66,8 @@ fn prints(command: &Command) -> bool {
 
 async fn dispatch(command: Command, session: &Session) -> Result {
     match command {
-        Command::Create(args) => create::run(args, session).await,
+        // It holds the whole object, and is larger than the others.
+        Command::Create(args) => Box::pin(create::run(args, session)).await,
         Command::Connect(args) => connect::run(args, session).await,
         Command::Disconnect(args) => disconnect::run(&args, session).await,
         Command::List(args) => list::run(&args, session).await,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use vcluster_proto::control::v1 as wire;
 use vcluster_resources::cluster::{
-    ControlPlane, DEFAULT_STORE_SIZE, DEFAULT_VERSION, Distro, ReclaimPolicy, Resources,
+    ControlPlane, DEFAULT_STORE_SIZE, DEFAULT_VERSION, Distro, Dns, ReclaimPolicy, Resources,
     SqliteStore, Store,
 };
 use vcluster_resources::{ClusterName, HostNamespace, VirtualClusterSpec};
@@ -15,6 +15,9 @@ use super::failure::{Failure, Violation};
 use crate::quantity::thousandths;
 
 pub(super) mod labels;
+
+/// Most pods of a DNS server.
+const MOST_DNS_REPLICAS: i32 = 10;
 
 /// Which virtual cluster a call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,9 +126,9 @@ fn spec(findings: &mut Findings, spec: wire::VirtualClusterSpec) -> Option<Virtu
     let version = version(findings, spec.version);
     let store = store(findings, spec.store);
     let control_plane = control_plane(findings, spec.control_plane.unwrap_or_default());
+    let dns = dns(findings, spec.dns.unwrap_or_default());
     Some(VirtualClusterSpec {
-        // Not in this contract: set by kubectl.
-        dns: vcluster_resources::cluster::Dns::default(),
+        dns,
         distro: distro?,
         version: version?,
         store: store?,
@@ -224,6 +227,27 @@ pub(super) fn control_plane(findings: &mut Findings, plane: wire::ControlPlane) 
         api_server: read("api_server", plane.api_server),
         controller_manager: read("controller_manager", plane.controller_manager),
         store: read("store", plane.store),
+    }
+}
+
+pub(super) fn dns(findings: &mut Findings, wish: wire::Dns) -> Dns {
+    let at = "virtual_cluster.spec.dns";
+    let replicas = match wish.replicas {
+        0 => Dns::default().replicas,
+        1..=MOST_DNS_REPLICAS => wish.replicas,
+        _ => {
+            findings.add(format!("{at}.replicas"), "must be between 1 and 10");
+            Dns::default().replicas
+        }
+    };
+    let resources = resources(
+        findings,
+        &format!("{at}.resources"),
+        wish.resources.unwrap_or_default(),
+    );
+    Dns {
+        replicas,
+        resources,
     }
 }
 

@@ -6,7 +6,7 @@ use kube::api::PostParams;
 use vcluster_chassis::identity::Identity;
 use vcluster_proto::control::v1 as wire;
 use vcluster_resources::VirtualCluster;
-use vcluster_resources::cluster::{ControlPlane, ReclaimPolicy};
+use vcluster_resources::cluster::{ControlPlane, Dns, ReclaimPolicy};
 
 use super::access::Verb;
 use super::failure::Failure;
@@ -17,10 +17,11 @@ use super::{MANAGER, Service, write};
 const TRIES: usize = 5;
 
 /// Fields that can be replaced.
-const MUTABLE: [&str; 4] = [
+const MUTABLE: [&str; 5] = [
     "labels",
     "spec.version",
     "spec.control_plane",
+    "spec.dns",
     "spec.store.sqlite.reclaim_policy",
 ];
 /// Fields that cannot, and are often tried.
@@ -38,6 +39,7 @@ enum Change {
     Labels(std::collections::BTreeMap<String, String>),
     Version(String),
     ControlPlane(ControlPlane),
+    Dns(Dns),
     ReclaimPolicy(ReclaimPolicy),
 }
 
@@ -104,6 +106,7 @@ impl Change {
             Self::Labels(labels) => cluster.metadata.labels = Some(labels.clone()),
             Self::Version(version) => cluster.spec.version.clone_from(version),
             Self::ControlPlane(plane) => cluster.spec.control_plane.clone_from(plane),
+            Self::Dns(dns) => cluster.spec.dns.clone_from(dns),
             Self::ReclaimPolicy(policy) => cluster.spec.store.sqlite.reclaim_policy = *policy,
         }
     }
@@ -155,6 +158,10 @@ fn change(findings: &mut Findings, path: &str, cluster: &wire::VirtualCluster) -
         "spec.control_plane" => {
             let plane = spec.control_plane.unwrap_or_default();
             Some(Change::ControlPlane(read::control_plane(findings, plane)))
+        }
+        "spec.dns" => {
+            let dns = read::dns(findings, spec.dns.unwrap_or_default());
+            Some(Change::Dns(dns))
         }
         "spec.store.sqlite.reclaim_policy" => {
             let policy = match spec.store.and_then(|store| store.kind) {

@@ -34,6 +34,10 @@ fn spec(spec: &VirtualClusterSpec) -> wire::VirtualClusterSpec {
         version: spec.version.clone(),
         store: Some(store(&spec.store)),
         control_plane: Some(control_plane(&spec.control_plane)),
+        dns: Some(wire::Dns {
+            replicas: spec.dns.replicas,
+            resources: resources(&spec.dns.resources),
+        }),
     }
 }
 
@@ -96,6 +100,8 @@ fn status(status: &VirtualClusterStatus) -> wire::VirtualClusterStatus {
         conditions: conditions.collect(),
         version: status.version.clone().unwrap_or_default(),
         endpoint: status.endpoint.clone().unwrap_or_default(),
+        service_cidrs: status.service_cidrs.clone(),
+        dns_address: status.dns_address.clone().unwrap_or_default(),
     }
 }
 

@@ -60,6 +60,10 @@ fn every_violation_is_told_at_once_by_its_field() {
                 api_server: Some(resources),
                 ..Default::default()
             }),
+            dns: Some(wire::Dns {
+                replicas: 11,
+                ..Default::default()
+            }),
         }),
         ..Default::default()
     };
@@ -77,8 +81,22 @@ fn every_violation_is_told_at_once_by_its_field() {
             "virtual_cluster.spec.control_plane.api_server.requests[gpu]",
             "virtual_cluster.spec.control_plane.api_server.limits[memory]",
             "virtual_cluster.spec.control_plane.api_server.requests[cpu]",
+            "virtual_cluster.spec.dns.replicas",
         ]
     );
+}
+
+#[test]
+fn a_spec_is_read_as_it_was_written() {
+    let mut cluster =
+        vcluster_resources::VirtualCluster::new("demo", VirtualClusterSpec::default());
+    cluster.spec.dns.replicas = 3;
+    let memory = ("memory".to_owned(), Quantity("64Mi".to_owned()));
+    cluster.spec.dns.resources.requests = [memory].into();
+    cluster.metadata.namespace = Some("team-a".to_owned());
+    let mut findings = Findings::default();
+    let read = wanted(&mut findings, crate::api::write::cluster(&cluster));
+    assert_eq!(findings.fail(read).unwrap().spec, cluster.spec);
 }
 
 #[test]

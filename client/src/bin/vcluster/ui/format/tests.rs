@@ -47,6 +47,7 @@ fn demo() -> VirtualCluster {
             }],
             version: String::new(),
             endpoint: "https://10.96.0.17".to_owned(),
+            ..Default::default()
         }),
         ..VirtualCluster::default()
     }
