@@ -33,6 +33,16 @@ impl Tenant {
         tenant
     }
 
+    /// Creates two at once.
+    #[track_caller]
+    pub fn pair(one: &str, other: &str) -> (Self, Self) {
+        thread::scope(|scope| {
+            let other = scope.spawn(|| Self::create(other));
+            let one = Self::create(one);
+            (one, other.join().expect("the other is created too"))
+        })
+    }
+
     /// Names for one that the test makes itself.
     pub fn unmade(purpose: &str) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();

@@ -216,6 +216,28 @@ fn certificate_rules() -> Value {
     ])
 }
 
+/// What the host's controllers say of a certificate is told inside.
+fn told_inside(tenant: &Tenant, made: &Value) {
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": "from-a-controller", "namespace": tenant.namespace},
+        "involvedObject": {
+            "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "namespace": tenant.namespace,
+            "name": host::name(made), "uid": made["metadata"]["uid"],
+        },
+        "type": "Normal", "reason": "Renewed", "message": format!("renewed {}", host::name(made)),
+        "source": {"component": "controller"},
+    });
+    tenant.host().apply(&event.to_string());
+    eventually("the event is told inside", || {
+        let args =
+            "get events --field-selector=involvedObject.kind=Certificate,reason=Renewed -o json";
+        let events = host::items(&tenant.kubectl(args).json());
+        let found = events.iter().any(|event| event["message"] == "renewed web");
+        found.then_some(()).ok_or_else(|| format!("{events:?}"))
+    });
+}
+
 #[test]
 fn a_certificate_is_issued_on_the_host_and_its_secret_is_used_inside() {
     let tenant = Tenant::create("certs");
@@ -286,25 +308,7 @@ fn a_certificate_is_issued_on_the_host_and_its_secret_is_used_inside() {
         });
     }
 
-    // What the host's controllers say is told inside.
-    let event = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": {"name": "from-a-controller", "namespace": tenant.namespace},
-        "involvedObject": {
-            "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "namespace": tenant.namespace,
-            "name": host::name(&made), "uid": made["metadata"]["uid"],
-        },
-        "type": "Normal", "reason": "Renewed", "message": format!("renewed {}", host::name(&made)),
-        "source": {"component": "controller"},
-    });
-    tenant.host().apply(&event.to_string());
-    eventually("the event is told inside", || {
-        let args =
-            "get events --field-selector=involvedObject.kind=Certificate,reason=Renewed -o json";
-        let events = host::items(&tenant.kubectl(args).json());
-        let found = events.iter().any(|event| event["message"] == "renewed web");
-        found.then_some(()).ok_or_else(|| format!("{events:?}"))
-    });
+    told_inside(&tenant, &made);
 
     // Without the rules everything stays as it is, on both sides.
     patch(&tenant, &json!([])).ok();

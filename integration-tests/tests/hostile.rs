@@ -3,8 +3,6 @@
 //! What other files show stands there: objects that sync keeps (`managed`), the kubelet endpoint
 //! (`kubelet`), the policies that bound the services' accounts (`policies`, `privileges`).
 
-use std::thread;
-
 use integration_tests::{
     Tenant,
     attempt::{Attempt, Fact, Outcome, try_all},
@@ -14,15 +12,6 @@ use serde_json::{Value, json};
 
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 const REFUSED: &str = "HostAccessRefused";
-
-/// The tenant who tries, and the one who is to be harmed.
-fn two() -> (Tenant, Tenant) {
-    thread::scope(|scope| {
-        let victim = scope.spawn(|| Tenant::create("victim"));
-        let mallory = Tenant::create("mallory");
-        (mallory, victim.join().expect("the other is created too"))
-    })
-}
 
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
@@ -521,7 +510,7 @@ fn settle(victim: &Tenant) -> Victim {
 
 #[test]
 fn what_a_hostile_tenant_makes_is_refused_or_harmless() {
-    let (mallory, victim) = two();
+    let (mallory, victim) = Tenant::pair("mallory", "victim");
     // The host's administrator has said who may claim which host names.
     for tenant in [&mallory, &victim] {
         let hosts = format!(

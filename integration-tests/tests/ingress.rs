@@ -207,10 +207,7 @@ fn answers(what: &str, expected: &str, ask: impl Fn() -> Result<String, String>)
 
 #[test]
 fn applications_of_two_tenants_answer_by_their_host_paths_and_certificates() {
-    let (red, blue) = thread::scope(|scope| {
-        let blue = scope.spawn(|| Tenant::create("blue"));
-        (Tenant::create("red"), blue.join().expect("blue is made"))
-    });
+    let (red, blue) = Tenant::pair("red", "blue");
     let published = [&red, &blue].map(publish);
     for (tenant, (host, address, certificate)) in [&red, &blue].into_iter().zip(&published) {
         let page = format!("the page of {}", tenant.name);

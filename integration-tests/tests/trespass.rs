@@ -1,8 +1,6 @@
 //! What a hostile tenant holds in its hands (tokens found in pods, sync's own user, the account by which sync works on
 //! the host) leads nowhere but to its own virtual cluster.
 
-use std::thread;
-
 use integration_tests::{
     Command, Host, Tenant,
     attempt::{Attempt, Outcome, translation, try_all},
@@ -11,14 +9,6 @@ use integration_tests::{
 use serde_json::{Value, json};
 
 const SYNC: &str = "--as=system:vcluster:sync --as-group=system:masters";
-
-fn two() -> (Tenant, Tenant) {
-    thread::scope(|scope| {
-        let victim = scope.spawn(|| Tenant::create("victim"));
-        let mallory = Tenant::create("mallory");
-        (mallory, victim.join().expect("the other is created too"))
-    })
-}
 
 fn object(version: &str, kind: &str, name: &str, spec: &Value) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec})
@@ -52,7 +42,7 @@ fn claim(name: &str, volume: &str) -> Value {
 
 #[test]
 fn a_token_found_in_a_pod_is_good_in_its_own_virtual_cluster_only() {
-    let (mallory, victim) = two();
+    let (mallory, victim) = Tenant::pair("mallory", "victim");
     mallory.inside().apply(&pod("pry").to_string());
     mallory
         .kubectl("wait --for=condition=Ready pod/pry --timeout=120s")
@@ -108,7 +98,7 @@ fn a_token_found_in_a_pod_is_good_in_its_own_virtual_cluster_only() {
 /// The administrator inside may act as anybody, so also as the user whom the static policies spare.
 #[test]
 fn who_acts_as_sync_inside_gains_nothing_on_the_host() {
-    let (mallory, victim) = two();
+    let (mallory, victim) = Tenant::pair("mallory", "victim");
     let port = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
     victim
         .inside()
@@ -219,7 +209,7 @@ fn a_node_of_the_tenants_own_leads_to_nothing_of_the_hosts() {
 
 #[test]
 fn the_tenants_account_on_the_host_stays_within_its_bounds() {
-    let (mallory, victim) = two();
+    let (mallory, victim) = Tenant::pair("mallory", "victim");
     let host = mallory.host();
     let (own, foreign) = (&mallory.namespace, &victim.namespace);
     let annotate =

@@ -191,7 +191,7 @@ pub(crate) fn at_step(cluster: &VirtualCluster, step: usize) -> VirtualCluster {
             conditions: conditions.collect(),
             version: "1.37.2".to_owned(),
             endpoint: "https://10.96.0.17".to_owned(),
-            ..Default::default()
+            ..VirtualClusterStatus::default()
         }),
         ..cluster.clone()
     }

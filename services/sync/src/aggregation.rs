@@ -252,10 +252,8 @@ async fn look(engine: &Engine, tenant: &Tenant, memory: &mut Memory) -> Result<(
         serves(tenant).await
     };
     let step = step(&wanted, found.as_ref(), serves);
-    if step == Step::Aside {
-        if !std::mem::replace(&mut memory.said, true) {
-            say_aside(engine, tenant, found.as_ref()).await;
-        }
+    if let (Step::Aside, Some(found)) = (&step, &found) {
+        memory.said = memory.said || say_aside(engine, tenant, found).await;
         return Ok(());
     }
     memory.said = false;
@@ -278,42 +276,18 @@ async fn carry_out(tenant: &Tenant, wanted: &Value, step: Step) -> Result<(), St
     done.map(drop).map_err(text)
 }
 
-/// Says inside, by an Event, that the host's metrics are not used.
-async fn say_aside(engine: &Engine, tenant: &Tenant, found: Option<&Value>) {
+/// Says inside, by an Event, that the host's metrics are not used; tells whether that is said.
+async fn say_aside(engine: &Engine, tenant: &Tenant, found: &Value) -> bool {
     tracing::info!(
         tenant = %tenant.id,
         "the virtual cluster has a metrics server of its own: the host's metrics are not used"
     );
-    let uid = found.map(uid).unwrap_or_default();
-    let now = engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ");
-    let now = now.to_string();
-    let event = json!({
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"generateName": "v1beta1.metrics.k8s.io.", "namespace": "default"},
-        "involvedObject": {
-            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "name": NAME, "uid": uid,
-        },
-        "type": "Normal",
-        "reason": "HostMetricsNotUsed",
-        "message": "this APIService leads elsewhere than to the host's metrics, which are not used therefore; \
-                    delete it to have them back",
-        "source": {"component": "vcluster-sync"},
-        "reportingComponent": "vcluster-sync",
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    });
-    let told = send(
-        tenant,
-        Method::POST,
-        "/api/v1/namespaces/default/events",
-        Some(&event),
-    )
-    .await;
-    if let Err(error) = told {
-        tracing::debug!(tenant = %tenant.id, error = text(error), "event not written");
-    }
+    let of = ("apiregistration.k8s.io/v1".to_owned(), "APIService");
+    let message = "this APIService leads elsewhere than to the host's metrics, which are not used therefore; \
+                   delete it to have them back";
+    tenant
+        .tell_of(engine, of, found, "HostMetricsNotUsed", message)
+        .await
 }
 
 fn text(error: Option<kube::Error>) -> String {

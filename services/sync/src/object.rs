@@ -28,6 +28,11 @@ pub fn resource(kind: Kind) -> ApiResource {
     }
 }
 
+/// A moment as Kubernetes' `metav1.Time` writes it: RFC 3339, whole seconds, UTC.
+pub fn time(moment: jiff::Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Where an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {

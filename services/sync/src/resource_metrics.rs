@@ -27,6 +27,7 @@ use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::kubelet::access::{Access, Accesses};
 use crate::kubelet::slots::Slots;
+use crate::object::time;
 use crate::peer::{Caller, Handler};
 use crate::reply::{self, Body, Kind, Refusal};
 
@@ -94,8 +95,7 @@ impl ResourceMetrics {
                 let path = asked.in_virtual("nodes", None);
                 let (nodes, pods, host) =
                     tokio::try_join!(inside(access, &path), inside(access, PODS), host)?;
-                let now = self.engine.clock.now();
-                let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+                let now = time(self.engine.clock.now());
                 let found = resource_metrics::nodes(&nodes, &pods, &host, &access.tenant, &now);
                 asked.answer("NodeMetrics", found)
             }

@@ -266,7 +266,7 @@ impl Tenant {
     fn doubt(&self, key: &Key) {
         let mut state = self.state();
         state.doubt(Side::Virtual, key);
-        if key.kind.is_translated() {
+        if !key.kind.is_mirrored() {
             state.doubt(Side::Host, key);
         }
     }

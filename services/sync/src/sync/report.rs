@@ -1,8 +1,9 @@
 //! Telling a tenant, inside its cluster, why an object is not as it should be.
 //!
 //! An Event says when it came to be, and for a pod also a condition (`vcluster.dev/Synced`) what holds. Both are
-//! written once per reason; an Event that could not be written is written later, and again when it is forgotten. The object is parked: it is looked at again when it changes, when a host object of the
-//! tenant goes away (a quota may have room then), and after a while anyway.
+//! written once per reason; an Event that could not be written is written later, and again when it is forgotten.
+//! The object is parked: it is looked at again when it changes, when a host object of the tenant goes away (a quota
+//! may have room then), and after a while anyway.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use vcluster_translate::{Refusal, pod};
 use super::{Next, Step};
 use crate::apply::Failure;
 use crate::engine::Engine;
-use crate::object::{Key, Kind, Side};
+use crate::object::{Key, Kind, Side, time};
 use crate::queue::Lane;
 use crate::state::Problem;
 use crate::tenant::Tenant;
@@ -156,11 +157,7 @@ impl Tenant {
 
     /// Says it by condition and Event, unless the condition says it already: a restart says nothing anew.
     async fn say(&self, engine: &Engine, key: &Key, pod: &Value, refusal: &Refusal) {
-        let now = engine
-            .clock
-            .now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string();
+        let now = time(engine.clock.now());
         let Some(patch) = pod::refused(pod, refusal, &now) else {
             return;
         };
@@ -204,16 +201,25 @@ impl Tenant {
         reason: &str,
         message: &str,
     ) -> bool {
+        let api = kind.description().api;
+        let of = (api.version(), api.kind);
+        self.tell_of(engine, of, object, reason, message).await
+    }
+
+    /// The same of an object of any `apiVersion` and kind.
+    pub(crate) async fn tell_of(
+        &self,
+        engine: &Engine,
+        of: (String, &str),
+        object: &Value,
+        reason: &str,
+        message: &str,
+    ) -> bool {
         if !self.tellings.try_take() {
             return false;
         }
-        let event = event(
-            kind,
-            object,
-            reason,
-            message,
-            &engine.clock.now().to_string(),
-        );
+        let now = time(engine.clock.now());
+        let event = event(of, object, reason, message, &now);
         // Best effort: of a pod, what holds stands on itself.
         match self.create(Side::Virtual, Kind::Event, &event).await {
             Ok(_) | Err(Failure::Exists) => true,
@@ -226,7 +232,13 @@ impl Tenant {
 }
 
 /// An Event whose name is the same for the same thing said of the same object.
-fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> Value {
+fn event(
+    (version, kind): (String, &str),
+    object: &Value,
+    reason: &str,
+    message: &str,
+    now: &str,
+) -> Value {
     let field = |name: &str| {
         object
             .pointer("/metadata")
@@ -245,7 +257,7 @@ fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> 
             "namespace": field("namespace").and_then(Value::as_str).unwrap_or("default"),
         },
         "involvedObject": {
-            "apiVersion": kind.description().api.version(), "kind": kind.description().api.kind,
+            "apiVersion": version, "kind": kind,
             "namespace": text("namespace"), "name": text("name"), "uid": text("uid"),
         },
         "type": "Warning",
@@ -253,16 +265,8 @@ fn event(kind: Kind, object: &Value, reason: &str, message: &str, now: &str) -> 
         "message": message.chars().take(1024).collect::<String>(),
         "source": {"component": "vcluster-sync"},
         "reportingComponent": "vcluster-sync",
-        "firstTimestamp": seconds(now),
-        "lastTimestamp": seconds(now),
+        "firstTimestamp": now,
+        "lastTimestamp": now,
         "count": 1,
     })
-}
-
-/// Kubernetes' `Time` has whole seconds.
-fn seconds(now: &str) -> String {
-    match now.split_once('.') {
-        Some((whole, _fraction)) => format!("{whole}Z"),
-        None => now.to_owned(),
-    }
 }

@@ -13,6 +13,7 @@ use super::host::{Failure, Host};
 use super::review::{Answer, Denied, Review};
 use super::share::Share;
 use crate::directory::{Directory, Known};
+use crate::object::time;
 
 /// How long a host Service without a virtual one is left alone: more than an API server may take for a request.
 pub(super) const RESERVED: Duration = Duration::from_secs(75);
@@ -37,8 +38,7 @@ pub(super) async fn service(
     share: &Share,
     review: &Review,
 ) -> Answer {
-    let until = directory.engine().clock.now() + RESERVED;
-    let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let until = time(directory.engine().clock.now() + RESERVED);
     let Some(begin) = review.generate_name() else {
         let object = review.object(None);
         let reservation = Reservation {

@@ -111,7 +111,7 @@ fn every_violation_is_told_at_once_by_its_field() {
 }
 
 #[test]
-fn a_policy_is_read_as_it_was_written() {
+fn a_spec_is_read_as_it_was_written() {
     let policy: SyncPolicy = serde_json::from_value(serde_json::json!({
         "toHost": {
             "ingresses": {"enabled": false},
@@ -130,6 +130,8 @@ fn a_policy_is_read_as_it_was_written() {
         vcluster_resources::VirtualCluster::new("demo", VirtualClusterSpec::default());
     cluster.spec.sync = policy;
     cluster.spec.dns.replicas = 3;
+    let memory = ("memory".to_owned(), Quantity("64Mi".to_owned()));
+    cluster.spec.dns.resources.requests = [memory].into();
     cluster.metadata.namespace = Some("team-a".to_owned());
     let mut findings = Findings::default();
     let read = wanted(&mut findings, crate::api::write::cluster(&cluster));
