@@ -51,5 +51,6 @@ pub use control::{CreateOptions, DeleteOptions};
 pub use credentials::Credentials;
 pub use error::{Error, Rejection, Violation};
 pub use gateway::Gateway;
+pub use sync::ObjectRef;
 pub use vcluster_proto as proto;
 pub use watch::{Event, Scope, Watch};

@@ -7,6 +7,7 @@ mod cli {
     pub(crate) mod world;
 
     mod access;
+    mod inside;
     mod lifecycle;
     mod trouble;
     mod watching;

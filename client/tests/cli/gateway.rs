@@ -29,6 +29,12 @@ use vcluster_client::proto::{
         WatchVirtualClustersRequest, WatchVirtualClustersResponse,
         control_service_server::{ControlService, ControlServiceServer},
     },
+    sync::v1::{
+        ExplainRequest, ExplainResponse, GetTenantRequest, GetTenantResponse, ListTenantsRequest,
+        ListTenantsResponse, ObjectState, ResyncRequest, ResyncResponse, TranslateNameRequest,
+        TranslateNameResponse,
+        sync_service_server::{SyncService, SyncServiceServer},
+    },
 };
 
 /// A certificate authority, and what it signs.
@@ -71,6 +77,8 @@ pub(crate) struct State {
     pub(crate) request_ids: Vec<String>,
     pub(crate) credentials: usize,
     pub(crate) lists: usize,
+    pub(crate) explained: Vec<ExplainRequest>,
+    pub(crate) resynced: Vec<ResyncRequest>,
     /// Answer so many calls with UNAVAILABLE first.
     pub(crate) unavailable: usize,
     /// Answer lists of all namespaces with PERMISSION_DENIED.
@@ -109,6 +117,7 @@ impl Gateway {
             .expect("the certificate is fine")
             .add_service(ControlServiceServer::new(self.clone()))
             .add_service(ConnectServiceServer::new(self.clone()))
+            .add_service(SyncServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
         format!("https://{address}")
@@ -391,5 +400,56 @@ impl ConnectService for Gateway {
             }),
             path: format!("/clusters/{}/{}", request.host_namespace, request.name),
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl SyncService for Gateway {
+    async fn list_tenants(
+        &self,
+        _request: Request<ListTenantsRequest>,
+    ) -> Result<Response<ListTenantsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn get_tenant(
+        &self,
+        _request: Request<GetTenantRequest>,
+    ) -> Result<Response<GetTenantResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn translate_name(
+        &self,
+        _request: Request<TranslateNameRequest>,
+    ) -> Result<Response<TranslateNameResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        self.note(&request)?;
+        let request = request.into_inner();
+        self.with(|state| state.explained.push(request.clone()));
+        Ok(Response::new(ExplainResponse {
+            kind: "Pod".to_owned(),
+            namespace: request.namespace,
+            object_name: request.object_name,
+            state: ObjectState::Synced.into(),
+            reason: "Synced".to_owned(),
+            message: "both sides are as they should be".to_owned(),
+            ..ExplainResponse::default()
+        }))
+    }
+
+    async fn resync(
+        &self,
+        request: Request<ResyncRequest>,
+    ) -> Result<Response<ResyncResponse>, Status> {
+        self.note(&request)?;
+        self.with(|state| state.resynced.push(request.into_inner()));
+        Ok(Response::new(ResyncResponse { objects: 1 }))
     }
 }

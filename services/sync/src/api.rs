@@ -13,17 +13,20 @@ use vcluster_proto::sync::v1 as wire;
 use vcluster_proto::sync::v1::sync_service_server::SyncService;
 use vcluster_translate::{name, owner};
 
+use crate::bill::{Bill, Passed};
 use crate::engine::Engine;
 use crate::metrics::State;
 use crate::object::{Kind, Name, Side};
 use crate::tenant::{Id, Tenant};
 use crate::tenants::status;
 
+mod explain;
 mod refuse;
 mod request;
+mod resync;
 
 use refuse::{not_found, not_leading, unavailable};
-use request::{List, Object, One, Translate};
+use request::{Asked, List, Object, One, Translate};
 
 /// The service.
 #[derive(Debug)]
@@ -126,6 +129,7 @@ impl Service {
             retrying: number(depth.retrying),
             host_writes: tenant.tally.host_writes.load(Ordering::Relaxed),
             virtual_writes: tenant.tally.virtual_writes.load(Ordering::Relaxed),
+            bill: Some(bill(&tenant.bill)),
         }
     }
 
@@ -193,10 +197,7 @@ impl SyncService for Service {
         let now = self.engine.clock.now();
         Ok(Response::new(wire::GetTenantResponse {
             tenant: Some(tenant),
-            read_time: Some(prost_types::Timestamp {
-                seconds: now.as_second(),
-                nanos: now.subsec_nanosecond(),
-            }),
+            read_time: Some(time(now)),
         }))
     }
 
@@ -223,6 +224,70 @@ impl SyncService for Service {
             }),
             host_object_name: host,
         }))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<wire::ExplainRequest>,
+    ) -> Result<Response<wire::ExplainResponse>, Status> {
+        let asked = Asked::try_from(request.get_ref())?;
+        let one = &asked.tenant;
+        self.authorize(&request, "get", &one.namespace, &one.name)
+            .await?;
+        let Some(tenant) = self.engine.tenant(&one.namespace, &one.name) else {
+            let waiting = self.waiting(one)?;
+            return Ok(Response::new(explain::unserved(
+                &self.engine,
+                asked,
+                waiting,
+            )));
+        };
+        let answer = explain::of_tenant(&self.engine, &tenant, asked).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn resync(
+        &self,
+        request: Request<wire::ResyncRequest>,
+    ) -> Result<Response<wire::ResyncResponse>, Status> {
+        let asked = Asked::try_from(request.get_ref())?;
+        let one = &asked.tenant;
+        self.authorize(&request, "update", &one.namespace, &one.name)
+            .await?;
+        let tenant = self.tenant(one)?;
+        let objects = resync::of_tenant(&tenant, &asked)?;
+        Ok(Response::new(wire::ResyncResponse {
+            objects: number(objects),
+        }))
+    }
+}
+
+fn bill(bill: &Bill) -> wire::Bill {
+    let cpu = bill.cpu();
+    wire::Bill {
+        cpu_time: Some(prost_types::Duration {
+            seconds: i64::try_from(cpu.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(cpu.subsec_nanos()).unwrap_or(i32::MAX),
+        }),
+        r#virtual: Some(traffic(bill.virtual_.passed())),
+        host: Some(traffic(bill.host.passed())),
+    }
+}
+
+fn traffic(passed: Passed) -> wire::Traffic {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    wire::Traffic {
+        requests: count(passed.requests),
+        bytes_sent: count(passed.sent),
+        bytes_received: count(passed.received),
+        watches: passed.watches,
+    }
+}
+
+fn time(moment: jiff::Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: moment.as_second(),
+        nanos: moment.subsec_nanosecond(),
     }
 }
 

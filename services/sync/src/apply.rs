@@ -8,8 +8,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{Method, Request};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 use tracing::{Instrument, Span};
@@ -61,6 +61,17 @@ pub enum Failure {
     },
 }
 
+/// An object that is there, and when we last wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// When; nothing if that was never.
+    pub at: Option<jiff::Timestamp>,
+}
+
+/// Asks for nothing but an object's metadata.
+const METADATA: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
 impl Tenant {
     /// Reads an object; nothing if it is not there.
     pub async fn read(
@@ -72,6 +83,28 @@ impl Tenant {
         let request = request(side, Method::GET, &path(kind, name, None), None, None);
         match self.get(side, kind, request).await {
             Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
+            Err(Failure::Gone) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// When we last wrote the object of a key on one side, as its server tells; nothing if it is not there or was never
+    /// written by us. Reads its metadata only.
+    pub async fn written(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+    ) -> Result<Option<Written>, Failure> {
+        let request =
+            request(side, Method::GET, &path(kind, name, None), None, None).map(|mut request| {
+                request.headers_mut().insert(ACCEPT, METADATA);
+                request
+            });
+        match self.get(side, kind, request).await {
+            Ok(json) => Ok(Some(Written {
+                at: last_write(&json, manager(side)),
+            })),
             Err(Failure::Gone) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -321,6 +354,22 @@ fn span(verb: &'static str, kind: Kind, side: Side) -> Span {
     tracing::info_span!("write", otel.name = %format_args!("{verb} {kind} {side}"), otel.kind = "client")
 }
 
+/// The name under which we write to one side.
+fn manager(side: Side) -> &'static str {
+    match side {
+        Side::Virtual => ownership::SYNC_FROM_HOST,
+        Side::Host => ownership::SYNC_TO_HOST,
+    }
+}
+
+/// The last time that a field manager wrote an object.
+fn last_write(object: &Value, manager: &str) -> Option<jiff::Timestamp> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = entries.iter().filter(|entry| entry["manager"] == manager);
+    ours.filter_map(|entry| entry["time"].as_str()?.parse().ok())
+        .max()
+}
+
 fn request(
     side: Side,
     method: Method,
@@ -328,10 +377,7 @@ fn request(
     media: Option<&str>,
     body: Option<&Value>,
 ) -> http::Result<Request<Vec<u8>>> {
-    let manager = match side {
-        Side::Virtual => ownership::SYNC_FROM_HOST,
-        Side::Host => ownership::SYNC_TO_HOST,
-    };
+    let manager = manager(side);
     let managed = matches!(method, Method::POST | Method::PATCH);
     let uri = if managed {
         format!("{path}?fieldManager={manager}")

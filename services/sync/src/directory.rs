@@ -140,7 +140,8 @@ impl Directory {
             let own = self.engine.host.own.request.clone();
             let clock = Arc::clone(&self.engine.clock);
             let token = Arc::new(TenantToken::new(&id.namespace, own, clock));
-            (self.engine.host.tenant(token), now)
+            // Whoever works for the tenant has its bill, which may be another replica.
+            (self.engine.host.tenant(token, &Arc::default()), now)
         });
         *used = now;
         HostClient(client.clone())

@@ -25,6 +25,7 @@ use vcluster_translate::{mirror, persistent_volume};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
+use crate::hold::Hold;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
@@ -378,7 +379,9 @@ impl Engine {
         let begun = Instant::now();
         // One object of one tenant must not take the process down.
         let span = span(&tenant, &taken.key, self.clock.now());
-        let work = sync::key(self, &tenant, &taken.key).instrument(span);
+        let work = tenant
+            .bill
+            .meter(sync::key(self, &tenant, &taken.key).instrument(span));
         let next = AssertUnwindSafe(work).catch_unwind().await;
         self.in_work.fetch_sub(1, Ordering::Relaxed);
         if taken.lane == Lane::Scan && next.as_ref().is_ok_and(|(_, steps)| *steps > 0) {
@@ -395,6 +398,7 @@ impl Engine {
             }
             Err(_panic) => {
                 tracing::error!(tenant = %tenant.id, key = %taken.key, "work on an object panicked");
+                tenant.holds.set(&taken.key, Some(panicked()));
                 (After::Failed(Instant::now() + RETRY.cap), Outcome::Panicked)
             }
         };
@@ -415,6 +419,13 @@ impl Engine {
 
     fn all_mirrored(&self) -> MutexGuard<'_, Mirrored> {
         self.mirrored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn panicked() -> Hold {
+    let message = "sync itself failed at it, which its log tells more of; please report it";
+    Hold::Failed {
+        message: message.to_owned(),
     }
 }
 

@@ -63,6 +63,19 @@ pub struct Limits {
     pub in_flight: usize,
 }
 
+/// Where a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Since when it waits for a worker, if it does.
+    pub waits_since: Option<Instant>,
+    /// A worker has it.
+    pub in_work: bool,
+    /// When it is looked at again without any other reason.
+    pub timer: Option<Instant>,
+    /// How often in a row it has failed.
+    pub failures: u32,
+}
+
 /// How much of a tenant is where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Depth {
@@ -216,6 +229,17 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             state.forget_if_idle(key);
         }
         self.enter_ring(tenant);
+    }
+
+    /// Where a key is; nothing if it is at rest.
+    pub fn place(&self, tenant: Ticket, key: &K) -> Option<Place> {
+        let entry = self.tenants.get(&tenant)?.entries.get(key)?;
+        Some(Place {
+            waits_since: entry.waiting.map(|waiting| waiting.since),
+            in_work: entry.working,
+            timer: entry.timer.map(|(at, _)| at),
+            failures: entry.failures,
+        })
     }
 
     /// How much of this tenant is where.

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceBuilder;
 use vcluster_chassis::tls::{self, Identity, Live, Roots};
 
+use crate::bill::{Counting, Traffic};
 use crate::pool::{Connect, Io, Limits, Pool};
 use crate::tenant_token::{Bearer, TenantToken};
 
@@ -95,6 +96,7 @@ impl Server {
         address: &Uri,
         roots: Live<Roots>,
         identity: Live<Identity>,
+        traffic: &Arc<Traffic>,
     ) -> Result<Self, Error> {
         let tls = tls::client_config(roots, Some(identity), &[tls::ALPN_H2]);
         let connect = Tls::new(address, None, tls)?;
@@ -102,6 +104,7 @@ impl Server {
             let service = ServiceBuilder::new()
                 .layer(BaseUriLayer::new(address.clone()))
                 .map_request(with_agent)
+                .layer(Counting(Arc::clone(traffic)))
                 .service(Pool::new(connect.clone(), limits));
             Client::new(service, "default")
         };
@@ -162,20 +165,21 @@ impl Host {
         })
     }
 
-    /// A client that acts as the tenant's own ServiceAccount; connections are shared.
-    pub fn tenant(&self, token: Arc<TenantToken>) -> Client {
-        self.bearing(&self.anonymous, token)
+    /// A client that acts as the tenant's own ServiceAccount; connections are shared, and what passes is counted.
+    pub fn tenant(&self, token: Arc<TenantToken>, traffic: &Arc<Traffic>) -> Client {
+        self.bearing(&self.anonymous, token, traffic)
     }
 
     /// The same, for answers that stay: they do not take the streams of other requests.
     pub fn tenant_streams(&self, token: Arc<TenantToken>) -> Client {
-        self.bearing(&self.streams, token)
+        self.bearing(&self.streams, token, &Arc::default())
     }
 
-    fn bearing(&self, pool: &Pool, token: Arc<TenantToken>) -> Client {
+    fn bearing(&self, pool: &Pool, token: Arc<TenantToken>, traffic: &Arc<Traffic>) -> Client {
         let service = ServiceBuilder::new()
             .layer(BaseUriLayer::new(self.address.clone()))
             .map_request(with_agent)
+            .layer(Counting(Arc::clone(traffic)))
             .service(Bearer::new(pool.clone(), token));
         Client::new(service, "default")
     }

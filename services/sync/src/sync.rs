@@ -14,6 +14,7 @@ use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::queue::Lane;
@@ -69,8 +70,10 @@ pub enum Next {
 enum Step {
     /// Something was done: look again.
     Again,
-    /// Nothing to do for now.
+    /// Nothing to do: it is as it should be.
     Done(Next),
+    /// Nothing to do for now, and why it is not as it should be.
+    Held(Hold, Next),
 }
 
 /// Works on a key until nothing is left to do. Tells also how many steps changed something.
@@ -91,33 +94,51 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
         };
         match step {
             Ok(Step::Again) => {}
-            Ok(Step::Done(next)) => return (next, done),
+            Ok(Step::Done(next)) => {
+                tenant.holds.set(key, None);
+                return (next, done);
+            }
+            Ok(Step::Held(hold, next)) => {
+                tenant.holds.set(key, Some(hold));
+                return (next, done);
+            }
             Err(failure @ (Failure::Gone | Failure::Changed | Failure::Exists)) => {
                 tenant.doubt(key);
                 doubt = Some(failure);
             }
-            Err(Failure::Later { message, after, .. }) => {
+            Err(failure @ Failure::Later { after, .. }) => {
+                tenant.holds.set(key, Some(Hold::failure(&failure)));
+                let message = failure.to_string();
                 return (Next::Retry { after, message }, done);
             }
             Err(failure @ Failure::Refused { .. }) => {
+                tenant.holds.set(key, Some(Hold::failure(&failure)));
                 let message = tenant.stuck(key, &failure);
                 let after = Some(OTHERS);
                 return (Next::Retry { after, message }, done);
             }
             Err(failure @ Failure::NotKept) => {
+                tenant.holds.set(key, Some(Hold::failure(&failure)));
                 tenant.stuck(key, &failure);
                 return (Next::Until(Instant::now() + report::PARKED), done);
             }
         }
     }
-    let next = match doubt {
+    let (hold, next) = match doubt {
         // Reading again did not help: not at once, and later each time.
-        Some(failure) => Next::Retry {
-            after: None,
-            message: failure.to_string(),
-        },
-        None => Next::Until(Instant::now() + SOON),
+        Some(failure) => (
+            Hold::failure(&failure),
+            Next::Retry {
+                after: None,
+                message: failure.to_string(),
+            },
+        ),
+        None => (
+            Hold::waits("MoreSteps", "it is being worked on: more steps are left"),
+            Next::Until(Instant::now() + SOON),
+        ),
     };
+    tenant.holds.set(key, Some(hold));
     (next, STEPS)
 }
 
@@ -144,6 +165,11 @@ async fn read_only(tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
         tenant.look(Side::Virtual, key).await?;
     }
     Ok(Step::Done(Next::Settled))
+}
+
+/// It waits as the plan says.
+fn waits(waiting: &Waiting) -> Step {
+    Step::Held(Hold::waiting(waiting), until(waiting))
 }
 
 /// When to look again at what waits.
@@ -263,7 +289,7 @@ impl Tenant {
     }
 
     /// Has both sides read before anything else is done about the key.
-    fn doubt(&self, key: &Key) {
+    pub(crate) fn doubt(&self, key: &Key) {
         let mut state = self.state();
         state.doubt(Side::Virtual, key);
         if !key.kind.is_mirrored() {
@@ -272,7 +298,7 @@ impl Tenant {
     }
 
     /// What the object is called on one side.
-    fn name_on(&self, side: Side, key: &Key) -> Name {
+    pub(crate) fn name_on(&self, side: Side, key: &Key) -> Name {
         if side == Side::Virtual || key.kind.is_mirrored() {
             return key.name.clone();
         }

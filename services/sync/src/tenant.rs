@@ -11,13 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use kube::Client;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_resources::CreationTrace;
 use vcluster_translate::Context;
 use vcluster_translate::kind::{Inside, Need, Translation};
 
+use crate::bill::Bill;
 use crate::bucket::Bucket;
 use crate::config::Limits;
+use crate::hold::Holds;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::object::{Key, Kind, Side};
@@ -65,6 +68,9 @@ impl fmt::Display for Id {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
+
+/// Questions about single objects that a tenant's users may ask per second.
+const QUESTIONS: u32 = 10;
 
 /// What a tenant has cost so far.
 #[derive(Debug, Default)]
@@ -115,12 +121,20 @@ pub struct Tenant {
     pub events: Bucket,
     /// Allowance of events by which sync itself says something: the host's may be many, and must not take their place.
     pub tellings: Bucket,
+    /// Allowance of questions about single objects, each of which costs requests.
+    pub questions: Bucket,
+    /// When all its objects were last looked at because somebody asked for it.
+    pub resynced: Mutex<Option<Instant>>,
     /// What it has cost.
     pub tally: Tally,
+    /// The same in CPU time, requests and bytes.
+    pub bill: Arc<Bill>,
     /// What is counted over all tenants.
     pub metrics: Metrics,
     /// Pods that the host refused.
     pub refusals: Refusals,
+    /// Why keys are not settled.
+    pub holds: Holds,
     /// Token Secrets on the host.
     pub tokens: Tokens,
     /// Ends its tasks.
@@ -183,6 +197,8 @@ pub struct Parts {
     pub limits: Limits,
     /// The trace in which the VirtualCluster was created.
     pub creation: Option<CreationTrace>,
+    /// What it costs.
+    pub bill: Arc<Bill>,
     /// The queue.
     pub work: Arc<Work>,
     /// What is counted.
@@ -207,9 +223,13 @@ impl Tenant {
             virtual_writes: writes(),
             events: events(),
             tellings: events(),
+            questions: Bucket::new(QUESTIONS, QUESTIONS * 2),
+            resynced: Mutex::default(),
             tally: Tally::default(),
+            bill: parts.bill,
             metrics: parts.metrics,
             refusals: Refusals::default(),
+            holds: Holds::default(),
             tokens: Tokens::default(),
             token: parts.token,
             creation: parts.creation,

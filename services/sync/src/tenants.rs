@@ -18,6 +18,7 @@ use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::VirtualCluster;
 
+use crate::bill::Bill;
 use crate::engine::Engine;
 use crate::metrics::{State, Watched};
 use crate::tenant::Id;
@@ -142,18 +143,20 @@ impl Tenants {
         let (newest, seen) = watch::channel(cluster);
         let waits = "sync has not looked at it yet";
         self.engine.standing().say(&id, State::Starting, waits);
+        let bill = Arc::new(Bill::default());
         let supervisor = serve::Supervisor {
             engine: Arc::clone(&self.engine),
             shutdown: self.shutdown.clone(),
             token: self.token.child_token(),
             term: self.token.clone(),
             id: id.clone(),
+            bill: Arc::clone(&bill),
             cluster: seen,
             _leadership: self.leadership.clone(),
         };
         // Contained: one tenant's trouble is not the others'.
         self.shutdown
-            .spawn_contained(format!("tenant {id}"), supervisor.run());
+            .spawn_contained(format!("tenant {id}"), bill.meter(supervisor.run()));
         self.known.insert(id, newest);
     }
 }

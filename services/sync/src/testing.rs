@@ -95,6 +95,7 @@ impl World {
             },
             limits: engine_config().tenant,
             creation: None,
+            bill: Arc::default(),
             work: Arc::clone(&engine.work),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
@@ -132,6 +133,27 @@ impl World {
         world
     }
 
+    /// Another tenant of the same host namespace, about which nothing is known.
+    pub(crate) fn beside(&self, name: &str) -> Arc<Tenant> {
+        let tenant = Arc::new(Tenant::new(Parts {
+            id: Id {
+                uid: format!("{name}-uid"),
+                name: name.to_owned(),
+                ..self.tenant.id.clone()
+            },
+            context: context(),
+            clients: self.tenant.clients.clone(),
+            limits: engine_config().tenant,
+            creation: None,
+            bill: Arc::default(),
+            work: Arc::clone(&self.engine.work),
+            metrics: Metrics::default(),
+            token: CancellationToken::new(),
+        }));
+        self.engine.enter(&tenant);
+        tenant
+    }
+
     /// The same servers, with a tenant that is taken up anew.
     fn again(mut self, context: Context, clients: Clients) -> Self {
         let tenant = &self.tenant;
@@ -142,6 +164,7 @@ impl World {
             clients,
             limits: engine_config().tenant,
             creation: None,
+            bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
@@ -168,6 +191,7 @@ impl World {
             clients: tenant.clients.clone(),
             limits: engine_config().tenant,
             creation: None,
+            bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
@@ -263,7 +287,7 @@ pub(crate) fn pod_with_token(name: &str) -> Value {
     pod
 }
 
-fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         cluster: "demo".parse().unwrap(),
         cluster_uid: CLUSTER_UID.to_owned(),

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::object::Key;
-use crate::queue::{After, Depth, Lane, Limits, Queue, Taken, Ticket};
+use crate::queue::{After, Depth, Lane, Limits, Place, Queue, Taken, Ticket};
 
 /// Keys of every tenant that are to be looked at.
 #[derive(Debug, Default)]
@@ -70,6 +70,11 @@ impl Work {
                 None => notified.await,
             }
         }
+    }
+
+    /// Where a key is; nothing if it is at rest.
+    pub fn place(&self, tenant: Ticket, key: &Key) -> Option<Place> {
+        self.locked().place(tenant, key)
     }
 
     /// How much of this tenant is where.

@@ -16,6 +16,10 @@ use crate::{
     pod, resource_claim, secret, service,
 };
 
+mod spelling;
+
+pub use spelling::{Spelled, spelled};
+
 /// What a kind is, and how it is kept the same on both sides.
 #[derive(Debug)]
 pub struct Description {

@@ -32,6 +32,8 @@ pub use pod::{PodView, pod, token_secret};
 pub use shown::{ShownView, shown};
 pub use to_host::{View, to_host};
 
+use std::fmt;
+
 use crate::{Patch, Refusal, pod::Binding};
 
 /// How much is known of what exists.
@@ -81,6 +83,49 @@ pub enum Waiting {
     Termination,
     /// For the volume of a claim to be shown.
     Volume,
+}
+
+impl Waiting {
+    /// Word for programs.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Lists => "Lists",
+            Self::Gates(_) => "SchedulingGates",
+            Self::Claims(_) => "ResourceClaims",
+            Self::Predecessor => "Predecessor",
+            Self::Termination => "Termination",
+            Self::Volume => "Volume",
+        }
+    }
+}
+
+/// For the person who made the object.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lists => f.write_str(
+                "not everything of its kind, or of the kinds that use it, is known on both sides yet: it is not touched \
+                 before",
+            ),
+            Self::Gates(gates) => write!(
+                f,
+                "its scheduling gates are not gone: {} (spec.schedulingGates)",
+                gates.join(", ")
+            ),
+            Self::Claims(entries) => write!(
+                f,
+                "the ResourceClaims of its entries {} are not made yet (spec.resourceClaims)",
+                entries.join(", ")
+            ),
+            Self::Predecessor => f.write_str(
+                "an earlier object of this name is still ending on the host: this one follows when it is gone",
+            ),
+            Self::Termination => f.write_str(
+                "its host object is ending: its containers, or those who still use it, are not done yet",
+            ),
+            Self::Volume => f.write_str("the volume of this claim is not shown inside yet"),
+        }
+    }
 }
 
 /// A delete request.

@@ -34,6 +34,7 @@ Examples:
   vcluster disconnect                         point kubectl back
   vcluster connect demo -- kubectl get pods   one command in it
   vcluster list                               all that you may see
+  vcluster explain pod/web -n shop            why a pod in it is not on the host
   vcluster delete demo                        remove it and all that is in it";
 
 const FILES: &str = "\
@@ -138,6 +139,12 @@ pub(crate) enum Command {
     List(command::list::List),
     /// Show one virtual cluster
     Get(command::get::Get),
+    /// Tell why an object of a virtual cluster is as it is on the host
+    Explain(command::explain::Explain),
+    /// Have objects of a virtual cluster synced again
+    Resync(command::resync::Resync),
+    /// Show what virtual clusters cost the sync service
+    Usage(command::usage::Usage),
     /// Delete a virtual cluster and all that is in it
     Delete(command::delete::Delete),
     /// Print a credential for kubectl (an exec credential plugin)

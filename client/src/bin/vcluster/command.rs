@@ -6,8 +6,11 @@ pub(crate) mod create;
 pub(crate) mod credential;
 pub(crate) mod delete;
 pub(crate) mod disconnect;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod resync;
+pub(crate) mod usage;
 pub(crate) mod version;
 
 use crate::{
@@ -23,7 +26,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result {
     if session.global.output.is_some() && !prints(&command) {
         return Err(Failure::new(
             Exit::Usage,
-            "-o is for the commands that print data: create, list, get and version",
+            "-o is for the commands that print data: create, list, get, usage, explain and version",
         ));
     }
     let begun = match command {
@@ -34,6 +37,9 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result {
         | Command::Disconnect(_)
         | Command::List(_)
         | Command::Get(_)
+        | Command::Explain(_)
+        | Command::Resync(_)
+        | Command::Usage(_)
         | Command::Credential(_)
         | Command::Completion(_)
         | Command::Version(_) => None,
@@ -55,10 +61,16 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result {
 /// Whether a command prints data in a format of the user's choice.
 fn prints(command: &Command) -> bool {
     match command {
-        Command::Create(_) | Command::List(_) | Command::Get(_) | Command::Version(_) => true,
+        Command::Create(_)
+        | Command::List(_)
+        | Command::Get(_)
+        | Command::Explain(_)
+        | Command::Usage(_)
+        | Command::Version(_) => true,
         Command::Connect(_)
         | Command::Disconnect(_)
         | Command::Delete(_)
+        | Command::Resync(_)
         | Command::Credential(_)
         | Command::Completion(_) => false,
     }
@@ -71,6 +83,9 @@ async fn dispatch(command: Command, session: &Session) -> Result {
         Command::Disconnect(args) => disconnect::run(&args, session).await,
         Command::List(args) => list::run(&args, session).await,
         Command::Get(args) => get::run(&args, session).await,
+        Command::Explain(args) => explain::run(&args, session).await,
+        Command::Resync(args) => resync::run(&args, session).await,
+        Command::Usage(args) => usage::run(&args, session).await,
         Command::Delete(args) => delete::run(&args, session).await,
         Command::Credential(args) => credential::run(&args, session).await,
         Command::Completion(args) => completion::run(&args, session),

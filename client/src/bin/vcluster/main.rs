@@ -6,6 +6,7 @@ mod config_file;
 mod environment;
 mod exit;
 mod failure;
+mod inside;
 mod locate;
 mod readiness;
 mod session;

@@ -4,8 +4,10 @@
 //! and errors go to standard error; colour and animation only if that is a terminal.
 
 pub(crate) mod age;
+pub(crate) mod explained;
 pub(crate) mod format;
 pub(crate) mod progress;
+pub(crate) mod spent;
 pub(crate) mod style;
 pub(crate) mod view;
 

@@ -21,6 +21,11 @@ pub(super) fn not_leading() -> Status {
     with_reason(Code::Unavailable, "NOT_LEADING", why.to_owned())
 }
 
+/// It was asked too often.
+pub(super) fn too_often(why: &str) -> Status {
+    with_reason(Code::ResourceExhausted, "TOO_OFTEN", why.to_owned())
+}
+
 /// The request is wrong, in these fields.
 pub(super) fn invalid(violations: Vec<FieldViolation>) -> Status {
     let text =

@@ -162,6 +162,81 @@ impl TryFrom<&wire::TranslateNameRequest> for Translate {
     }
 }
 
+/// An object that is asked about, or several.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) tenant: One,
+    /// As it was written; empty for every kind.
+    pub(super) kind: String,
+    /// Empty for every namespace.
+    pub(super) namespace: String,
+    /// Empty for every name.
+    pub(super) name: String,
+}
+
+impl TryFrom<&wire::ExplainRequest> for Asked {
+    type Error = Status;
+
+    fn try_from(request: &wire::ExplainRequest) -> Result<Self, Status> {
+        let mut wrong = Vec::new();
+        let tenant = one(&request.host_namespace, &request.name, &mut wrong);
+        kind(&request.kind, &mut wrong);
+        optional("namespace", &request.namespace, &mut wrong);
+        present("object_name", &request.object_name, &mut wrong);
+        checked(wrong)?;
+        Ok(Self {
+            tenant,
+            kind: request.kind.clone(),
+            namespace: request.namespace.clone(),
+            name: request.object_name.clone(),
+        })
+    }
+}
+
+impl TryFrom<&wire::ResyncRequest> for Asked {
+    type Error = Status;
+
+    fn try_from(request: &wire::ResyncRequest) -> Result<Self, Status> {
+        let mut wrong = Vec::new();
+        let tenant = one(&request.host_namespace, &request.name, &mut wrong);
+        if !request.kind.is_empty() || !request.object_name.is_empty() {
+            kind(&request.kind, &mut wrong);
+        }
+        optional("namespace", &request.namespace, &mut wrong);
+        optional("object_name", &request.object_name, &mut wrong);
+        checked(wrong)?;
+        Ok(Self {
+            tenant,
+            kind: request.kind.clone(),
+            namespace: request.namespace.clone(),
+            name: request.object_name.clone(),
+        })
+    }
+}
+
+/// A kind as people write it; whether there is such a kind depends on the virtual cluster.
+fn kind(text: &str, wrong: &mut Vec<FieldViolation>) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if text.is_empty() {
+        wrong.push(violation("kind", "must not be empty"));
+    } else if text.len() > MAX_NAME || !text.chars().all(allowed) {
+        let description = "must be a kind, a collection or a short name, alone or with its group: \
+                           Pod, pods, po, ingresses.networking.k8s.io";
+        wrong.push(violation("kind", description));
+    }
+}
+
+fn optional(field: &str, text: &str, wrong: &mut Vec<FieldViolation>) {
+    if !text.is_empty() {
+        present(field, text, wrong);
+    }
+}
+
+/// One field is wrong.
+pub(super) fn wrong(field: &str, description: &str) -> Status {
+    invalid(vec![violation(field, description)])
+}
+
 fn one(namespace: &str, name: &str, wrong: &mut Vec<FieldViolation>) -> One {
     present("host_namespace", namespace, wrong);
     present("name", name, wrong);

@@ -6,9 +6,13 @@ use vcluster_chassis::identity::Identity;
 use vcluster_chassis::testing::{ApiServer, json as answer};
 use wire::translate_name_request::Object as Asked;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::object::Key;
 use crate::testing::{World, pod};
+
+mod explain;
 
 /// A service whose host says that alice may do everything and others nothing.
 fn service(world: &World) -> Service {
@@ -147,4 +151,28 @@ async fn a_replica_that_does_not_work_for_virtual_clusters_says_so_of_each() {
     let all = by("alice", wire::ListTenantsRequest::default());
     let refused = service.list_tenants(all).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_worked_for_is_billed_and_one_beside_it_is_not() {
+    let world = World::new().await;
+    let quiet = world.beside("quiet");
+    let end = CancellationToken::new();
+    let worker = tokio::spawn(Arc::clone(&world.engine).work(end.clone()));
+    let mut written = 0;
+    // The clock of a thread may be coarse: until it has moved.
+    while world.tenant.bill.cpu().is_zero() {
+        world.apply(Kind::Pod, pod(&format!("web-{written}")));
+        written += 1;
+        tokio::task::yield_now().await;
+    }
+    end.cancel();
+    worker.await.unwrap();
+    let shown = |name: &str| world.engine.tenant("team-a", name).unwrap();
+    let service = service(&world);
+    let bill = |name: &str| service.show(&shown(name)).bill.unwrap();
+    let cpu = |name: &str| bill(name).cpu_time.unwrap();
+    assert_ne!(cpu("demo"), prost_types::Duration::default());
+    assert_eq!(cpu("quiet"), prost_types::Duration::default());
+    assert_eq!(quiet.bill.host.passed(), Passed::default());
 }

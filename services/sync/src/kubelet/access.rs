@@ -133,7 +133,7 @@ impl Accesses {
             })?;
         let (roots, identity) = credentials.live();
         let front_proxy = credentials.front_proxy().cloned();
-        let server = Server::virtual_cluster(&endpoint.url, roots, identity).map_err(|error| {
+        let server = Server::virtual_cluster(&endpoint.url, roots, identity, &Arc::default()).map_err(|error| {
             tracing::warn!(%tenant, error = with_causes(&error), "virtual cluster cannot be reached");
             unavailable("the virtual cluster's address cannot be used")
         })?;
@@ -149,7 +149,7 @@ impl Accesses {
             authorizer: Authorizer::new(server.request.clone()),
             front_proxy,
             virtual_: server.request,
-            host: self.engine.host.tenant(Arc::clone(&token)),
+            host: self.engine.host.tenant(Arc::clone(&token), &Arc::default()),
             streams: self.engine.host.tenant_streams(Arc::clone(&token)),
             token,
             until: Instant::now() + FRESH,

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use vcluster_translate::Refusal;
 use vcluster_translate::kind::FromHost;
 use vcluster_translate::plan::{self, Action};
 
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Side};
 use crate::tenant::Tenant;
 
@@ -35,10 +37,10 @@ pub(super) async fn step(
             tenant.state().settle(key);
             Ok(Step::Done(Next::Settled))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             tracing::debug!(tenant = %tenant.id, %key, %refusal, "not shown");
-            Ok(in_the_way(tenant, key))
+            Ok(in_the_way(tenant, key, &refusal))
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, kind, &wanted).await?;
@@ -55,7 +57,8 @@ pub(super) async fn step(
 }
 
 /// The tenant has an object of its own of that name. Nobody tells when that goes: it is read when its time comes.
-pub(super) fn in_the_way(tenant: &Tenant, key: &Key) -> Step {
+pub(super) fn in_the_way(tenant: &Tenant, key: &Key, refusal: &Refusal) -> Step {
     tenant.state().doubt(Side::Virtual, key);
-    Step::Done(Next::Until(Instant::now() + IN_THE_WAY))
+    let next = Next::Until(Instant::now() + IN_THE_WAY);
+    Step::Held(Hold::refusal(refusal), next)
 }

@@ -11,9 +11,10 @@ use vcluster_translate::made_by_host;
 use vcluster_translate::plan::{self, Action, MadeView};
 
 use super::report::Trouble;
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Object, Side};
 use crate::tenant::Tenant;
 
@@ -57,15 +58,19 @@ pub(super) async fn step(
             if is_news {
                 tenant.wake_users(key);
             }
-            let pause = if is_there { THERE } else { MISSING };
-            let next = if is_named || is_there {
-                Next::Until(Instant::now() + pause)
+            if is_named && !is_there {
+                let message = "the host's controller that makes it has not made it yet";
+                let hold = Hold::waits("NotMadeYet", message);
+                return Ok(Step::Held(hold, Next::Until(Instant::now() + MISSING)));
+            }
+            let next = if is_there {
+                Next::Until(Instant::now() + THERE)
             } else {
                 Next::Settled
             };
             Ok(Step::Done(next))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::passing(refusal);
             Ok(tenant.park(engine, key, object, trouble).await)

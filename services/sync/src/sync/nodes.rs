@@ -7,7 +7,7 @@ use vcluster_translate::plan::{self, Action};
 use vcluster_translate::policy;
 
 use super::from_host::in_the_way;
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
@@ -25,10 +25,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             tenant.state().settle(key);
             Ok(Step::Done(Next::Settled))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             tracing::debug!(tenant = %tenant.id, %key, %refusal, "node is not shown");
-            Ok(in_the_way(tenant, key))
+            Ok(in_the_way(tenant, key, &refusal))
         }
         Action::Create(node) => {
             let made = tenant.create(Side::Virtual, Kind::Node, &node).await?;

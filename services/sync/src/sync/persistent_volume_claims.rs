@@ -9,9 +9,10 @@ use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
 use super::report::Trouble;
 use super::to_host::{NOT_KEPT, check_classes};
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
 use crate::queue::Lane;
 use crate::state::Absence;
@@ -56,9 +57,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             if let Some(key) = volume_key {
                 tenant.add(key, Lane::Live);
             }
-            Ok(Step::Done(Next::Until(Instant::now() + VOLUME)))
+            let hold = Hold::waiting(&Waiting::Volume);
+            Ok(Step::Held(hold, Next::Until(Instant::now() + VOLUME)))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
             Ok(tenant.park(engine, key, claim.as_ref(), trouble).await)

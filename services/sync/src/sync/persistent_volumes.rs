@@ -8,7 +8,7 @@ use vcluster_translate::plan::{self, Action, VolumeView};
 use vcluster_translate::{Owner, owner};
 
 use super::report::Trouble;
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
@@ -35,7 +35,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             wake_claim(tenant, claim.as_ref());
             Ok(Step::Done(Next::Settled))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
             Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)

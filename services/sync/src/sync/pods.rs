@@ -13,15 +13,18 @@ use vcluster_translate::{Refusal, class, owner, persistent_volume_claim};
 
 use super::report::Trouble;
 use super::to_host::NOT_KEPT;
-use super::{Next, Step, until};
+use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 
 /// When to look again at a pod whose configmaps or secrets are on their way; they tell when they are there.
 const REFERENCES: Duration = Duration::from_secs(5);
+/// So many of what a pod waits for are named.
+const NAMED: usize = 5;
 /// When to look again at a pod whose virtual node is on its way.
 const NODE: Duration = Duration::from_millis(300);
 
@@ -50,7 +53,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     match action {
         Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
         Action::Wait(waiting) => {
-            let step = Step::Done(until(&waiting));
+            let step = waits(&waiting);
             with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
         }
         Action::Refuse(refusal) => {
@@ -86,7 +89,11 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             let node = Key::new(Kind::Node, "", &binding.node);
             if tenant.state().entry(&node).virtual_.seen.is_none() {
                 tenant.add(node, Lane::Live);
-                return Ok(Step::Done(Next::Until(Instant::now() + NODE)));
+                let hold = Hold::waits(
+                    "Node",
+                    format!("its node {:?} is not shown inside yet", binding.node),
+                );
+                return Ok(Step::Held(hold, Next::Until(Instant::now() + NODE)));
             }
             tenant.bind(&key.name, &binding).await?;
             // The answer holds no pod; its event may come later than the next step.
@@ -142,6 +149,10 @@ async fn with_tokens(
     Ok(match (step, renewal) {
         (Step::Done(Next::Settled), Some(at)) => Step::Done(Next::Until(at)),
         (Step::Done(Next::Until(sooner)), Some(at)) => Step::Done(Next::Until(at.min(sooner))),
+        (Step::Held(hold, Next::Settled), Some(at)) => Step::Held(hold, Next::Until(at)),
+        (Step::Held(hold, Next::Until(sooner)), Some(at)) => {
+            Step::Held(hold, Next::Until(at.min(sooner)))
+        }
         (step, Some(_) | None) => step,
     })
 }
@@ -191,8 +202,8 @@ async fn create(
     }
     match references(tenant, &wanted.references) {
         References::There => {}
-        References::OnTheirWay => {
-            return Ok(Step::Done(Next::Until(Instant::now() + REFERENCES)));
+        References::OnTheirWay(hold) => {
+            return Ok(Step::Held(hold, Next::Until(Instant::now() + REFERENCES)));
         }
         References::Refused(message) => {
             let trouble = Trouble::hosts(&message);
@@ -201,8 +212,12 @@ async fn create(
     }
     match ephemeral_claims(tenant, key, pod).await? {
         Claims::There => {}
-        Claims::OnTheirWay => {
-            return Ok(Step::Done(Next::Until(Instant::now() + REFERENCES)));
+        Claims::OnTheirWay(name) => {
+            let message = format!(
+                "the claim {name:?} of an ephemeral volume is not made yet by the virtual cluster's controller"
+            );
+            let hold = Hold::waits("EphemeralClaim", message);
+            return Ok(Step::Held(hold, Next::Until(Instant::now() + REFERENCES)));
         }
         Claims::Anothers(refusal) => {
             let trouble = Trouble::passing(refusal);
@@ -235,7 +250,7 @@ async fn create(
 
 enum References {
     There,
-    OnTheirWay,
+    OnTheirWay(Hold),
     Refused(String),
 }
 
@@ -260,15 +275,17 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
     if waits.is_empty() {
         return References::There;
     }
+    let named: Vec<_> = waits.iter().map(Key::to_string).take(NAMED).collect();
+    let message = format!("not on the host yet, which it uses: {}", named.join(", "));
     for key in waits {
         tenant.add(key, Lane::Live);
     }
-    References::OnTheirWay
+    References::OnTheirWay(Hold::waits("References", message))
 }
 
 enum Claims {
     There,
-    OnTheirWay,
+    OnTheirWay(String),
     Anothers(Refusal),
 }
 
@@ -279,7 +296,7 @@ async fn ephemeral_claims(tenant: &Tenant, key: &Key, pod: &Value) -> Result<Cla
         let claim = Key::new(Kind::PersistentVolumeClaim, &key.name.namespace, &name);
         let found = tenant.see(Side::Virtual, &claim).await?;
         match found {
-            None => return Ok(Claims::OnTheirWay),
+            None => return Ok(Claims::OnTheirWay(name)),
             Some(found) if persistent_volume_claim::is_of_pod(&found, pod) => {}
             Some(_) => {
                 return Ok(Claims::Anothers(persistent_volume_claim::is_anothers(

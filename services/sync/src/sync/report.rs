@@ -18,6 +18,7 @@ use vcluster_translate::{Refusal, pod};
 use super::{Next, Step};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Kind, Side, time};
 use crate::queue::Lane;
 use crate::state::Problem;
@@ -102,13 +103,14 @@ impl Tenant {
             Some(object) => self.tell_refusal(engine, key, object, &refusal).await,
             None => true,
         };
+        let hold = Hold::refusal(&refusal);
         if !may_pass && told {
-            return Step::Done(Next::Settled);
+            return Step::Held(hold, Next::Settled);
         }
         if may_pass {
             self.refusals.locked().insert(key.clone());
         }
-        Step::Done(Next::Until(Instant::now() + PARKED))
+        Step::Held(hold, Next::Until(Instant::now() + PARKED))
     }
 
     /// Says by an Event why an object is refused, unless that was said lately; false if it could not be said.
@@ -148,11 +150,12 @@ impl Tenant {
         if let Some(pod) = pod {
             self.say(engine, key, pod, &refusal).await;
         }
+        let hold = Hold::refusal(&refusal);
         if !may_pass {
-            return Step::Done(Next::Settled);
+            return Step::Held(hold, Next::Settled);
         }
         self.refusals.locked().insert(key.clone());
-        Step::Done(Next::Until(Instant::now() + PARKED))
+        Step::Held(hold, Next::Until(Instant::now() + PARKED))
     }
 
     /// Says it by condition and Event, unless the condition says it already: a restart says nothing anew.

@@ -2,9 +2,10 @@
 
 use vcluster_translate::plan::{self, Action, ShownView};
 
-use super::{Next, Step, knowledge, until};
+use super::{Next, Step, knowledge, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Side};
 use crate::tenant::{Subject, Tenant};
 
@@ -42,10 +43,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             tenant.state().settle(key);
             Ok(Step::Done(Next::Settled))
         }
-        Action::Wait(waiting) => Ok(Step::Done(until(&waiting))),
+        Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             tracing::debug!(tenant = %tenant.id, %key, %refusal, "not shown");
-            Ok(Step::Done(Next::Settled))
+            Ok(Step::Held(Hold::refusal(&refusal), Next::Settled))
         }
         Action::Create(wanted) => match tenant.create(Side::Virtual, kind, &wanted).await {
             Ok(made) => {

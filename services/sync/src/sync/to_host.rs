@@ -10,9 +10,10 @@ use vcluster_translate::refusal::Reason;
 use vcluster_translate::{Context, Refusal, annotation, class, service};
 
 use super::report::Trouble;
-use super::{Next, Step, made_by_host, until};
+use super::{Next, Step, made_by_host, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
 use crate::tenant::Tenant;
 
@@ -63,7 +64,7 @@ async fn decide(
         knowledge: tenant.knows(kind, needed),
     };
     let Some(context) = engine.context(tenant, kind, object.as_ref()) else {
-        return Ok(Step::Done(until(&Waiting::Lists)));
+        return Ok(waits(&Waiting::Lists));
     };
     let action = plan::to_host(kind, rules, view, &context);
     if let Some(at) = host
@@ -71,7 +72,10 @@ async fn decide(
         .and_then(|host| service::reservation(object.as_ref(), host, &action))
         .and_then(|until| later(engine, until))
     {
-        return Ok(Step::Done(Next::Until(at)));
+        let message =
+            "its address on the host is reserved by a request that may still be under way";
+        let hold = Hold::waits("Reservation", message);
+        return Ok(Step::Held(hold, Next::Until(at)));
     }
     if let (Action::Create(_) | Action::PatchHost(_), Some(object)) = (&action, &object)
         && let Err(refusal) = check_classes(engine, tenant, kind, object)
@@ -95,7 +99,7 @@ async fn decide(
                 // Nobody tells of it: it is read when its time comes.
                 tenant.state().doubt(Side::Host, key);
             }
-            return Ok(Step::Done(until(&waiting)));
+            return Ok(waits(&waiting));
         }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);

@@ -53,7 +53,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
     let _draining = engine.drains();
     let own = engine.host.own.request.clone();
     let token = TenantToken::new(&id.namespace, own.clone(), Arc::clone(&engine.clock));
-    let tenant = engine.host.tenant(Arc::new(token));
+    let tenant = engine.host.tenant(Arc::new(token), &Arc::default());
     let begun = Instant::now();
     loop {
         match once(&tenant, id, custom).await {

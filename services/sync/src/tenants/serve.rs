@@ -27,6 +27,7 @@ use super::status::{Reporter, observe, observe_custom};
 use super::{finalizer, host_access, remove};
 use crate::aggregation;
 use crate::apply::with_causes;
+use crate::bill::Bill;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
 use crate::mapping;
@@ -68,6 +69,8 @@ pub(super) struct Supervisor {
     /// The term of this process, which outlives the tenant.
     pub(super) term: CancellationToken,
     pub(super) id: Id,
+    /// What it costs, however often it is taken up anew.
+    pub(super) bill: Arc<Bill>,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
     /// Held so that the lease is not given away while this still acts.
     pub(super) _leadership: Leadership,
@@ -298,7 +301,8 @@ impl Supervisor {
         resolved: &Resolved,
     ) -> Result<Arc<Tenant>, Error> {
         let (roots, identity) = credentials.live();
-        let virtual_ = Server::virtual_cluster(&endpoint.url, roots, identity)?;
+        let virtual_ =
+            Server::virtual_cluster(&endpoint.url, roots, identity, &self.bill.virtual_)?;
         let own = self.engine.host.own.request.clone();
         let clock = Arc::clone(&self.engine.clock);
         let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
@@ -310,10 +314,11 @@ impl Supervisor {
             context,
             clients: Clients {
                 virtual_,
-                host: HostClient(self.engine.host.tenant(token)),
+                host: HostClient(self.engine.host.tenant(token, &self.bill.host)),
             },
             limits: self.engine.config.tenant,
             creation: cluster.creation_trace(),
+            bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
@@ -356,8 +361,7 @@ impl Supervisor {
                 tenant.link.watch(client, token, confirm, thawed).await;
             }
         };
-        self.shutdown
-            .spawn_contained(format!("link {}", self.id), link);
+        self.spawn(format!("link {}", self.id), link);
         let listed = async {
             while !tenant.is_ready() {
                 tenant.changed().await;
@@ -367,16 +371,19 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others'.
+    fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        self.shutdown.spawn_contained(name, self.bill.meter(task));
+    }
+
     /// Keeps inside what belongs there, from now on and at each scan.
     fn spawn_provision(&self, tenant: &Arc<Tenant>, endpoint: &Endpoint) {
         let wanted = provision::wanted(&tenant.context, &endpoint.service_cidrs);
         let again = self.engine.config.scan_interval;
         let task = provision::keep(Arc::clone(tenant), wanted, again);
-        self.shutdown
-            .spawn_contained(format!("provision {}", self.id), task);
+        self.spawn(format!("provision {}", self.id), task);
         let task = aggregation::keep(Arc::clone(&self.engine), Arc::clone(tenant));
-        self.shutdown
-            .spawn_contained(format!("aggregation {}", self.id), task);
+        self.spawn(format!("aggregation {}", self.id), task);
     }
 
     /// Follows custom kinds, each by itself.
@@ -387,15 +394,14 @@ impl Supervisor {
             let following = engine.watches.follow(*custom, engine, shutdown, &self.term);
             let (engine, tenant) = (Arc::clone(engine), Arc::clone(tenant));
             let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
-            shutdown.spawn_contained(format!("{kind} of {}", self.id), task);
+            self.spawn(format!("{kind} of {}", self.id), task);
         }
     }
 
     /// Keeps what the policy maps one by one.
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
-        self.shutdown
-            .spawn_contained(format!("mappings of {}", self.id), task);
+        self.spawn(format!("mappings of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
@@ -416,8 +422,7 @@ impl Supervisor {
         let token = tenant.token.clone();
         let task =
             async move { follow(api, selection, token, move |change| sink.take(change)).await };
-        self.shutdown
-            .spawn_contained(format!("watch {kind} of {}", self.id), task);
+        self.spawn(format!("watch {kind} of {}", self.id), task);
     }
 
     /// Keeps the condition, the credential and the scan up to date until the object calls for something else.

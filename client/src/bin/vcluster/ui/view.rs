@@ -100,7 +100,7 @@ pub(crate) struct Condition {
     pub(crate) last_transition_time: Option<Timestamp>,
 }
 
-fn time(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+pub(super) fn time(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
     time.and_then(|t| Timestamp::new(t.seconds, t.nanos).ok())
 }
 

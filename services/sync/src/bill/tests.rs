@@ -1,0 +1,73 @@
+//! What is counted, and for whom.
+
+use http_body_util::{BodyExt as _, Full};
+use tower::service_fn;
+
+use super::*;
+
+fn client(traffic: &Arc<Traffic>) -> kube::Client {
+    let answers = service_fn(|_request: Request<Body>| async {
+        let body = Full::new(Bytes::from_static(b"{\"items\":[]}"));
+        Ok::<_, std::convert::Infallible>(Response::new(body))
+    });
+    kube::Client::new(Counting(Arc::clone(traffic)).layer(answers), "default")
+}
+
+fn request(path: &str, body: &'static [u8]) -> Request<Vec<u8>> {
+    Request::post(path).body(body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn requests_and_the_bytes_of_both_bodies_are_counted() {
+    let traffic = Arc::new(Traffic::default());
+    let client = client(&traffic);
+    for _ in 0..2 {
+        let answer = client.request::<serde_json::Value>(request("/api/v1/pods", b"four"));
+        answer.await.unwrap();
+    }
+    let expected = Passed {
+        requests: 2,
+        sent: 8,
+        received: 24,
+        watches: 0,
+    };
+    assert_eq!(traffic.passed(), expected);
+}
+
+#[tokio::test]
+async fn a_watch_is_open_until_its_answer_is_dropped() {
+    let traffic = Arc::new(Traffic::default());
+    let watch = Request::get("/api/v1/pods?limit=1&watch=true");
+    let watch = watch.body(Body::empty()).unwrap();
+    let answer = client(&traffic).send(watch).await.unwrap();
+    assert_eq!(traffic.passed().watches, 1);
+    drop(answer.into_body().collect().await.unwrap());
+    assert_eq!(traffic.passed().watches, 0);
+}
+
+#[tokio::test]
+async fn who_computes_pays_and_who_waits_does_not() {
+    let (greedy, quiet) = (Arc::new(Bill::default()), Arc::new(Bill::default()));
+    // Until the clock of the thread has moved: however coarse that is, it will.
+    let spent = greedy.meter(async {
+        let begun = thread_time();
+        while thread_time() == begun {}
+    });
+    let waited = quiet.meter(tokio::task::yield_now());
+    spent.await;
+    assert!(greedy.cpu() > Duration::ZERO);
+    assert_eq!(quiet.cpu(), Duration::ZERO);
+    waited.await;
+}
+
+#[tokio::test]
+async fn what_panics_is_paid_for() {
+    let bill = Arc::new(Bill::default());
+    let panics = bill.meter(async {
+        let begun = thread_time();
+        while thread_time() == begun {}
+        panic!("in a test");
+    });
+    tokio::spawn(panics).await.unwrap_err();
+    assert!(bill.cpu() > Duration::ZERO);
+}
