@@ -92,17 +92,27 @@ fn the_ports_of_nodes_are_nobodys_not_even_as_the_api_server() {
         "system:apiserver",
         "system:vcluster:sync",
     ] {
-        let path = format!("/api/v1/nodes/{node}/proxy/healthz");
-        let args = [
-            "get",
-            "--raw",
-            &path,
-            "--as",
-            user,
-            "--as-group",
-            "system:masters",
-        ];
-        let output = tenant.inside().kubectl_args(&args);
-        output.refused(&["ports cannot be reached"]);
+        for (name, rest) in [
+            (node.clone(), "healthz"),
+            (node.clone(), "metrics/resource"),
+            (node.clone(), "stats/summary/../../pods"),
+            (node.clone(), "exec/default/a/b?path=/stats/summary"),
+            (format!("https:{node}:6443"), "stats/summary"),
+            (format!("http:{node}:10249"), "stats/summary"),
+            (format!("{node}:10250"), "stats/summary"),
+        ] {
+            let path = format!("/api/v1/nodes/{name}/proxy/{rest}");
+            let args = [
+                "get",
+                "--raw",
+                &path,
+                "--as",
+                user,
+                "--as-group",
+                "system:masters",
+            ];
+            let output = tenant.inside().kubectl_args(&args);
+            output.refused(&["ports cannot be reached"]);
+        }
     }
 }

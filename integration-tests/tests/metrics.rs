@@ -73,6 +73,8 @@ fn top_and_autoscaling_work_inside_by_what_the_host_measures_of_own_pods() {
     let node = tenant.kubectl("get nodes -o json").json();
     top(&tenant, "nodes", host::name(&node["items"][0]));
 
+    a_kubelet_s_summary_tells_the_same(&tenant, &host::items(&node));
+
     // Whoever may not read them does not.
     tenant
         .kubectl("top pods --as=jane")
@@ -95,6 +97,47 @@ fn top_and_autoscaling_work_inside_by_what_the_host_measures_of_own_pods() {
     tenant.kubectl("delete hpa busy").ok();
     tenant.kubectl("delete deployment busy").ok();
     a_metrics_server_of_the_tenant_s_own_is_left_alone(&tenant);
+}
+
+/// Of each node its own pods only, by the names and UIDs inside, through the proxy to nodes.
+fn a_kubelet_s_summary_tells_the_same(tenant: &Tenant, nodes: &[Value]) {
+    let mut told = Vec::new();
+    for node in nodes {
+        let name = host::name(node);
+        let path = format!("/api/v1/nodes/{name}/proxy/stats/summary");
+        let summary = tenant.kubectl(&format!("get --raw {path}")).json();
+        assert_eq!(summary["node"]["nodeName"], name, "{summary}");
+        let pods = summary["pods"].as_array().expect("a list of pods");
+        let sum: u64 = pods
+            .iter()
+            .filter_map(|pod| pod["cpu"]["usageNanoCores"].as_u64())
+            .sum();
+        assert_eq!(summary["node"]["cpu"]["usageNanoCores"], sum, "{summary}");
+        for pod in pods {
+            let reference = &pod["podRef"];
+            let (namespace, name) = (&reference["namespace"], &reference["name"]);
+            let path = format!("get pod -n {namespace} {name} -o json").replace('"', "");
+            let inside = tenant.kubectl(&path).json();
+            assert_eq!(reference["uid"], inside["metadata"]["uid"], "{pod}");
+            assert_eq!(inside["spec"]["nodeName"], summary["node"]["nodeName"]);
+            let memory = &pod["containers"][0]["memory"]["workingSetBytes"];
+            assert!(memory.as_u64() > Some(0), "{pod}");
+            told.push(name.to_string());
+        }
+    }
+    assert!(
+        told.iter().any(|name| name.starts_with("\"busy-")),
+        "{told:?}"
+    );
+    let path = "get --raw /api/v1/nodes/no-such-node/proxy/stats/summary";
+    tenant.kubectl(path).refused(&["not found"]);
+    // Reading pods is not enough.
+    let first = host::name(&nodes[0]);
+    tenant
+        .kubectl(&format!(
+            "get --raw /api/v1/nodes/{first}/proxy/stats/summary --as=jane"
+        ))
+        .refused(&["Forbidden", "nodes/proxy"]);
 }
 
 fn a_metrics_server_of_the_tenant_s_own_is_left_alone(tenant: &Tenant) {

@@ -1,8 +1,10 @@
-//! The kubelet API for virtual API servers: logs, exec, attach and port-forward of the tenant's own pods.
+//! The kubelet API for virtual API servers: logs, exec, attach and port-forward of the tenant's own pods, and what they
+//! use.
 //!
 //! Every virtual node leads here. A request names a pod as it is called inside; it is served from the pod's host
 //! subresource, as the tenant's own ServiceAccount, after both pods have been read and
-//! [`vcluster_translate::reach`] has decided. Sync has no right to any kubelet.
+//! [`vcluster_translate::reach`] has decided. Sync has no right to any kubelet. What pods use is what the host's
+//! metrics server says of them.
 //!
 //! Promises:
 //! - the tenant is the caller's certificate's; nothing of the request has a say in it;
@@ -32,6 +34,7 @@ mod record;
 mod route;
 pub(crate) mod slots;
 mod streams;
+mod summary;
 
 use access::{Access, Accesses};
 use record::Record;
@@ -43,6 +46,8 @@ use slots::Slots;
 const STREAMS: usize = 200;
 /// Logs of one tenant at once: all tenants' share their connections to the host.
 const LOGS: usize = 64;
+/// Summaries for one tenant at once.
+const SUMMARIES: usize = 16;
 
 /// Answers as the kubelet of every virtual node.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub struct Kubelet {
     accesses: Accesses,
     streams: Slots,
     logs: Slots,
+    summaries: Slots,
     shutdown: Shutdown,
 }
 
@@ -69,6 +75,7 @@ impl Kubelet {
             engine,
             streams: Slots::new(STREAMS),
             logs: Slots::new(LOGS),
+            summaries: Slots::new(SUMMARIES),
             shutdown: shutdown.clone(),
         }
     }
@@ -83,6 +90,7 @@ impl Kubelet {
             }
             Ok(Route::Logs(asked)) => self.logs(asked, &request, record).await,
             Ok(Route::Stream(verb, asked)) => self.stream(verb, asked, request, record).await,
+            Ok(Route::Summary) => self.summary(&request, record).await,
             Err(refusal) => record::refused(refusal.into_response(), record),
         }
     }
@@ -165,3 +173,6 @@ impl Handler for Kubelet {
         Box::pin(async move { self.answer(caller, request).await })
     }
 }
+
+#[cfg(test)]
+mod tests;

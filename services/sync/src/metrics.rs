@@ -421,8 +421,8 @@ impl Metrics {
     }
 
     /// Counts a request to the kubelet API that has ended.
-    pub fn kubelet_ended(&self, verb: Option<Verb>, code: u16, received: u64, sent: u64) {
-        let verb = verb.map_or("other", Verb::as_str);
+    pub fn kubelet_ended(&self, verb: Option<&'static str>, code: u16, received: u64, sent: u64) {
+        let verb = verb.unwrap_or("other");
         self.kubelet_requests
             .get_or_create(&OfRequest { verb, code })
             .inc();

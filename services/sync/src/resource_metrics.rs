@@ -135,7 +135,7 @@ fn refused(error: &access::Error) -> Refusal {
 }
 
 /// What the host has measured of the tenant's pods.
-async fn host_metrics(access: &Access) -> Result<Vec<Value>, Refusal> {
+pub(crate) async fn host_metrics(access: &Access) -> Result<Vec<Value>, Refusal> {
     let path = format!(
         "/apis/{}/namespaces/{}/pods?labelSelector={}%3D{}",
         resource_metrics::GROUP_VERSION,
@@ -151,7 +151,7 @@ async fn host_metrics(access: &Access) -> Result<Vec<Value>, Refusal> {
 }
 
 /// Objects of the virtual cluster.
-async fn inside(access: &Access, path: &str) -> Result<Vec<Value>, Refusal> {
+pub(crate) async fn inside(access: &Access, path: &str) -> Result<Vec<Value>, Refusal> {
     items(&access.virtual_, path).await.map_err(|failure| {
         tracing::warn!(tenant = %access.tenant, failure, "virtual objects cannot be read");
         let why = "the virtual cluster's API server cannot be asked what there is";

@@ -305,7 +305,8 @@ pub(crate) fn context() -> Context {
     }
 }
 
-fn engine_config() -> config::Engine {
+/// Limits that no test comes near.
+pub(crate) fn engine_config() -> config::Engine {
     config::Engine {
         workers: 1,
         max_concurrent_lists: 1,

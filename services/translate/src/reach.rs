@@ -104,6 +104,11 @@ pub fn in_own_words(said: &str, asked: &Asked, host: &Value, inside: &Value) -> 
     let swap = [
         around("/"),
         around("_"),
+        // As kubelets name a pod in full.
+        (
+            format!("{host_name}_{host_namespace}"),
+            format!("{pod}_{namespace}"),
+        ),
         (host_name.clone(), pod.clone()),
         (format!("\"{host_namespace}\""), format!("\"{namespace}\"")),
         (part(host, "/metadata/uid"), part(inside, "/metadata/uid")),

@@ -5,6 +5,9 @@
 //! - A pod has the metrics of its own host pod: the name, the namespace and our labels say which it is.
 //! - Containers that only the host pod has are not shown.
 //! - A node has the sum of the virtual cluster's own pods on it. What else runs there is others' business.
+//! - What was measured before a pod began is a former pod's of the same name, and is not shown.
+//!
+//! The same measurements in a kubelet's words are a [`summary`].
 
 use std::collections::HashMap;
 
@@ -17,8 +20,10 @@ use crate::{
 };
 
 mod quantity;
+mod summary;
 
 pub use quantity::Usage;
+pub use summary::summary;
 
 /// Group and version of the API.
 pub const GROUP_VERSION: &str = "metrics.k8s.io/v1beta1";
@@ -64,7 +69,7 @@ pub fn list(kind: &str, items: &[Value]) -> Value {
     })
 }
 
-/// Each virtual pod with what the host has measured of it.
+/// Each virtual pod with what the host has measured of it, since it began.
 fn measured<'v>(
     pods: &'v [Value],
     host: &'v [Value],
@@ -79,7 +84,10 @@ fn measured<'v>(
         let namespace = text(pod, "/metadata/namespace")?;
         let name = text(pod, "/metadata/name")?;
         let found = by_name.get(name::of_pod(namespace, name, tenant).as_str())?;
-        Some((pod, *found))
+        // Kubernetes writes both in UTC and in whole seconds: their order is that of their letters.
+        let since = text(pod, "/status/startTime")?;
+        let measured = text(found, "/timestamp")?;
+        (since <= measured).then_some((pod, *found))
     })
 }
 
@@ -92,16 +100,20 @@ fn is_of(found: &Value, tenant: &TenantUri) -> bool {
         && uid.and_then(Value::as_str) == Some(&tenant.uid)
 }
 
-fn pod_metrics(pod: &Value, found: &Value) -> Value {
+/// What was measured of those containers that the pod has inside, too.
+fn containers<'v>(pod: &Value, found: &'v Value) -> Vec<&'v Value> {
     let inside: Vec<&str> = ["/spec/containers", "/spec/initContainers"]
         .iter()
         .flat_map(|list| array(pod, list))
         .filter_map(|container| text(container, "/name"))
         .collect();
-    let containers: Vec<&Value> = array(found, "/containers")
+    array(found, "/containers")
         .iter()
         .filter(|container| text(container, "/name").is_some_and(|name| inside.contains(&name)))
-        .collect();
+        .collect()
+}
+
+fn pod_metrics(pod: &Value, found: &Value) -> Value {
     let mut metadata = metadata(pod, found.pointer("/metadata/creationTimestamp"));
     metadata.insert("namespace".to_owned(), pod["metadata"]["namespace"].clone());
     json!({
@@ -110,7 +122,7 @@ fn pod_metrics(pod: &Value, found: &Value) -> Value {
         "metadata": metadata,
         "timestamp": found["timestamp"],
         "window": found["window"],
-        "containers": containers,
+        "containers": containers(pod, found),
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) struct Record {
     path: String,
     verb: Option<Verb>,
     asked: Option<Asked>,
+    node: Option<String>,
     code: u16,
     ended: &'static str,
     bytes: upgrade::Bytes,
@@ -58,6 +59,7 @@ impl Record {
             path: path[..end].to_owned(),
             verb: None,
             asked: None,
+            node: None,
             code: 0,
             ended: "gone",
             bytes: upgrade::Bytes::default(),
@@ -74,6 +76,16 @@ impl Record {
     pub(super) fn asked(&mut self, verb: Verb, asked: &Asked) {
         self.verb = Some(verb);
         self.asked = Some(asked.clone());
+    }
+
+    /// Adds of which node statistics are asked for.
+    pub(super) fn asked_of(&mut self, node: &str) {
+        self.node = Some(node.to_owned());
+    }
+
+    fn verb(&self) -> Option<&'static str> {
+        let stats = self.node.as_ref().map(|_| "stats");
+        self.verb.map(Verb::as_str).or(stats)
     }
 
     /// Writes that the request is let through to the pod.
@@ -115,14 +127,15 @@ impl Drop for Record {
         let received = self.bytes.received.load(Ordering::Relaxed);
         let sent = self.bytes.sent.load(Ordering::Relaxed);
         self.metrics
-            .kubelet_ended(self.verb, self.code, received, sent);
+            .kubelet_ended(self.verb(), self.code, received, sent);
         let asked = self.asked.as_ref();
         tracing::info!(
             target: "audit",
             event = "end",
             tenant = %self.caller.tenant,
             source = self.caller.address.map(tracing::field::display),
-            verb = self.verb.map(Verb::as_str),
+            verb = self.verb(),
+            node = self.node.as_deref(),
             namespace = asked.map(|asked| asked.namespace.as_str()),
             pod = asked.map(|asked| asked.pod.as_str()),
             container = asked.and_then(|asked| asked.container.as_deref()),

@@ -16,6 +16,8 @@ pub(super) enum Route {
     Logs(Asked),
     /// A stream to a container, or to a port of a pod.
     Stream(Verb, Asked),
+    /// What the pods of a node use.
+    Summary,
 }
 
 /// What is done with a pod.
@@ -48,6 +50,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let route = match segments.as_slice() {
         ["healthz"] => Route::Healthz,
+        ["stats", "summary"] => Route::Summary,
         ["containerLogs", namespace, pod, container] => {
             Route::Logs(asked(namespace, pod, None, Some(container))?)
         }
@@ -67,7 +70,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
         _ => return Err(refused(&segments)),
     };
     let allowed: &[Method] = match route {
-        Route::Healthz | Route::Logs(_) => &[Method::GET],
+        Route::Healthz | Route::Logs(_) | Route::Summary => &[Method::GET],
         Route::Stream(..) => &[Method::GET, Method::POST],
     };
     if allowed.contains(method) {
@@ -77,6 +80,23 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
             Kind::Method,
             format!("{method} is not served on this path"),
         ))
+    }
+}
+
+/// The node that is meant, as the proxy to nodes says it: all virtual nodes lead here, and paths of the kubelet API
+/// name none. The API server itself sets the header to the path that it was asked for. It decides no more than which of
+/// the tenant's own pods are told of.
+pub(super) fn node(forwarded_uri: Option<&str>) -> Result<&str, Refusal> {
+    let unsaid = || {
+        let message =
+            "which node is meant is not said: ask by /api/v1/nodes/NAME/proxy/stats/summary";
+        Refusal::new(Kind::Bad, message)
+    };
+    let path = forwarded_uri.ok_or_else(unsaid)?;
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match segments.as_slice() {
+        ["api", "v1", "nodes", name, "proxy", ..] if is_name(name) => Ok(name),
+        _ => Err(unsaid()),
     }
 }
 
@@ -95,10 +115,7 @@ fn asked(
     container: Option<&str>,
 ) -> Result<Asked, Refusal> {
     let valid = |what: &str, value: &str| {
-        // What a path can name: no escapes, no way up.
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        let named = value.bytes().all(allowed) && value.starts_with(|c: char| c != '.');
-        if !value.is_empty() && value.len() <= 253 && named {
+        if is_name(value) {
             Ok(value.to_owned())
         } else {
             Err(Refusal::new(
@@ -115,6 +132,12 @@ fn asked(
     })
 }
 
+/// What a path can name: no escapes, no way up.
+fn is_name(value: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    !value.is_empty() && value.len() <= 253 && value.bytes().all(allowed) && !value.starts_with('.')
+}
+
 fn refused(segments: &[&str]) -> Refusal {
     let why = match segments {
         ["run", ..] => "run is not served: use exec",
@@ -123,8 +146,8 @@ fn refused(segments: &[&str]) -> Refusal {
              spec.nodeName at the API server instead"
         }
         ["metrics" | "stats" | "spec", ..] => {
-            "what a node measures is not shown, for it covers other tenants' pods too: ask metrics.k8s.io for your own, as \
-             kubectl top does"
+            "what a node measures is not shown, for it covers other tenants' pods too: ask /stats/summary or \
+             metrics.k8s.io for your own, as kubectl top does"
         }
         [
             "configz" | "flagz" | "statusz" | "logs" | "debug" | "checkpoint" | "cri",
@@ -162,6 +185,7 @@ mod tests {
         let main = Some("main");
         for (path, expected) in [
             ("/healthz", Route::Healthz),
+            ("/stats/summary", Route::Summary),
             (
                 "/containerLogs/shop/web.0/main",
                 Route::Logs(pod(None, main)),
@@ -203,6 +227,10 @@ mod tests {
             ("/runningpods/", Kind::Forbidden),
             ("/metrics", Kind::Forbidden),
             ("/metrics/cadvisor", Kind::Forbidden),
+            ("/metrics/resource", Kind::Forbidden),
+            ("/stats", Kind::Forbidden),
+            ("/stats/container", Kind::Forbidden),
+            ("/stats/summary/more", Kind::Forbidden),
             ("/configz", Kind::Forbidden),
             ("/logs/syslog", Kind::Forbidden),
             ("/debug/pprof/heap", Kind::Forbidden),
@@ -223,10 +251,43 @@ mod tests {
     fn streams_are_asked_for_by_get_or_post_and_the_rest_by_get() {
         let kind = |method, path| route(&method, path).map_err(|refusal| refusal.kind);
         assert!(kind(Method::POST, "/exec/a/b/c").is_ok());
+        assert_eq!(kind(Method::POST, "/stats/summary"), Err(Kind::Method));
         assert_eq!(kind(Method::PUT, "/exec/a/b/c"), Err(Kind::Method));
         assert_eq!(
             kind(Method::POST, "/containerLogs/a/b/c"),
             Err(Kind::Method)
         );
+    }
+
+    #[test]
+    fn the_node_is_the_one_that_the_api_server_was_asked_for() {
+        let long = format!("/api/v1/nodes/{}/proxy/stats/summary", "n".repeat(254));
+        for (uri, expected) in [
+            (
+                Some("/api/v1/nodes/node-1.example/proxy/stats/summary"),
+                Ok("node-1.example"),
+            ),
+            (Some("/api/v1/nodes/node-1/proxy"), Ok("node-1")),
+            (
+                Some("/api/v1/nodes/https:node-1:10250/proxy/stats/summary"),
+                Err(Kind::Bad),
+            ),
+            (Some("/api/v1/nodes/../proxy/stats/summary"), Err(Kind::Bad)),
+            (
+                Some("/api/v1/nodes/%2e%2e/proxy/stats/summary"),
+                Err(Kind::Bad),
+            ),
+            (Some("/api/v1/nodes//proxy/stats/summary"), Err(Kind::Bad)),
+            (Some("/api/v1/namespaces/a/pods/b/proxy"), Err(Kind::Bad)),
+            (Some(long.as_str()), Err(Kind::Bad)),
+            (Some(""), Err(Kind::Bad)),
+            (None, Err(Kind::Bad)),
+        ] {
+            assert_eq!(
+                node(uri).map_err(|refusal| refusal.kind),
+                expected,
+                "{uri:?}"
+            );
+        }
     }
 }

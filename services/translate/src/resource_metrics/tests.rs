@@ -8,11 +8,18 @@ fn tenant() -> TenantUri {
 
 fn pod(name: &str, node: &str) -> Value {
     json!({
-        "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}, "annotations": {"a": "b"}},
+        "metadata": {
+            "name": name, "namespace": "shop", "uid": format!("uid-{name}"),
+            "labels": {"app": name}, "annotations": {"a": "b"},
+        },
         "spec": {
             "nodeName": node,
             "containers": [{"name": "main"}],
             "initContainers": [{"name": "sidecar", "restartPolicy": "Always"}],
+        },
+        "status": {
+            "startTime": "2026-01-01T00:00:00Z",
+            "containerStatuses": [{"name": "main", "state": {"running": {"startedAt": "2026-01-01T00:00:07Z"}}}],
         },
     })
 }
@@ -111,5 +118,80 @@ fn a_node_has_the_sum_of_own_pods_and_nothing_where_there_is_none() {
                 "usage": {"cpu": "0n", "memory": "0Ki"},
             }),
         ]
+    );
+}
+
+#[test]
+fn what_was_measured_before_a_pod_began_is_a_former_one_s() {
+    let found = [host("web-x-shop-x-demo", "c1", "team-a", "1")];
+    for (began, shown) in [
+        (json!("2026-01-01T00:00:20Z"), 1),
+        (json!("2026-01-01T00:00:21Z"), 0),
+        (Value::Null, 0),
+    ] {
+        let mut inside = pod("web", "node-1");
+        inside["status"]["startTime"] = began.clone();
+        let metrics = pods(&[inside], &found, &tenant());
+        assert_eq!(metrics.len(), shown, "{began}");
+    }
+}
+
+fn node() -> Value {
+    json!({"metadata": {"name": "node-1", "creationTimestamp": "2025-12-31T00:00:00Z"}})
+}
+
+#[test]
+fn a_summary_tells_of_own_pods_on_the_node_as_a_kubelet_does() {
+    let mut injected = host("web-x-shop-x-demo", "c1", "team-a", "250m");
+    injected["metadata"]["uid"] = "host-uid".into();
+    let found = [
+        injected,
+        host("db-x-shop-x-demo", "c1", "team-a", "500m"),
+        host("web-x-shop-x-other", "c2", "team-a", "1"),
+        host("demo-0", "c1", "team-a", "1"),
+    ];
+    let inside = [pod("web", "node-1"), pod("db", "node-2")];
+    let said = summary(&node(), &inside, &found, &tenant(), "2026-01-01T00:01:00Z");
+    let time = "2026-01-01T00:00:20Z";
+    let memory = |mebibytes: u64| json!({"time": time, "workingSetBytes": mebibytes << 20});
+    let cpu = |nanos: u64| json!({"time": time, "usageNanoCores": nanos});
+    assert_eq!(
+        said,
+        json!({
+            "node": {
+                "nodeName": "node-1", "startTime": "2025-12-31T00:00:00Z",
+                "cpu": cpu(251_000_000), "memory": memory(11),
+            },
+            "pods": [{
+                "podRef": {"name": "web", "namespace": "shop", "uid": "uid-web"},
+                "startTime": "2026-01-01T00:00:00Z",
+                "containers": [
+                    {
+                        "name": "main", "startTime": "2026-01-01T00:00:07Z",
+                        "cpu": cpu(250_000_000), "memory": memory(10),
+                    },
+                    {
+                        "name": "sidecar", "startTime": "2026-01-01T00:00:00Z",
+                        "cpu": cpu(1_000_000), "memory": memory(1),
+                    },
+                ],
+                "cpu": cpu(251_000_000), "memory": memory(11),
+            }],
+        })
+    );
+}
+
+#[test]
+fn a_summary_without_measured_pods_is_empty_as_of_now() {
+    let now = "2026-01-01T00:01:00Z";
+    let said = summary(&node(), &[pod("web", "node-1")], &[], &tenant(), now);
+    assert_eq!(said["pods"], json!([]));
+    assert_eq!(
+        said["node"]["cpu"],
+        json!({"time": now, "usageNanoCores": 0})
+    );
+    assert_eq!(
+        said["node"]["memory"],
+        json!({"time": now, "workingSetBytes": 0})
     );
 }
