@@ -557,3 +557,65 @@ fn a_tenants_account_writes_no_object_that_reaches_beyond_the_tenant() {
         written(version, kind, &json!({key: {}})).refused(&["may select only pods"]);
     }
 }
+
+#[test]
+fn a_tenants_account_writes_translated_service_accounts_only() {
+    let place = Namespace::opened("test-policy-accounts");
+    place.bind();
+    let tenant = "system:serviceaccount:test-policy-accounts:vcluster-sync";
+    let workload = json!({"vcluster.dev/part": "workload"});
+    let translated = "builder-x-shop-x-demo";
+    let account = |name: &str, more: &Value| {
+        let labels = json!({"labels": workload, "automountServiceAccountToken": false});
+        let mut account = place.object("v1", "ServiceAccount", name, &labels);
+        for (key, value) in more.as_object().into_iter().flatten() {
+            match key.as_str() {
+                "annotations" => account["metadata"]["annotations"] = value.clone(),
+                key => account[key] = value.clone(),
+            }
+        }
+        place.create_as(tenant, &account)
+    };
+    let pulls = |secret: &str| json!({"imagePullSecrets": [{"name": secret}]});
+    account(
+        translated,
+        &json!({"annotations": {"vcluster.dev/kind": "ServiceAccount"}}),
+    )
+    .ok();
+    account(translated, &pulls("registry-x-shop-x-demo")).ok();
+    account("builder", &json!({})).refused(&["only service accounts that were translated"]);
+    for more in [
+        json!({"automountServiceAccountToken": true}),
+        json!({"secrets": [{"name": "vcluster-sync"}]}),
+        pulls("vcluster-pki"),
+    ] {
+        account(translated, &more).refused(&["may hold no tokens"]);
+    }
+    let identity =
+        json!({"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/admin"}});
+    account(translated, &identity)
+        .refused(&["only annotations that the host's administrator allows"]);
+    for own in ["vcluster-sync", "vcluster-workload", "default"] {
+        let marked = json!({"metadata": {"labels": workload}});
+        place
+            .patch_as(tenant, &format!("serviceaccount {own}"), &marked)
+            .refused(&["a tenant may"]);
+        let args = format!(
+            "-n {} delete serviceaccount {own} --dry-run=server --as={tenant}",
+            place.name
+        );
+        place.host.kubectl(&args).refused(&["a tenant may"]);
+    }
+    let named = |name: &str| pod(&place, &workload, &json!({"serviceAccountName": name}));
+    place
+        .create_as(tenant, &named("default"))
+        .refused(&["vcluster-workload"]);
+    place.host.apply(
+        &place
+            .object("v1", "ServiceAccount", translated, &json!({}))
+            .to_string(),
+    );
+    place.create_as(tenant, &named(translated)).ok();
+    let token = format!("-n {} create token {translated} --as={tenant}", place.name);
+    place.host.kubectl(&token).refused(&["forbidden"]);
+}

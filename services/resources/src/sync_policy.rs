@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::custom_resource::CustomResource;
 
 /// Kinds of [`SyncPolicy::to_host`], by their plural.
-pub const TO_HOST: [&str; 9] = [
+pub const TO_HOST: [&str; 10] = [
     "configmaps",
     "ingresses",
     "networkpolicies",
@@ -28,8 +28,11 @@ pub const TO_HOST: [&str; 9] = [
     "pods",
     "resourceclaims",
     "secrets",
+    SERVICE_ACCOUNTS,
     "services",
 ];
+/// That of them which goes only if it is enabled.
+pub const SERVICE_ACCOUNTS: &str = "serviceaccounts";
 /// Kinds of [`SyncPolicy::from_host`], by their plural.
 pub const FROM_HOST: [&str; 12] = [
     "configmaps",
@@ -48,9 +51,10 @@ pub const FROM_HOST: [&str; 12] = [
 /// Those of them of which single objects are mapped.
 pub const MAPPED: [&str; 3] = ["configmaps", "secrets", "services"];
 
-const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, resourceclaims, secrets and services can be given";
+const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, resourceclaims, secrets, serviceaccounts and services can be given";
 const FROM_HOST_ONLY: &str = "only configmaps, csidrivers, csinodes, deviceclasses, events, ingressclasses, nodes, priorityclasses, runtimeclasses, secrets, services and storageclasses can be given";
 const PODS_OFF: &str = "pods cannot be turned off: narrow them by selector or namespaces";
+const ACCOUNTS_SELECTED: &str = "serviceaccounts cannot be selected by labels: a pod must know whether its own goes to the host; use namespaces";
 const NODES_OFF: &str =
     "nodes cannot be turned off: with policy Used only those are shown that run the cluster's pods";
 const POLICY_ELSEWHERE: &str = "policy can be given for nodes only";
@@ -80,7 +84,7 @@ const MOST_NAMESPACES: usize = 64;
 #[serde(rename_all = "camelCase")]
 pub struct SyncPolicy {
     /// What goes to the host, by the plural of the kind, such as `ingresses`. A kind that is not named
-    /// goes whole.
+    /// goes whole, but for serviceaccounts, which stay inside.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "to_host")]
     pub to_host: BTreeMap<String, ToHost>,
@@ -104,10 +108,11 @@ pub struct SyncPolicy {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToHost {
-    /// Whether any goes. Default: true.
+    /// Whether any goes. Default: true, of serviceaccounts false. With true, pods have host
+    /// ServiceAccounts of their own, of which they still get no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Labels of the objects. Default: any.
+    /// Labels of the objects. Default: any. Not for serviceaccounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
     /// Namespaces inside, of which the objects are. Default: all.
@@ -320,6 +325,9 @@ impl SyncPolicy {
             if kind == "pods" && rule.enabled == Some(false) {
                 found.push((format!("{at}.enabled"), PODS_OFF.to_owned()));
             }
+            if kind == SERVICE_ACCOUNTS && rule.selector.is_some() {
+                found.push((format!("{at}.selector"), ACCOUNTS_SELECTED.to_owned()));
+            }
             let namespaces = &rule.namespaces;
             if namespaces.len() > MOST_NAMESPACES || !namespaces.iter().all(|name| is_label(name)) {
                 found.push((format!("{at}.namespaces"), NAMESPACES.to_owned()));
@@ -467,6 +475,10 @@ fn to_host(generator: &mut SchemaGenerator) -> Schema {
             {
                 "rule": "self.all(k, k != 'pods' || !has(self[k].enabled) || self[k].enabled)",
                 "message": PODS_OFF,
+            },
+            {
+                "rule": "self.all(k, k != 'serviceaccounts' || !has(self[k].selector))",
+                "message": ACCOUNTS_SELECTED,
             },
             {
                 "rule": "self.all(k, k == 'services' || !has(self[k].mappings))",

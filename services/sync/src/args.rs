@@ -225,6 +225,16 @@ pub struct EngineArgs {
     )]
     pub service_annotations: Vec<String>,
 
+    /// Annotations of ServiceAccounts that reach the host, in the same way, where their virtual cluster has them go
+    /// there.
+    #[arg(
+        long,
+        env = "VCLUSTER_SERVICE_ACCOUNT_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEYS"
+    )]
+    pub service_account_annotations: Vec<String>,
+
     /// Ranges of the host's pods, for a host whose nodes do not tell them (`spec.podCIDRs`). While they are not
     /// known, EndpointSlices of virtual clusters lead to their own pods only.
     #[arg(

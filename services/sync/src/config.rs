@@ -127,6 +127,7 @@ impl TryFrom<&EngineArgs> for Engine {
             annotations: Annotations {
                 ingresses: keys(&args.ingress_annotations),
                 services: keys(&args.service_annotations),
+                service_accounts: keys(&args.service_account_annotations),
             },
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),

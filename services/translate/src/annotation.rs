@@ -100,15 +100,18 @@ pub(crate) const SERVICE: &[&str] = &[
     "service.kubernetes.io/topology-mode",
 ];
 
-/// Domains, with all below them, of annotations by which controllers of ingresses, load balancers, certificates and DNS
-/// are steered. Of others (helm's, a monitor's, a GitOps tool's) nobody need be told that they stay inside.
-const STEERING: [&str; 16] = [
+/// Domains, with all below them, of annotations by which controllers of ingresses, load balancers, certificates, DNS
+/// and clouds' identities are steered. Of others (helm's, a monitor's, a GitOps tool's) nobody need be told that they stay inside.
+const STEERING: [&str; 19] = [
     "alb.ingress.kubernetes.io",
+    "azure.workload.identity",
     "cert-manager.io",
     "cloud.google.com",
+    "eks.amazonaws.com",
     "external-dns.alpha.kubernetes.io",
     "haproxy-ingress.github.io",
     "haproxy.org",
+    "iam.gke.io",
     "ingress.kubernetes.io",
     "io.cilium",
     "konghq.com",

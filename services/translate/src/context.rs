@@ -68,4 +68,6 @@ pub struct Annotations {
     pub ingresses: Vec<String>,
     /// Of Services.
     pub services: Vec<String>,
+    /// Of ServiceAccounts.
+    pub service_accounts: Vec<String>,
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Change, Context, Custom, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event,
     ingress, mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim,
-    pod, resource_claim, secret, service,
+    pod, resource_claim, secret, service, service_account,
 };
 
 mod spelling;
@@ -361,6 +361,8 @@ table! {
     Service = service::KIND;
     /// To host, if no controller made it from a selector.
     EndpointSlice = endpoint_slice::KIND;
+    /// To host where the policy says so, if a pod uses it.
+    ServiceAccount = service_account::KIND;
     /// Read only: labels of namespaces.
     Namespace = namespace::KIND;
     /// From host.

@@ -47,6 +47,7 @@ pub mod resource_claim;
 pub mod resource_metrics;
 pub mod secret;
 pub mod service;
+pub mod service_account;
 mod serving;
 pub mod text;
 

@@ -4,7 +4,7 @@
 //! rules as what is gone inside. What runs, holds data or holds an address is not removed by it at all ([`keeps`]).
 
 use serde_json::Value;
-use vcluster_resources::sync_policy::{NodePolicy, Selector};
+use vcluster_resources::sync_policy::{NodePolicy, SERVICE_ACCOUNTS, Selector};
 
 use crate::{Context, Kind, Refusal, json::text, refusal::Reason};
 
@@ -47,6 +47,16 @@ pub fn admits(kind: Kind, object: &Value, context: &Context) -> Result<(), Refus
         );
     }
     Ok(())
+}
+
+/// Whether the ServiceAccounts of a virtual namespace go to the host, which they do only by choice.
+pub fn sends_accounts(namespace: &str, context: &Context) -> bool {
+    let rule = context.policy.to_host.get(SERVICE_ACCOUNTS);
+    rule.is_some_and(|rule| {
+        let named =
+            rule.namespaces.is_empty() || rule.namespaces.iter().any(|one| one == namespace);
+        rule.enabled == Some(true) && named
+    })
 }
 
 /// Whether host objects of a kind stay although the policy does not admit them any more: pods run, claims hold data

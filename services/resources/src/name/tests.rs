@@ -75,6 +75,24 @@ fn long_names_keep_a_readable_prefix() {
     assert!(name.starts_with("nnnn"));
 }
 
+/// `char::is_numeric` and the like take these for digits; no name may.
+#[test]
+fn digits_of_other_scripts_are_no_digits() {
+    for digit in [
+        "\u{661}",
+        "\u{6f1}",
+        "\u{967}",
+        "\u{ff11}",
+        "\u{1d7d9}",
+        "\u{b2}",
+    ] {
+        for text in [digit.to_owned(), format!("a{digit}"), format!("{digit}a")] {
+            assert!(text.parse::<ClusterName>().is_err(), "{text}");
+            assert!(text.parse::<HostNamespace>().is_err(), "{text}");
+        }
+    }
+}
+
 fn subdomain() -> impl Strategy<Value = String> {
     // Made of few pieces so that separators and collisions are likely.
     prop::collection::vec(
@@ -121,6 +139,32 @@ fn a_service_whose_name_begins_with_a_digit_has_a_host_name_that_does_not() {
 }
 
 proptest! {
+    /// No API server stores such names; if one did, nothing would panic or meet.
+    #[test]
+    fn names_of_any_text_have_host_names_of_their_own(
+        name in "[a-x0-9\u{661}\u{ff11}ä.-]{1,300}", namespace in "[a-x\u{967}-]{1,80}",
+        limit in prop::sample::select(vec![40, LABEL_LIMIT, SUBDOMAIN_LIMIT]),
+    ) {
+        let cluster = cluster("vc");
+        let host = host_name(&name, &namespace, &cluster, limit);
+        prop_assert!(host.len() <= limit, "{host}");
+        prop_assert_ne!(&host, &host_name(&format!("{name}\u{661}"), &namespace, &cluster, limit));
+        prop_assert!(service_host_name(&name, &namespace, &cluster).len() <= LABEL_LIMIT);
+    }
+
+    /// Names as long as the API lets them be, that differ in their last letter only.
+    #[test]
+    fn the_longest_names_do_not_meet(stem in "[a-z0-9]([a-z0-9-]|-x-){250}", namespace in "[a-z]{63}") {
+        let cluster = cluster("vc");
+        let name = |last: &str| {
+            let mut name: String = stem.chars().take(252).collect();
+            name.push_str(last);
+            host_name(&name, &namespace, &cluster, SUBDOMAIN_LIMIT)
+        };
+        prop_assert_ne!(name("a"), name("b"));
+        prop_assert!(name("a").len() <= SUBDOMAIN_LIMIT);
+    }
+
     #[test]
     fn no_two_objects_meet(
         objects in prop::collection::hash_set((subdomain(), subdomain()), 1..60),

@@ -23,6 +23,14 @@ fn every_violation_is_told_by_its_field() {
             "to_host[pods].enabled",
         ),
         (
+            json!({"toHost": {"serviceaccounts": {"enabled": true, "namespaces": ["shop"]}}}),
+            "",
+        ),
+        (
+            json!({"toHost": {"serviceaccounts": {"enabled": true, "selector": {}}}}),
+            "to_host[serviceaccounts].selector",
+        ),
+        (
             json!({"toHost": {"secrets": {"namespaces": ["Shop"]}}}),
             "to_host[secrets].namespaces",
         ),

@@ -14,6 +14,7 @@ use crate::{
     json::{array, array_mut, object, text},
     label, name,
     owner::metadata,
+    policy,
     text::Names,
 };
 
@@ -151,14 +152,25 @@ fn spec(scope: &mut Scope<'_>) -> Map<String, Value> {
         Err(refusal) => scope.refuse(refusal),
     }
     dns::set(&mut spec, scope);
+    let account = account(scope);
     for (key, value) in [
-        ("serviceAccountName", json!(WORKLOAD_SERVICE_ACCOUNT)),
+        ("serviceAccountName", account),
         ("automountServiceAccountToken", json!(false)),
         ("enableServiceLinks", json!(false)),
     ] {
         spec.insert(key.to_owned(), value);
     }
     spec
+}
+
+/// The host account that the pod runs as: its own, where those go to the host, and otherwise one for all.
+fn account(scope: &mut Scope<'_>) -> Value {
+    if !policy::sends_accounts(&scope.owner.namespace, scope.context) {
+        return WORKLOAD_SERVICE_ACCOUNT.into();
+    }
+    let mut named = json!({"name": scope.service_account()});
+    scope.refer_as(ReferenceKind::ServiceAccount, &mut named, "name", false);
+    named["name"].take()
 }
 
 /// Notes what ephemeral containers refer to. They are added later, through an endpoint of their
