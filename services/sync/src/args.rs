@@ -254,8 +254,9 @@ pub struct EngineArgs {
     )]
     pub denied_endpoint_cidrs: Vec<IpNet>,
 
-    /// Custom resources that virtual clusters may sync by rules of theirs: PLURAL.GROUP, or PLURAL.GROUP=FromHost for
-    /// those that may only be shown. Sync's account and the tenants' need the rights.
+    /// Custom resources that virtual clusters may sync by rules of theirs: PLURAL.GROUP, PLURAL.GROUP=FromHost for those
+    /// that may only be shown, or PLURAL.GROUP=OtherNamespaces for those that may name other namespaces of the host.
+    /// Sync's account and the tenants' need the rights.
     #[arg(
         long,
         env = "VCLUSTER_CUSTOM_RESOURCES",

@@ -25,27 +25,40 @@ const VALUE: &str = "sync.customResources";
 
 /// Which custom resources may be synced, as the host's administrator says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed(BTreeMap<String, bool>);
+pub struct Allowed(BTreeMap<String, Extent>);
 
-/// A kind that may be synced: `PLURAL.GROUP`, or `PLURAL.GROUP=FromHost` if it may only be shown.
+/// How far a kind may be synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Extent {
+    /// It may only be shown.
+    Shown,
+    /// It may be written, in the tenant's host namespace and about it.
+    Written,
+    /// Its objects may name other namespaces of the host as well.
+    Everywhere,
+}
+
+/// A kind that may be synced: `PLURAL.GROUP`, with `=FromHost` if it may only be shown, with `=OtherNamespaces` if its
+/// objects may name other namespaces of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kind {
     definition: String,
-    may_be_written: bool,
+    extent: Extent,
 }
 
-/// It is not `PLURAL.GROUP[=FromHost]`.
+/// It is not `PLURAL.GROUP[=FromHost|=OtherNamespaces]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be PLURAL.GROUP, or PLURAL.GROUP=FromHost")]
+#[error("must be PLURAL.GROUP, PLURAL.GROUP=FromHost, or PLURAL.GROUP=OtherNamespaces")]
 pub struct Malformed;
 
 impl FromStr for Kind {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let (definition, may_be_written) = match text.split_once('=') {
-            None => (text, true),
-            Some((definition, "FromHost")) => (definition, false),
+        let (definition, extent) = match text.split_once('=') {
+            None => (text, Extent::Written),
+            Some((definition, "FromHost")) => (definition, Extent::Shown),
+            Some((definition, "OtherNamespaces")) => (definition, Extent::Everywhere),
             Some(_) => return Err(Malformed),
         };
         let is_name =
@@ -55,7 +68,7 @@ impl FromStr for Kind {
         }
         Ok(Self {
             definition: definition.to_owned(),
-            may_be_written,
+            extent,
         })
     }
 }
@@ -64,18 +77,18 @@ impl FromIterator<Kind> for Allowed {
     fn from_iter<I: IntoIterator<Item = Kind>>(all: I) -> Self {
         Self(
             all.into_iter()
-                .map(|kind| (kind.definition, kind.may_be_written))
+                .map(|kind| (kind.definition, kind.extent))
                 .collect(),
         )
     }
 }
 
 impl Allowed {
-    fn check(&self, rule: &Rule) -> Result<(), Problem> {
+    fn check(&self, rule: &Rule) -> Result<Extent, Problem> {
         let definition = rule.definition();
         match (self.0.get(&definition), rule.direction) {
-            (Some(true), _) | (Some(false), Direction::FromHost) => Ok(()),
-            (Some(false), Direction::ToHost) => Err(Problem::ReadOnly),
+            (Some(Extent::Shown), Direction::ToHost) => Err(Problem::ReadOnly),
+            (Some(extent), Direction::ToHost | Direction::FromHost) => Ok(*extent),
             (None, _) => Err(Problem::NotAllowed {
                 group: rule.group.clone(),
                 plural: rule.plural.clone(),
@@ -139,9 +152,8 @@ impl Resolved {
     }
 }
 
-/// Which of a cluster's rules can be followed.
+/// Which of a cluster's rules can be followed. What is asked of the host is asked at once.
 pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
-    let uid = cluster.metadata.uid.clone().unwrap_or_default();
     let rules = &cluster.spec.sync.custom_resources;
     let (sound, findings) = custom_resource::compile(rules);
     let mut resolved = Resolved::default();
@@ -159,27 +171,34 @@ pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
         resolved.problems.entry(name).or_insert(problem);
     }
     let mut synced = Vec::new();
-    for rule in sound {
-        match learn(engine, &rule, &uid).await {
-            Ok((kind, learnt)) => {
-                synced.push(Synced {
-                    kind,
-                    rule,
-                    has_status: learnt.has_status,
-                });
-                resolved.learnt.push((kind, learnt));
+    let all = sound.into_iter().map(|rule| async {
+        let learnt = learn(engine, &rule).await;
+        (rule, learnt)
+    });
+    for (rule, learnt) in futures::future::join_all(all).await {
+        match learnt {
+            Ok((one, learnt)) => {
+                resolved.learnt.push((one.kind, learnt));
+                synced.push(one);
             }
             Err(problem) => {
                 resolved.problems.insert(rule.definition(), problem);
             }
         }
     }
-    resolved.kinds = synced.into_iter().collect();
+    let kinds: Kinds = synced.into_iter().collect();
+    let is_sent = |rule: &custom_resource::CustomResource| rule.direction == Direction::ToHost;
+    let sends = rules.iter().filter(|rule| is_sent(rule)).count();
+    let sent = kinds
+        .iter()
+        .filter(|synced| synced.rule.direction == Direction::ToHost)
+        .count();
+    resolved.kinds = if sent < sends { kinds.partial() } else { kinds };
     resolved
 }
 
-async fn learn(engine: &Engine, rule: &Rule, uid: &str) -> Result<(Custom, Learnt), Problem> {
-    engine.config.custom_resources.check(rule)?;
+async fn learn(engine: &Engine, rule: &Rule) -> Result<(Synced, Learnt), Problem> {
+    let extent = engine.config.custom_resources.check(rule)?;
     let host = engine
         .definitions
         .get(&engine.host.own.request, &rule.definition())
@@ -187,9 +206,15 @@ async fn learn(engine: &Engine, rule: &Rule, uid: &str) -> Result<(Custom, Learn
     let host = host
         .map_err(Problem::Unreadable)?
         .ok_or(Problem::NoDefinition)?;
-    let learnt = definition::learn(&host, rule, uid)?;
+    let learnt = definition::learn(&host, rule)?;
     let kind = engine.custom(&learnt.identity).ok_or(Problem::TooMany)?;
-    Ok((kind, learnt))
+    let synced = Synced {
+        kind,
+        rule: rule.clone(),
+        has_status: learnt.has_status,
+        may_name_namespaces: extent == Extent::Everywhere,
+    };
+    Ok((synced, learnt))
 }
 
 impl fmt::Display for Resolved {

@@ -186,7 +186,12 @@ async fn export(tenant: &Tenant, from: &VirtualObject, to: &str) -> Result<(), S
     let inside = Name::new(&from.namespace, &from.name);
     let service = read(tenant, Side::Virtual, Kind::Service, &inside).await?;
     let (wanted, refused) = match service {
-        None => (None, Some("it is not there".to_owned())),
+        None => {
+            // An emptied store has none either.
+            let store = tenant.confirm_store().await;
+            store.map_err(|failure| with_causes(&failure))?;
+            (None, Some("it is not there".to_owned()))
+        }
         Some(service) => match mapping::outside(service.json(), to, &tenant.context) {
             Ok(wanted) => (Some(wanted), None),
             Err(error) => (None, Some(error.to_string())),
@@ -430,5 +435,29 @@ mod tests {
         world.virtual_.put(Kind::ConfigMap, mark(None));
         assert!(sweep(&world.tenant, &[]).await);
         assert_eq!(world.writes(), [format!("virtual DELETE {INSIDE}/old")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_emptied_store_takes_no_service_from_the_host() {
+        let policy = json!({"toHost": {"services": {"mappings": [
+            {"from": {"namespace": "shop", "name": "web"}, "to": {"name": "shop-web"}}]}}});
+        let world = World::new().await.with_policy(policy).await;
+        let store = |uid: &str| {
+            let kube_system = json!({"metadata": {"name": "kube-system", "uid": uid}});
+            world.virtual_.put(Kind::Namespace, kube_system);
+        };
+        store("first");
+        world.tenant.recognize_store().await.unwrap();
+        let web = json!({"metadata": {"namespace": "shop", "name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}], "clusterIP": "10.0.0.9"}});
+        world.virtual_.put(Kind::Service, web);
+        let mut settled = Settled::new();
+        assert_eq!(looked(&world, &mut settled).await, [""; 0]);
+        world.writes();
+        store("second");
+        world.virtual_.lose(Kind::Service, "shop", "web");
+        let said = looked(&world, &mut settled).await;
+        assert!(said[0].contains("store was replaced"), "{said:?}");
+        assert_eq!(world.writes(), [""; 0]);
     }
 }

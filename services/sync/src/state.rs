@@ -43,8 +43,8 @@ pub struct State {
     pub references: References,
     /// Who uses what a controller of the host makes for it.
     pub made_by_host: References,
-    /// What a controller of the host has made, and has come up.
-    made_there: HashSet<Key>,
+    /// What a controller of the host makes: nothing if it has made it and it has come up, else since when it is missed.
+    made: HashMap<Key, Option<Instant>>,
     /// Which nodes its pods are on.
     pub nodes: NodesInUse,
     /// The newest objects in full, as far as they fit.
@@ -182,7 +182,7 @@ impl State {
             newest_translated: 0,
             references: References::default(),
             made_by_host: References::default(),
-            made_there: HashSet::new(),
+            made: HashMap::new(),
             nodes: NodesInUse::default(),
             bodies: Bodies::new(body_budget),
             addresses: Addresses::default(),
@@ -536,16 +536,24 @@ impl State {
 
     /// Says whether what a controller of the host makes is there on both sides; tells whether that is news.
     pub fn set_made_there(&mut self, key: &Key, is_there: bool) -> bool {
+        let was_there = self.is_made_there(key);
         if is_there {
-            self.made_there.insert(key.clone())
-        } else {
-            self.made_there.remove(key)
+            self.made.insert(key.clone(), None);
+        } else if was_there || !self.made_by_host.is_used(key) {
+            self.made.remove(key);
         }
+        was_there != is_there
     }
 
     /// Whether what a controller of the host makes is there on both sides.
     pub fn is_made_there(&self, key: &Key) -> bool {
-        self.made_there.contains(key)
+        self.made.get(key) == Some(&None)
+    }
+
+    /// Since when what a controller of the host makes is missed.
+    pub fn made_missing(&mut self, key: &Key) -> Instant {
+        let since = self.made.entry(key.clone()).or_default();
+        *since.get_or_insert_with(Instant::now)
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {

@@ -7,7 +7,8 @@
 //! | fields that a rule calls references | host names |
 //! | fields that a rule patches | what its expression makes of them |
 //! | fields that the host owns | stay behind; come up, host names in their texts put back |
-//! | every other field | as it is; refused if it names an object of the virtual cluster's control plane |
+//! | `status`, where it is a subresource | stays behind, whatever the rule says |
+//! | every other field | as it is; refused if it names an object of the virtual cluster's control plane, or another namespace |
 //!
 //! A field that a controller of the host adds stays: only what was sent is compared and taken away again.
 
@@ -17,15 +18,18 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::Value;
-use vcluster_resources::custom_resource::{Direction, Rule};
+use vcluster_resources::custom_resource::Rule;
 
 use crate::{
+    Context,
     json::text,
     kind::{Api, Bespoke, Description, Inside, Outside, Scope, ToHost},
+    mirror,
 };
 
 pub mod definition;
 mod from_host;
+mod guard;
 mod rewrite;
 mod to_host;
 
@@ -49,6 +53,13 @@ pub struct Identity {
     pub comes_from_host: bool,
 }
 
+impl Identity {
+    /// `PLURAL.GROUP`: the name of its CustomResourceDefinition.
+    pub fn definition(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+}
+
 /// A custom kind. Two of the same identity are equal.
 #[derive(Clone, Copy)]
 pub struct Custom(&'static Entry);
@@ -65,7 +76,7 @@ impl Custom {
     pub fn leak(identity: Identity) -> Self {
         let entry = Entry {
             name: format!("{}.{}", identity.kind, identity.group),
-            definition: format!("{}.{}", identity.plural, identity.group),
+            definition: identity.definition(),
             description: describe(&identity),
             identity,
         };
@@ -113,6 +124,7 @@ fn describe(identity: &Identity) -> Description {
             ..Description::to_host(
                 api,
                 ToHost {
+                    wanted: is_the_tenants,
                     status: Some(status_to_virtual),
                     ..ToHost::new(to_host, update_host)
                 },
@@ -126,6 +138,11 @@ fn describe(identity: &Identity) -> Description {
             Description::bespoke(Bespoke::Shown, api, Inside::Managed, outside)
         }
     }
+}
+
+/// Not what an earlier rule showed of the host's.
+fn is_the_tenants(object: &Value, context: &Context) -> bool {
+    !mirror::is_ours(object, context)
 }
 
 impl PartialEq for Custom {
@@ -169,16 +186,36 @@ pub struct Synced {
     pub rule: Rule,
     /// Whether its status is a subresource.
     pub has_status: bool,
+    /// Whether its objects may name namespaces of the host other than the tenant's: the host's administrator says so.
+    pub may_name_namespaces: bool,
 }
 
 /// The custom kinds of a virtual cluster. Clones share them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kinds(Arc<[Synced]>);
+pub struct Kinds {
+    followed: Arc<[Synced]>,
+    is_partial: bool,
+}
 
 impl Kinds {
     /// Every one.
     pub fn iter(&self) -> impl Iterator<Item = &Synced> {
-        self.0.iter()
+        self.followed.iter()
+    }
+
+    /// The same, but not all that the rules name: a rule cannot be followed now, and nobody knows what objects of its
+    /// kind use.
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Self {
+            is_partial: true,
+            ..self
+        }
+    }
+
+    /// Whether there may be users of which nobody knows.
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// How this kind is synced.
@@ -195,19 +232,14 @@ impl Kinds {
             identity.kind == kind && identity.group == group && identity.version == version
         })
     }
-
-    /// Whether a rule of direction `ToHost` has this name, `PLURAL.GROUP`.
-    pub fn sends(&self, definition: &str) -> bool {
-        let mut all = self.iter();
-        all.any(|synced| {
-            synced.rule.direction == Direction::ToHost && synced.kind.definition() == definition
-        })
-    }
 }
 
 impl FromIterator<Synced> for Kinds {
     fn from_iter<I: IntoIterator<Item = Synced>>(all: I) -> Self {
-        Self(all.into_iter().collect())
+        Self {
+            followed: all.into_iter().collect(),
+            is_partial: false,
+        }
     }
 }
 

@@ -12,10 +12,8 @@ use crate::{
     Change, Context, Kind, Patch, Refusal,
     json::{merge_patch, text},
     patch::Format,
+    secret,
 };
-
-/// Type of a Secret with a token of a service account, here of the host's.
-const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// Whether a virtual object is the copy of one that the host made.
 pub fn is_copy(object: &Value, context: &Context) -> bool {
@@ -37,10 +35,10 @@ pub fn copy(
     host: &Value,
     context: &Context,
 ) -> Result<Value, Refusal> {
-    if text(host, "/type") == Some(SERVICE_ACCOUNT_TOKEN) {
+    if secret::holds_token(host) {
         return Err(Refusal::host_access(
             "type",
-            "the Secret on the host holds a token of one of its service accounts, which is not shown",
+            "the Secret on the host holds a token of the host's, which is not shown",
         ));
     }
     let api = kind.description().api;

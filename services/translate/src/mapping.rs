@@ -23,7 +23,7 @@ use crate::{
     mirror,
     patch::Format,
     plan::{Cause, Delete},
-    service,
+    secret, service,
 };
 
 /// Kinds that are mapped.
@@ -45,11 +45,6 @@ const EXPORTED_FIELDS: [&str; 7] = [
     "sessionAffinity",
     "sessionAffinityConfig",
     "trafficDistribution",
-];
-/// Types of Secrets that hold tokens of the host.
-const TOKENS: [&str; 2] = [
-    "kubernetes.io/service-account-token",
-    "bootstrap.kubernetes.io/token",
 ];
 
 /// Why a mapping is not as it should be.
@@ -140,7 +135,7 @@ fn may_be_shown(kind: Kind, host: &Value, own: bool) -> Result<(), Error> {
     if ours {
         return Err(Error::Ours);
     }
-    if kind == Kind::Secret && text(host, "/type").is_some_and(|type_| TOKENS.contains(&type_)) {
+    if kind == Kind::Secret && secret::holds_token(host) {
         return Err(Error::Token);
     }
     if !own && label(SHAREABLE) != Some(SHAREABLE_VALUE) {

@@ -30,7 +30,17 @@ pub const KIND: Description = Description {
 /// Type of a Secret into which a controller writes a token of the account that it names: on the
 /// host that would be a token of the *host's*.
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+/// Type of a Secret with a token by which nodes join a cluster.
+const BOOTSTRAP_TOKEN: &str = "bootstrap.kubernetes.io/token";
 const OPAQUE: &str = "Opaque";
+
+/// Whether a Secret of the host holds a token of the host's, which no tenant is shown.
+pub(crate) fn holds_token(host: &Value) -> bool {
+    matches!(
+        text(host, "/type"),
+        Some(SERVICE_ACCOUNT_TOKEN | BOOTSTRAP_TOKEN)
+    )
+}
 
 /// The host Secret of a virtual one: its data, type and immutability. Its labels and annotations
 /// stay behind, as nothing of the host may act on them.

@@ -1,25 +1,35 @@
 //! CEL expressions of rules: compiled once, bounded in what they can cost. No I/O.
 //!
-//! Length and nesting are bounded, and there are no loops (`all`, `exists`, `map`, `filter`): an evaluation
-//! takes time proportional to the expression and the object, whatever the object holds. No function knows the time
-//! or anything else but the variables, so that the same object always gives the same result.
+//! Length and nesting are bounded, there are no loops (`all`, `exists`, `map`, `filter`), and patterns are known
+//! beforehand. What an evaluation can cost is told before it begins; all evaluations about one object share one budget,
+//! so that neither a rule nor an object can be made to hold a process up ([`Subject`]). No function knows the time or
+//! anything else but the variables, so that the same object always gives the same result.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::Expr;
 use cel::{Env, IdedExpr};
 use serde_json::Value;
+
+mod cost;
+mod json;
+
+use cost::Cost;
 
 /// Characters of an expression at most.
 pub const LIMIT: usize = 512;
 /// Brackets in brackets at most.
 const DEPTH: usize = 24;
-/// Bytes of a result at most.
+/// Bytes of a result at most, about.
 const RESULT: usize = 64 << 10;
+/// What an evaluation costs beside its values.
+const EVALUATION: u64 = 256;
+/// What all evaluations about one object may cost.
+const BUDGET: u64 = 64 << 20;
 
-/// Functions that cost no more than their arguments' size.
+/// Functions that cost no more than the size of what they are applied to.
 const FUNCTIONS: [&str; 18] = [
     "bool",
     "charAt",
@@ -46,20 +56,74 @@ const FUNCTIONS: [&str; 18] = [
 pub struct Expression {
     source: String,
     ast: Arc<IdedExpr>,
-    env: Arc<Env>,
+    cost: Cost,
 }
 
-/// What an expression is evaluated with.
-#[derive(Debug, Clone, Copy)]
-pub struct Variables<'a> {
-    /// What is at the place that is changed; nothing for a condition.
-    pub value: Option<&'a Value>,
-    /// The whole object.
-    pub object: &'a Value,
-    /// Name of the virtual cluster.
-    pub cluster: &'a str,
-    /// Its host namespace.
-    pub namespace: &'a str,
+/// An object that expressions are evaluated about, and what that may still cost. For one piece of work: the budget does
+/// not come back.
+pub struct Subject<'a> {
+    object: &'a Value,
+    cluster: &'a str,
+    namespace: &'a str,
+    size: OnceCell<u64>,
+    left: Cell<u64>,
+    with_object: OnceCell<cel::Context<'static, 'static>>,
+    without: OnceCell<cel::Context<'static, 'static>>,
+}
+
+impl fmt::Debug for Subject<'_> {
+    /// Not the object, which may be long or secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// An object of the virtual cluster of that name and host namespace.
+    pub const fn new(object: &'a Value, cluster: &'a str, namespace: &'a str) -> Self {
+        Self {
+            object,
+            cluster,
+            namespace,
+            size: OnceCell::new(),
+            left: Cell::new(BUDGET),
+            with_object: OnceCell::new(),
+            without: OnceCell::new(),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        *self.size.get_or_init(|| cost::size(self.object))
+    }
+
+    fn take(&self, cost: u64) -> Result<(), Failure> {
+        let left = self.left.get().checked_sub(cost);
+        self.left.set(left.ok_or(Failure::TooCostly)?);
+        Ok(())
+    }
+
+    /// The variables but `value`, which are the same for every evaluation.
+    fn variables(&self, uses_object: bool) -> &cel::Context<'static, 'static> {
+        let made = if uses_object {
+            &self.with_object
+        } else {
+            &self.without
+        };
+        made.get_or_init(|| {
+            let mut context = cel::Context::with_env(Arc::clone(&ENVIRONMENT));
+            if uses_object {
+                context.add_variable_from_value("object", json::to_cel(self.object));
+            }
+            let cluster = HashMap::from([
+                ("name".to_owned(), cel::Value::from(self.cluster)),
+                ("namespace".to_owned(), cel::Value::from(self.namespace)),
+            ]);
+            context.add_variable_from_value("cluster", cluster);
+            context
+        })
+    }
 }
 
 /// Why an expression is refused, worded to follow the name of the field.
@@ -77,6 +141,12 @@ pub enum Error {
     /// It has a loop.
     #[error("must not have loops (all, exists, exists_one, map, filter)")]
     Loop,
+    /// A text that only the object knows.
+    #[error("must give {0} a text in quotes, not what an object says")]
+    Unknowable(String),
+    /// A pattern that is none, or too large.
+    #[error("has a pattern that is not a regular expression, or too large a one: {0:?}")]
+    Pattern(String),
     /// It names what is not there.
     #[error("names {name:?}: it can use {allowed}")]
     Unknown {
@@ -96,6 +166,9 @@ pub enum Failure {
     /// The result is too large.
     #[error("the result is larger than {RESULT} bytes")]
     TooLarge,
+    /// The object is too large for its rule.
+    #[error("the object is too large, or names too much, for the expressions of its rule")]
+    TooCostly,
     /// The result is a value that JSON lacks, or not the one that is needed.
     #[error("the result must be {0}")]
     Type(&'static str),
@@ -128,14 +201,11 @@ impl Expression {
         if depth(source) > DEPTH {
             return Err(Error::Depth);
         }
-        let env = environment();
-        let ast = env
+        let ast = ENVIRONMENT
             .parser()
             .parse(source)
             .map_err(|errors| Error::Syntax(one_line(&errors.to_string())))?;
-        if has_loop(&ast) {
-            return Err(Error::Loop);
-        }
+        let cost = Cost::of(&ast)?;
         let references = ast.references();
         let mut unknown = references
             .variables()
@@ -164,7 +234,7 @@ impl Expression {
         Ok(Self {
             source: source.to_owned(),
             ast: Arc::new(ast),
-            env: Arc::new(env),
+            cost,
         })
     }
 
@@ -173,46 +243,31 @@ impl Expression {
         &self.source
     }
 
-    /// The result; null for none.
+    /// The result, `value` being what is at the place that is changed; null for none.
     ///
     /// # Errors
-    /// The values do not fit the expression.
-    pub fn evaluate(&self, variables: Variables<'_>) -> Result<Value, Failure> {
-        let mut context = cel::Context::with_env(Arc::clone(&self.env));
+    /// The values do not fit the expression, or it would cost too much.
+    pub fn evaluate(&self, value: Option<&Value>, subject: &Subject<'_>) -> Result<Value, Failure> {
         let used = self.ast.references();
-        if used.has_variable("value") {
-            context
-                .add_variable_from_value("value", variables.value.map_or(cel::Value::Null, to_cel));
-        }
-        if used.has_variable("object") {
-            context.add_variable_from_value("object", to_cel(variables.object));
-        }
-        let cluster = HashMap::from([
-            ("name".to_owned(), cel::Value::from(variables.cluster)),
-            (
-                "namespace".to_owned(),
-                cel::Value::from(variables.namespace),
-            ),
-        ]);
-        context.add_variable_from_value("cluster", cluster);
+        let value = value.filter(|_| used.has_variable("value"));
+        let uses_object = used.has_variable("object");
+        let object = if uses_object { subject.size() } else { 0 };
+        let size = EVALUATION + value.map_or(0, cost::size) + object;
+        subject.take(self.cost.with(size))?;
+        let mut context = subject.variables(uses_object).new_inner_scope();
+        context.add_variable_from_value("value", value.map_or(cel::Value::Null, json::to_cel));
         let result = context
             .resolve(&self.ast)
             .map_err(|error| Failure::Evaluation(brief(&error)))?;
-        let json = result
-            .json()
-            .map_err(|_unfit| Failure::Type("a value that JSON has"))?;
-        if json.to_string().len() > RESULT {
-            return Err(Failure::TooLarge);
-        }
-        Ok(json)
+        json::from_cel(&result)
     }
 
     /// Whether it is true.
     ///
     /// # Errors
     /// As [`Self::evaluate`], or it is neither true nor false.
-    pub fn is_true(&self, variables: Variables<'_>) -> Result<bool, Failure> {
-        match self.evaluate(variables)? {
+    pub fn is_true(&self, subject: &Subject<'_>) -> Result<bool, Failure> {
+        match self.evaluate(None, subject)? {
             Value::Bool(is_true) => Ok(is_true),
             Value::Null
             | Value::Number(_)
@@ -223,67 +278,31 @@ impl Expression {
     }
 }
 
-fn environment() -> Env {
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     env.add_extension(cel::extensions::strings)
         .expect("an environment that was made just now has no other functions of these names");
-    env
-}
+    Arc::new(env)
+});
 
-/// The most brackets that are open at once, texts not looked into: one in a text counts too much, never too little.
+/// The most brackets that are open at once, as far as it can be told: rather too many than too few. A bracket in a text
+/// opens and does not close. Where it is not plain what a text is (escapes, three quotes), nothing closes.
 fn depth(source: &str) -> usize {
-    let (mut open, mut most) = (0_usize, 0);
+    let is_plain = !["\\", "\"\"\"", "'''"]
+        .iter()
+        .any(|mark| source.contains(mark));
+    let (mut open, mut most, mut quote) = (0_usize, 0, None);
     for c in source.bytes() {
-        match c {
-            b'(' | b'[' | b'{' | b'?' | b'!' | b'-' => open += 1,
-            b')' | b']' | b'}' => open = open.saturating_sub(1),
-            _other => {}
+        match (c, quote) {
+            (b'(' | b'[' | b'{' | b'?' | b'!' | b'-', _) => open += 1,
+            (b')' | b']' | b'}', None) if is_plain => open = open.saturating_sub(1),
+            (b'"' | b'\'', None) => quote = Some(c),
+            (_, Some(begun)) if c == begun => quote = None,
+            (_, _) => {}
         }
         most = most.max(open);
     }
     most
-}
-
-fn has_loop(expression: &IdedExpr) -> bool {
-    use cel::common::ast::EntryExpr;
-    let entries = |entries: &[cel::common::ast::IdedEntryExpr]| {
-        entries.iter().any(|entry| match &entry.expr {
-            EntryExpr::StructField(field) => has_loop(&field.value),
-            EntryExpr::MapEntry(entry) => has_loop(&entry.key) || has_loop(&entry.value),
-        })
-    };
-    match &expression.expr {
-        Expr::Comprehension(_) => true,
-        Expr::Call(call) => {
-            call.target.iter().any(|target| has_loop(target)) || call.args.iter().any(has_loop)
-        }
-        Expr::List(list) => list.elements.iter().any(has_loop),
-        Expr::Map(map) => entries(&map.entries),
-        Expr::Struct(made) => entries(&made.entries),
-        Expr::Select(select) => has_loop(&select.operand),
-        Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => false,
-    }
-}
-
-/// JSON as CEL has it. Whole numbers are `int`, as in Kubernetes.
-fn to_cel(value: &Value) -> cel::Value {
-    match value {
-        Value::Null => cel::Value::Null,
-        Value::Bool(value) => cel::Value::Bool(*value),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || cel::Value::Float(number.as_f64().unwrap_or_default()),
-            cel::Value::Int,
-        ),
-        Value::String(text) => cel::Value::from(text.as_str()),
-        Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(to_cel).collect())),
-        Value::Object(members) => {
-            let members: HashMap<String, cel::Value> = members
-                .iter()
-                .map(|(key, value)| (key.clone(), to_cel(value)))
-                .collect();
-            members.into()
-        }
-    }
 }
 
 /// Why an evaluation failed, without the values, which may be long or secret.

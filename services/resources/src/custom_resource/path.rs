@@ -1,5 +1,6 @@
 //! Paths to fields of an object: names joined by dots, with `[*]` behind a list for each of its items. No I/O.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -140,6 +141,11 @@ impl Path {
         *at = value;
     }
 
+    /// Takes away what is there.
+    pub fn remove(&self, object: &mut Value) {
+        let Ok(()) = self.rewrite(object, &mut |_, _| Ok::<_, Infallible>(None));
+    }
+
     /// Puts at each place what `change` makes of it: of its name, and of what is there. Nothing takes a field away.
     /// A place that could be there, because what it lies in is, counts as empty.
     ///
@@ -204,8 +210,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -42,31 +42,34 @@ pub(super) enum Error {
 
 /// Has it there, and served.
 pub(super) async fn ensure(tenant: &Tenant, learnt: &Learnt) -> Result<There, Error> {
-    let name = learnt
-        .copy
-        .pointer("/metadata/name")
-        .and_then(Value::as_str);
-    let path = format!("{COLLECTION}/{}", name.unwrap_or_default());
+    let name = learnt.identity.definition();
+    let path = format!("{COLLECTION}/{name}");
     let found = match send(tenant, Method::GET, &path, None).await {
         Ok(found) => Some(found),
         Err(Some(kube::Error::Api(status))) if status.code == 404 => None,
         Err(error) => return Err(failed(error)),
     };
-    match definition::step(found.as_ref(), learnt) {
+    let step = definition::step(found.as_ref(), learnt, &tenant.context.cluster_uid);
+    drop(found);
+    match step {
         Step::Ready => Ok(There::Copied),
         Step::Own => Ok(There::Own),
         Step::Unfit => Err(Error::Unfit),
         Step::Wait => Err(Error::Wait),
-        Step::Create => {
-            let made = send(tenant, Method::POST, COLLECTION, Some(&learnt.copy)).await;
+        Step::Create(copy) => {
+            let made = send(tenant, Method::POST, COLLECTION, Some(&copy)).await;
             made.map_err(failed)?;
             tracing::info!(tenant = %tenant.id, definition = name, "definition is copied from the host");
             Err(Error::Wait)
         }
         Step::Patch(patch) => {
             let patched = send(tenant, Method::PATCH, &path, Some(&patch.body)).await;
-            patched.map_err(failed)?;
-            Err(Error::Wait)
+            // What an older API server leaves out of it will not come by sending it again.
+            if definition::is_established(&patched.map_err(failed)?) {
+                Ok(There::Copied)
+            } else {
+                Err(Error::Wait)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions of the host, read one by one and remembered for a moment: tenants share them.
+//! CustomResourceDefinitions of the host, read one by one and remembered: tenants share them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use http::Request;
 use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
+use vcluster_translate::custom::definition;
 
 use crate::apply::with_causes;
 
@@ -39,7 +40,14 @@ impl Definitions {
         {
             return Ok(known.found.clone());
         }
-        let found = read(host, name).await?.map(Arc::new);
+        let read = read(host, name).await?;
+        let read = read.map(|host| Arc::new(definition::prune(&host)));
+        // Who holds the old one goes on with it, as long as it says the same: they are large.
+        let before = self
+            .locked()
+            .get(name)
+            .and_then(|known| known.found.clone());
+        let found = if before == read { before } else { read };
         let known = Known {
             at: Instant::now(),
             found: found.clone(),

@@ -25,7 +25,7 @@ const RETRY: Policy = Policy {
     cap: Duration::from_secs(10),
 };
 /// How often the definition inside is compared with what it should be.
-const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_mins(5);
 
 /// Follows a kind until the tenant's token is cancelled: its definition, its objects on the host, its objects inside.
 /// Whatever is missing is told and waited for, and keeps no other kind waiting.

@@ -1,6 +1,7 @@
 //! Which rules can be followed, and why not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use vcluster_chassis::testing::json as answer;
@@ -58,6 +59,11 @@ async fn a_rule_is_followed_that_is_allowed_and_whose_kind_the_host_has() {
     let resolved = resolve(&world.engine, &cluster(&json!([rule(&json!({}))]))).await;
     assert_eq!(resolved.problems, BTreeMap::new());
     assert_eq!(resolved.to_string(), "certificates.cert-manager.io");
+    assert!(!resolved.kinds.is_partial());
+    tokio::time::advance(Duration::from_mins(1)).await;
+    world.host.take_calls();
+    let later = resolve(&world.engine, &cluster(&json!([rule(&json!({}))]))).await;
+    assert_eq!(resolved, later, "what is read again is the same");
     let again = resolve(&world.engine, &cluster(&json!([rule(&json!({}))]))).await;
     assert_eq!(resolved, again, "nobody is taken up anew for nothing");
     assert_eq!(
@@ -113,11 +119,20 @@ async fn nothing_is_concluded_from_a_host_that_cannot_be_asked() {
         .script(|_call| Some(status(503, "ServiceUnavailable")));
     let resolved = resolve(&world.engine, &cluster(&json!([rule(&json!({}))]))).await;
     assert!(!resolved.is_certain() && resolved.problems.len() == 1);
+    assert!(
+        resolved.kinds.is_partial(),
+        "nobody knows what its objects use"
+    );
 }
 
 #[test]
 fn what_is_allowed_is_plural_and_group() {
-    for good in ["a.b", "certificates.cert-manager.io", "x.y.z=FromHost"] {
+    for good in [
+        "a.b",
+        "certificates.cert-manager.io",
+        "x.y.z=FromHost",
+        "x.y=OtherNamespaces",
+    ] {
         assert!(good.parse::<Kind>().is_ok(), "{good}");
     }
     for bad in ["", "pods", "A.b", "*.b", "a.b=ToHost", "a.b c"] {

@@ -18,7 +18,7 @@ use crate::hold::Hold;
 use crate::object::{Key, Object, Side};
 use crate::tenant::Tenant;
 
-/// When to look again for one that is not made yet.
+/// When to look again for one that is not made yet, at first; later as long as it has been missing, at most [`THERE`].
 const MISSING: Duration = Duration::from_secs(10);
 /// When to look again at one that is there.
 const THERE: Duration = Duration::from_mins(5);
@@ -59,9 +59,11 @@ pub(super) async fn step(
                 tenant.wake_users(key);
             }
             if is_named && !is_there {
+                let missing = tenant.state().made_missing(key).elapsed();
+                let pause = missing.clamp(MISSING, THERE);
                 let message = "the host's controller that makes it has not made it yet";
                 let hold = Hold::waits("NotMadeYet", message);
-                return Ok(Step::Held(hold, Next::Until(Instant::now() + MISSING)));
+                return Ok(Step::Held(hold, Next::Until(Instant::now() + pause)));
             }
             let next = if is_there {
                 Next::Until(Instant::now() + THERE)
@@ -90,9 +92,9 @@ pub(super) async fn step(
             tenant.confirm_store().await?;
             tenant.remove(Side::Virtual, key, &delete).await
         }
+        // Ours, in the way of the host's.
+        Action::DeleteHost(delete) => tenant.remove(Side::Host, key, &delete).await,
         // Nothing of these is written to the host.
-        Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {
-            Ok(Step::Done(Next::Settled))
-        }
+        Action::PatchHost(_) | Action::Bind(_) => Ok(Step::Done(Next::Settled)),
     }
 }

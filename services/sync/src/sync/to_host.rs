@@ -56,12 +56,17 @@ async fn decide(
     if need == Need::Used && made_by_host::concerns(tenant, key, object.as_ref()) {
         return made_by_host::step(engine, tenant, key, object.as_ref()).await;
     }
+    // Who uses what is gone inside does not matter.
+    let is_told = needed || object.is_none();
+    if !is_told && tenant.context.custom.is_partial() {
+        return Ok(Step::Done(Next::Settled));
+    }
     let host = tenant.see(Side::Host, key).await?;
     let view = View {
         object: object.as_ref(),
         host: host.as_ref(),
         needed,
-        knowledge: tenant.knows(kind, needed),
+        knowledge: tenant.knows(kind, is_told),
     };
     let Some(context) = engine.context(tenant, kind, object.as_ref()) else {
         return Ok(waits(&Waiting::Lists));

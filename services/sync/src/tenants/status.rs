@@ -48,6 +48,7 @@ pub fn state(tenant: &Tenant) -> (State, String) {
     if unlisted.is_empty() {
         let mut text = "every kind is listed on both sides and followed".to_owned();
         if let Some(waiting) = tenant.unmapped() {
+            let waiting: String = waiting.chars().take(MESSAGE).collect();
             text = format!("{text}; of spec.sync is not mapped: {waiting}");
         }
         if let Some(kept) = tenant.kept_said() {

@@ -1,8 +1,12 @@
 //! CustomResourceDefinitions: what a host's says of a kind, and its copy inside.
 //!
+//! They are large, so that of each there is one in memory for all tenants; a copy is made when it is compared or sent.
+//!
 //! The copy has the one version that the rule names, so that no conversion is needed and no webhook of the host is
 //! called from inside. A definition that the tenant installed himself is left alone, whatever it says. Nothing here
 //! ever deletes one: that would delete every object of the tenant's.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use vcluster_resources::custom_resource::{Direction, Rule};
@@ -34,8 +38,7 @@ pub struct Learnt {
     pub identity: Identity,
     /// Whether its status is a subresource.
     pub has_status: bool,
-    /// The definition inside.
-    pub copy: Value,
+    host: Arc<Value>,
 }
 
 /// Why a rule cannot be followed, in a sentence.
@@ -71,7 +74,7 @@ pub enum Error {
 ///
 /// # Errors
 /// The rule and the definition do not fit.
-pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Error> {
+pub fn learn(host: &Arc<Value>, rule: &Rule) -> Result<Learnt, Error> {
     let kind = text(host, "/spec/names/kind").ok_or(Error::Malformed)?;
     let is_namespaced = match text(host, "/spec/scope") {
         Some("Namespaced") => true,
@@ -86,15 +89,10 @@ pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Err
         | (Direction::FromHost, true, Some(_))
         | (Direction::FromHost, false, None) => {}
     }
-    let versions = array(host, "/spec/versions");
-    let served = || {
-        versions
+    let Some(version) = served(host, &rule.version) else {
+        let names: Vec<_> = array(host, "/spec/versions")
             .iter()
             .filter(|version| is_true(version, "/served"))
-    };
-    let named = |version: &&Value| text(version, "/name") == Some(&rule.version);
-    let Some(version) = served().find(named) else {
-        let names: Vec<_> = served()
             .filter_map(|version| text(version, "/name"))
             .collect();
         return Err(Error::Version {
@@ -114,8 +112,30 @@ pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Err
         has_status: version
             .pointer("/subresources/status")
             .is_some_and(Value::is_object),
-        copy: copy(host, version, cluster_uid),
+        host: Arc::clone(host),
     })
+}
+
+fn served<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut versions = array(definition, "/spec/versions").iter();
+    versions.find(|version| is_true(version, "/served") && text(version, "/name") == Some(name))
+}
+
+/// What of a host's definition anybody needs, so that no more is kept, and nothing else counts as a change: not who may
+/// convert its versions, whose certificate is renewed now and then.
+pub fn prune(host: &Value) -> Value {
+    let mut spec = host["spec"].clone();
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("conversion");
+    }
+    let mut metadata = json!({"name": host["metadata"]["name"]});
+    let approved = host
+        .pointer("/metadata/annotations")
+        .and_then(|all| all.get(APPROVED));
+    if let Some(approved) = approved {
+        metadata["annotations"][APPROVED] = approved.clone();
+    }
+    json!({"metadata": metadata, "spec": spec})
 }
 
 fn copy(host: &Value, version: &Value, cluster_uid: &str) -> Value {
@@ -158,6 +178,15 @@ fn copy(host: &Value, version: &Value, cluster_uid: &str) -> Value {
     })
 }
 
+impl Learnt {
+    /// The definition inside a virtual cluster of that UID.
+    pub fn copy(&self, cluster_uid: &str) -> Value {
+        // It was there when this was learnt.
+        let version = served(&self.host, &self.identity.version).unwrap_or(&Value::Null);
+        copy(&self.host, version, cluster_uid)
+    }
+}
+
 /// What is to be done about the definition inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -166,7 +195,7 @@ pub enum Step {
     /// It is as it should be; the API server has not taken it up yet.
     Wait,
     /// Create it.
-    Create,
+    Create(Value),
     /// Change it.
     Patch(Patch),
     /// The tenant installed one himself, which serves the kind.
@@ -176,17 +205,16 @@ pub enum Step {
 }
 
 /// What is to be done, from what was found inside.
-pub fn step(found: Option<&Value>, learnt: &Learnt) -> Step {
+pub fn step(found: Option<&Value>, learnt: &Learnt, cluster_uid: &str) -> Step {
+    let wanted = learnt.copy(cluster_uid);
     let Some(found) = found else {
-        return Step::Create;
+        return Step::Create(wanted);
     };
-    let wanted = &learnt.copy;
     let established = is_established(found);
     let mark =
         |pointer: &str, key: &str| found.pointer(pointer).and_then(|all| all.get(key)).cloned();
     let is_copy = mark("/metadata/labels", MANAGED) == Some(MANAGED_VALUE.into())
-        && mark("/metadata/annotations", CLUSTER_UID)
-            == Some(wanted["metadata"]["annotations"][CLUSTER_UID].clone());
+        && mark("/metadata/annotations", CLUSTER_UID) == Some(cluster_uid.into());
     if !is_copy {
         return match (serves(found, &learnt.identity), established) {
             (true, true) => Step::Own,
@@ -202,7 +230,8 @@ pub fn step(found: Option<&Value>, learnt: &Learnt) -> Step {
     if established { Step::Ready } else { Step::Wait }
 }
 
-fn is_established(definition: &Value) -> bool {
+/// Whether it is served, as the API server says.
+pub fn is_established(definition: &Value) -> bool {
     array(definition, "/status/conditions")
         .iter()
         .any(|condition| {

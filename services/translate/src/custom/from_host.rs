@@ -14,18 +14,29 @@ use crate::{
 /// What the virtual object must be told of the fields that the host owns.
 pub fn status_to_virtual(host: &Value, object: &Value, context: &Context) -> Option<Patch> {
     let synced = context.custom.of(object)?;
-    let mut wanted = object.clone();
     let names = rewrite::names(object, host, synced, context);
-    for path in &synced.rule.host_owns {
-        // What the host has not written yet is left as it is.
-        if let Some((_, theirs)) = path.find(host).into_iter().next() {
-            let mut theirs = theirs.clone();
-            names.translate_strings(&mut theirs);
-            generations(&mut theirs, generation(host), generation(object));
-            path.set(&mut wanted, theirs);
+    // What the host has not written yet is left as it is, and not reversed once more.
+    let mut theirs = Value::Object(Map::new());
+    let owned = synced.rule.host_owns.iter();
+    let written: Vec<_> = owned
+        .filter(|path| {
+            let found = path.find(host).into_iter().next();
+            found.is_some_and(|(_, value)| {
+                path.set(&mut theirs, value.clone());
+                true
+            })
+        })
+        .collect();
+    names.translate_strings(&mut theirs);
+    generations(&mut theirs, generation(host), generation(object));
+    rewrite::reverse(&mut theirs, host, &synced.rule.patches, context);
+    let mut wanted = object.clone();
+    for path in written {
+        match path.find(&theirs).into_iter().next() {
+            Some((_, value)) => path.set(&mut wanted, value.clone()),
+            None => path.remove(&mut wanted),
         }
     }
-    rewrite::reverse(&mut wanted, host, &synced.rule.patches, context);
     difference(object, &wanted, synced)
 }
 

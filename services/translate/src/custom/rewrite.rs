@@ -1,9 +1,8 @@
 //! What rules do to the fields of an object: names of references, values of patches.
 
 use serde_json::Value;
-use vcluster_resources::custom_resource::expression::Variables;
+use vcluster_resources::custom_resource::expression::Subject;
 use vcluster_resources::custom_resource::{Made, PatchRule, ReferenceRule};
-use vcluster_resources::layout;
 
 use super::Synced;
 use crate::{Context, Refusal, json::text, name};
@@ -14,18 +13,10 @@ pub(super) struct Named<'a> {
     pub(super) name: &'a str,
 }
 
-/// The variables of expressions about an object.
-pub(super) fn variables<'a>(
-    value: Option<&'a Value>,
-    object: &'a Value,
-    context: &'a Context,
-) -> Variables<'a> {
-    Variables {
-        value,
-        object,
-        cluster: context.cluster.as_str(),
-        namespace: context.host_namespace.as_str(),
-    }
+/// An object as expressions see it.
+fn subject<'a>(object: &'a Value, context: &'a Context) -> Subject<'a> {
+    let (cluster, namespace) = (context.cluster.as_str(), context.host_namespace.as_str());
+    Subject::new(object, cluster, namespace)
 }
 
 /// Everything that an object names as its rule says.
@@ -38,8 +29,9 @@ pub(super) fn named<'a>(
     context: &Context,
 ) -> Result<Vec<Named<'a>>, Refusal> {
     let mut all = Vec::new();
+    let subject = subject(object, context);
     for rule in &synced.rule.references {
-        if !holds(rule, object, context)? {
+        if !holds(rule, &subject)? {
             continue;
         }
         let found = rule.path.find(object).into_iter();
@@ -49,11 +41,11 @@ pub(super) fn named<'a>(
     Ok(all)
 }
 
-fn holds(rule: &ReferenceRule, object: &Value, context: &Context) -> Result<bool, Refusal> {
+fn holds(rule: &ReferenceRule, subject: &Subject<'_>) -> Result<bool, Refusal> {
     let Some(when) = &rule.when else {
         return Ok(true);
     };
-    let answer = when.is_true(variables(None, object, context));
+    let answer = when.is_true(subject);
     answer.map_err(|failure| {
         Refusal::invalid(
             rule.path.to_string(),
@@ -76,8 +68,9 @@ pub(super) fn references(
     synced: &Synced,
     context: &Context,
 ) -> Result<(), Refusal> {
+    let subject = subject(object, context);
     for rule in &synced.rule.references {
-        if !holds(rule, object, context)? {
+        if !holds(rule, &subject)? {
             continue;
         }
         rule.path.rewrite(wanted, &mut |place, value| match value {
@@ -110,12 +103,13 @@ pub(super) fn patches(
     synced: &Synced,
     context: &Context,
 ) -> Result<(), Refusal> {
+    let subject = subject(object, context);
     for patch in &synced.rule.patches {
         let Some(expression) = &patch.expression else {
             continue;
         };
         patch.path.rewrite(wanted, &mut |place, value| {
-            let new = expression.evaluate(variables(value, object, context));
+            let new = expression.evaluate(value, &subject);
             let new = new.map_err(|failure| {
                 let expression = expression.source();
                 Refusal::invalid(
@@ -131,6 +125,7 @@ pub(super) fn patches(
 
 /// Puts what the reverse expressions of patches make of what came up. What does not fit one stays as it came.
 pub(super) fn reverse(wanted: &mut Value, host: &Value, patches: &[PatchRule], context: &Context) {
+    let subject = subject(host, context);
     for patch in patches {
         let Some(expression) = &patch.reverse else {
             continue;
@@ -140,7 +135,7 @@ pub(super) fn reverse(wanted: &mut Value, host: &Value, patches: &[PatchRule], c
                 if value.is_none() {
                     return Ok(None);
                 }
-                let new = expression.evaluate(variables(value, host, context));
+                let new = expression.evaluate(value, &subject);
                 Ok(new.map_or_else(
                     |_unfit| value.cloned(),
                     |new| Some(new).filter(|new| !new.is_null()),
@@ -148,53 +143,6 @@ pub(super) fn reverse(wanted: &mut Value, host: &Value, patches: &[PatchRule], c
             });
         let Ok(()) = done;
     }
-}
-
-/// Refuses what names an object of the virtual cluster's own control plane, or a service account of its host
-/// namespace, in whatever field: a controller of the host would read or replace it on behalf of the tenant.
-///
-/// # Errors
-/// The first field that does.
-pub(super) fn guard(value: &Value, place: &str, context: &Context) -> Result<(), Refusal> {
-    match value {
-        Value::String(text) if text.split('/').any(|part| is_control_planes(part, context)) => {
-            Err(Refusal::host_access(
-                place,
-                format!(
-                    "must not name {text:?}, which belongs to the virtual cluster's control plane"
-                ),
-            ))
-        }
-        Value::Object(members) => members.iter().try_for_each(|(key, value)| {
-            let place = if place.is_empty() {
-                key.clone()
-            } else {
-                format!("{place}.{key}")
-            };
-            guard(value, &place, context)
-        }),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(n, item)| guard(item, &format!("{place}[{n}]"), context)),
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-    }
-}
-
-fn is_control_planes(name: &str, context: &Context) -> bool {
-    const NAMES: [&str; 7] = [
-        layout::PKI_SECRET,
-        layout::GATEWAY_SECRET,
-        layout::TENANT_SERVICE_ACCOUNT,
-        layout::KUBECONFIG_SECRET,
-        layout::DNS,
-        layout::ADMISSION_CONFIG_MAP,
-        layout::WORKLOAD_SERVICE_ACCOUNT,
-    ];
-    let store = name
-        .strip_prefix("data-")
-        .and_then(|rest| rest.strip_suffix("-0"));
-    NAMES.contains(&name) || store == Some(context.cluster.as_str())
 }
 
 /// Host names of what an object names, and what they are called inside.

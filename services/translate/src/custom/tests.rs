@@ -52,6 +52,7 @@ fn context(rule: Rule, identity: Identity) -> Context {
         kind: Custom::leak(identity),
         rule,
         has_status: true,
+        may_name_namespaces: false,
     };
     Context {
         custom: [synced].into_iter().collect(),
@@ -148,6 +149,30 @@ fn what_cannot_be_translated_is_refused_by_field() {
             json!({"data": {"account": "vcluster-sync"}}),
             "data.account: must not name",
         ),
+        (
+            json!({"spec": {"secrets": {"vcluster-pki": {}}}}),
+            "spec.secrets.vcluster-pki: must not name",
+        ),
+        (
+            json!({"spec": {"values": "{\"secretName\":\"vcluster-gateway\"}"}}),
+            "spec.values: must not name \"vcluster-gateway\"",
+        ),
+        (
+            json!({"spec": {"host": "vcluster-dns.team-a.svc"}}),
+            "spec.host: must not name",
+        ),
+        (
+            json!({"spec": {"ref": {"name": "x", "namespace": "shop"}}}),
+            "spec.ref.namespace: must not name namespace \"shop\"",
+        ),
+        (
+            json!({"spec": {"targetNamespace": "other"}}),
+            "spec.targetNamespace: must not name namespace \"other\"",
+        ),
+        (
+            json!({"spec": {"namespaces": ["team-a", "other"]}}),
+            "spec.namespaces: must not name namespace \"other\"",
+        ),
         (json!({"kind": "Other"}), "kind: has no rule"),
     ] {
         let mut object = certificate();
@@ -155,6 +180,57 @@ fn what_cannot_be_translated_is_refused_by_field() {
         let refusal = to_host(&object, &context).unwrap_err().to_string();
         assert!(refusal.starts_with(says), "{refusal}");
     }
+}
+
+#[test]
+fn a_namespace_is_named_that_is_the_host_namespace_or_that_the_administrator_allows() {
+    let with =
+        json!({"patches": [{"path": "spec.ref.namespace", "expression": "cluster.namespace"}]});
+    let patched = context(rule(&with), identity(false, true));
+    let mut object = certificate();
+    object["spec"]["ref"] = json!({"namespace": "shop"});
+    let host = to_host(&object, &patched).unwrap();
+    assert_eq!(host["spec"]["ref"]["namespace"], "team-a");
+    let allowed = Synced {
+        may_name_namespaces: true,
+        ..sending().custom.iter().next().unwrap().clone()
+    };
+    let allowing = Context {
+        custom: [allowed].into_iter().collect(),
+        ..plain()
+    };
+    let host = to_host(&object, &allowing).unwrap();
+    assert_eq!(host["spec"]["ref"]["namespace"], "shop");
+}
+
+#[test]
+fn a_status_that_is_written_by_itself_is_not_sent_whatever_the_rule_says() {
+    let context = context(
+        rule(&json!({"hostOwns": ["spec.renewal"], "patches": []})),
+        identity(false, true),
+    );
+    let mut host = to_host(&certificate(), &context).unwrap();
+    assert_eq!(host.get("status"), None);
+    host["status"] = json!({"url": "another"});
+    assert_eq!(
+        update_host(&certificate(), &host, &context),
+        Ok(Change::None)
+    );
+}
+
+#[test]
+fn what_came_up_is_reversed_once() {
+    let with = json!({"patches": [{"path": "status.url", "reverse": "'x' + value"}]});
+    let context = context(rule(&with), identity(false, true));
+    let mut object = certificate();
+    let mut host = to_host(&object, &context).unwrap();
+    host["status"] = json!({"url": "new"});
+    let up = status_to_virtual(&host, &object, &context).unwrap();
+    assert_eq!(up.body["status"], json!({"url": "xnew"}));
+    merge(&mut object, &up.body);
+    assert_eq!(status_to_virtual(&host, &object, &context), None);
+    host.as_object_mut().unwrap().remove("status");
+    assert_eq!(status_to_virtual(&host, &object, &context), None);
 }
 
 /// RFC 7386.
@@ -283,6 +359,14 @@ fn a_custom_object_goes_the_way_of_every_kind() {
         see(None, Some(&host), Knowledge::Complete),
         Action::DeleteHost(_)
     ));
+    // What an earlier rule showed of the host's does not go there.
+    let mut shown = object.clone();
+    shown["metadata"]["labels"] = json!({"vcluster.dev/managed": "true"});
+    shown["metadata"]["annotations"] = json!({"vcluster.dev/cluster-uid": context.cluster_uid});
+    assert_eq!(
+        see(Some(&shown), None, Knowledge::Complete),
+        Action::Nothing
+    );
     // Another kind of that name, a Service of Knative say, is another one's.
     let mut another = host.clone();
     another["metadata"]["annotations"]["vcluster.dev/kind"] = "Certificate".into();

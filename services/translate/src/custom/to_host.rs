@@ -1,11 +1,8 @@
 //! Custom resources on their way to the host.
 
-use std::convert::Infallible;
-
 use serde_json::{Map, Value};
-use vcluster_resources::custom_resource::Path;
 
-use super::{Synced, rewrite};
+use super::{Synced, guard, rewrite};
 use crate::{
     Change, Context, Kind, Owner, Refusal, annotation, change::change, digest::Digest, json::text,
     kind::Reference, label, name, owner::metadata,
@@ -14,6 +11,8 @@ use crate::{
 /// Annotation of a host object: fingerprint of what was sent last. What a controller of the host has added since is
 /// not taken away.
 const SENT: &str = "vcluster.dev/sent";
+/// A subresource, mostly: it is not written with the rest of the object.
+const STATUS: &str = "status";
 /// Members that are not rules' to change.
 const HEAD: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
@@ -26,17 +25,20 @@ pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
     let owner = Owner::of_virtual(object, synced.kind.name(), context)?;
     let mut host = object.clone();
     for path in &synced.rule.host_owns {
-        remove(&mut host, path);
+        path.remove(&mut host);
     }
     rewrite::references(&mut host, object, &owner.namespace, synced, context)?;
     rewrite::patches(&mut host, object, synced, context)?;
     let mut body = body(&host);
-    rewrite::guard(&Value::Object(body.clone()), "", context)?;
+    if synced.has_status {
+        body.remove(STATUS);
+    }
+    let sent = Value::Object(body.clone());
+    guard::check(&sent, synced, context)?;
     let host_name = name::of(&owner.namespace, &owner.name, context);
     let labels = label::OBJECT.translate(object, "/metadata/labels");
     let mut annotations = annotation::passed(object, &[], &[]);
-    let sent = Digest::of(&Value::Object(body.clone())).to_string();
-    annotations.insert(SENT.to_owned(), sent.into());
+    annotations.insert(SENT.to_owned(), Digest::of(&sent).to_string().into());
     let api = Kind::Custom(synced.kind).description().api;
     body.insert("apiVersion".to_owned(), api.version().into());
     body.insert("kind".to_owned(), api.kind.into());
@@ -137,15 +139,9 @@ fn body(object: &Value) -> Map<String, Value> {
 
 /// Whether the host owns a whole member.
 fn owns(synced: &Synced, key: &str) -> bool {
-    synced
-        .rule
-        .host_owns
-        .iter()
-        .any(|path| path.to_string() == key)
-}
-
-fn remove(object: &mut Value, path: &Path) {
-    let Ok(()) = path.rewrite(object, &mut |_, _| Ok::<_, Infallible>(None));
+    let is_apart = key == STATUS && synced.has_status;
+    let mut owned = synced.rule.host_owns.iter();
+    is_apart || owned.any(|path| path.to_string() == key)
 }
 
 /// What was sent on top of what is there.

@@ -75,13 +75,8 @@ fn what_the_tenant_made_or_another_tenant_s_or_a_token_is_left_alone() {
         Action::Refuse(_)
     ));
     assert!(matches!(see(Some(&own), None, true), Action::Refuse(_)));
-    let ours = crate::secret::to_host(&own, &context()).unwrap();
-    assert!(
-        matches!(see(None, Some(&ours), true), Action::Refuse(_)),
-        "it is a translation"
-    );
     let mut token = host();
-    token["type"] = SERVICE_ACCOUNT_TOKEN.into();
+    token["type"] = "bootstrap.kubernetes.io/token".into();
     assert!(matches!(see(None, Some(&token), true), Action::Refuse(_)));
 }
 
@@ -100,4 +95,30 @@ fn nothing_is_concluded_while_not_everything_is_known() {
             Action::Wait(_)
         ));
     }
+}
+
+#[test]
+fn a_translation_of_what_the_tenant_had_made_himself_makes_room_for_the_host_s() {
+    let own = json!({
+        "metadata": {"namespace": "shop", "name": "tls", "uid": "v"}, "type": "Opaque", "data": {},
+    });
+    let mut ours = secret::to_host(&own, &context()).unwrap();
+    ours["metadata"]["uid"] = "h".into();
+    assert!(matches!(
+        see(Some(&own), Some(&ours), true),
+        Action::Refuse(_)
+    ));
+    let Action::DeleteHost(delete) = see(None, Some(&ours), true) else {
+        panic!("not deleted")
+    };
+    assert_eq!((delete.uid.as_str(), delete.cause), ("h", Cause::Orphan));
+    let view = MadeView {
+        name: ("shop", "tls"),
+        object: None,
+        host: Some(&ours),
+        is_named: true,
+        knowledge: Knowledge::Partial,
+    };
+    let action = made_by_host(Kind::Secret, view, &context());
+    assert!(matches!(action, Action::Wait(_)));
 }

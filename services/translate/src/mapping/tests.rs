@@ -67,7 +67,11 @@ fn what_belongs_to_a_virtual_cluster_or_is_not_shared_is_never_shown() {
             json!({"metadata": {"name": "vcluster-pki"}}),
             Err(Error::Ours),
         ),
-        (None, json!({"type": TOKENS[0]}), Err(Error::Token)),
+        (
+            None,
+            json!({"type": "bootstrap.kubernetes.io/token"}),
+            Err(Error::Token),
+        ),
     ];
     for (namespace, changes, result) in cases {
         let shown = inside(

@@ -23,12 +23,20 @@ pub struct MadeView<'a> {
     pub knowledge: Knowledge,
 }
 
-/// The next step about one. The host object is never written: it is not ours.
+/// The next step about one. What the host made is never written, as it is not ours. What was ours, from a time when
+/// the tenant made the object himself, is in the way of it, and goes with the tenant's.
 pub fn made_by_host(kind: Kind, view: MadeView<'_>, context: &Context) -> Action<Value> {
     let copy = view.object.filter(|object| made::is_copy(object, context));
     match (view.host, view.object, copy) {
         (_, Some(_), None) => Action::Refuse(own()),
-        (Some(host), _, _) if owner::of_ours(host, context).is_some() => Action::Refuse(own()),
+        (Some(host), None, _) if owner::of_ours(host, context).is_some() => match view.knowledge {
+            Knowledge::Partial => Action::Wait(Waiting::Lists),
+            Knowledge::Complete if is_deleting(host) => Action::Wait(Waiting::Termination),
+            Knowledge::Complete => Action::DeleteHost(delete(host, None, Cause::Orphan)),
+        },
+        (Some(host), Some(_), _) if owner::of_ours(host, context).is_some() => {
+            Action::Refuse(own())
+        }
         (_, Some(object), Some(_)) if is_deleting(object) => Action::Wait(Waiting::Termination),
         (None, None, _) => Action::Nothing,
         (None, Some(object), Some(_)) => match view.knowledge {

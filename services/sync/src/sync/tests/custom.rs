@@ -22,6 +22,7 @@ fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
         kind,
         rule: rules.remove(0),
         has_status: true,
+        may_name_namespaces: false,
     };
     (Kind::Custom(kind), [synced].into_iter().collect())
 }
@@ -143,4 +144,97 @@ async fn a_secret_that_the_tenant_made_himself_is_told_of_and_left_alone() {
         world.writes(),
         ["virtual POST /api/v1/namespaces/shop/events"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_rule_used_stays_on_the_host_while_the_rule_cannot_be_followed() {
+    let world = World::new().await;
+    let rule = json!({
+        "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
+        "references": [{"path": "spec.secretName", "kind": "Secret"}],
+    });
+    let (kind, followed) = kinds(&world, rule, false);
+    let world = world.with_custom(followed);
+    for side in [Side::Virtual, Side::Host] {
+        let list = world.tenant.state().begin_list(side, kind);
+        world.tenant.end_list(side, kind, list);
+    }
+    let secret = json!({"metadata": {"namespace": "shop", "name": "tls", "uid": "s"}, "data": {"a": "YQ=="}});
+    let key = world.apply(Kind::Secret, secret.clone());
+    world.apply(kind, certificate());
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["host POST /api/v1/namespaces/team-a/secrets"]
+    );
+    // The process starts anew, and cannot read the definition.
+    let world = world.with_custom(Kinds::default().partial());
+    world.apply(Kind::Secret, secret);
+    let there = world.host.get(Kind::Secret, "team-a", SECRET).unwrap();
+    world.tenant.see_host(Kind::Secret, &there, Lane::List);
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    assert_eq!(world.writes(), [""; 0], "nobody knows who uses it");
+    // What the tenant deletes goes all the same.
+    let gone = world.virtual_.lose(Kind::Secret, "shop", "tls");
+    world.tenant.miss_virtual(Kind::Secret, &gone);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [format!(
+            "host DELETE /api/v1/namespaces/team-a/secrets/{SECRET}"
+        )]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_the_tenant_s_own_makes_room_for_the_host_s() {
+    let (world, kind) = world().await;
+    let secret = json!({"metadata": {"namespace": "shop", "name": "tls"}, "data": {"a": "YQ=="}});
+    let key = world.apply(Kind::Secret, secret);
+    let mut user = pod("user");
+    user["spec"]["volumes"] = json!([{"name": "tls", "secret": {"secretName": "tls"}}]);
+    world.apply(Kind::Pod, user);
+    world.work(&key).await;
+    world.apply(kind, certificate());
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [
+            "virtual POST /api/v1/namespaces/shop/events",
+            "host POST /api/v1/namespaces/team-a/secrets"
+        ]
+    );
+    // As the Event says.
+    let gone = world.virtual_.lose(Kind::Secret, "shop", "tls");
+    world.tenant.miss_virtual(Kind::Secret, &gone);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [format!(
+            "host DELETE /api/v1/namespaces/team-a/secrets/{SECRET}"
+        )]
+    );
+    world.host.put(Kind::Secret, issued("YQ=="));
+    world.tenant.add(key.clone(), Lane::Live);
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        ["virtual POST /api/v1/namespaces/shop/secrets"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_never_made_is_asked_for_less_and_less() {
+    let (world, kind) = world().await;
+    world.apply(kind, certificate());
+    let secret = Key::new(Kind::Secret, "shop", "tls");
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let Next::Until(at) = world.work(&secret).await else {
+            panic!("not waited for")
+        };
+        pauses.push(at.duration_since(Instant::now()).as_secs());
+        tokio::time::sleep_until(at).await;
+    }
+    assert_eq!(pauses, [10, 10, 20, 40]);
 }

@@ -25,6 +25,10 @@ fn host() -> Value {
     })
 }
 
+fn known() -> Arc<Value> {
+    Arc::new(prune(&host()))
+}
+
 fn rule(with: &Value) -> Rule {
     let mut rule = json!({
         "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
@@ -38,10 +42,10 @@ fn rule(with: &Value) -> Rule {
 
 #[test]
 fn the_copy_has_one_version_and_no_webhook() {
-    let learnt = learn(&host(), &rule(&json!({})), "c1").unwrap();
+    let learnt = learn(&known(), &rule(&json!({}))).unwrap();
     assert_eq!(learnt.identity.kind, "Certificate");
     assert!(learnt.has_status && learnt.identity.is_namespaced && !learnt.identity.comes_from_host);
-    insta::assert_json_snapshot!("copy", learnt.copy);
+    insta::assert_json_snapshot!("copy", learnt.copy("c1"));
 }
 
 #[test]
@@ -63,30 +67,42 @@ fn a_rule_that_the_definition_does_not_fit_is_told_why() {
         ),
         (&json!({}), json!({}), "cannot be read"),
     ] {
-        let error = learn(host, &rule(&with), "c1").unwrap_err().to_string();
+        let error = learn(&Arc::new(host.clone()), &rule(&with))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(says), "{error}");
     }
 }
 
 #[test]
 fn a_copy_is_made_kept_and_never_put_in_the_place_of_the_tenant_s_own() {
-    let learnt = learn(&host(), &rule(&json!({})), "c1").unwrap();
-    assert_eq!(step(None, &learnt), Step::Create);
-    let mut found = learnt.copy.clone();
+    let learnt = learn(&known(), &rule(&json!({}))).unwrap();
+    assert_eq!(step(None, &learnt, "c1"), Step::Create(learnt.copy("c1")));
+    let mut found = learnt.copy("c1");
     found["metadata"]["uid"] = "v".into();
     // As an API server fills it in.
     found["spec"]["names"]["singular"] = "certificate".into();
-    assert_eq!(step(Some(&found), &learnt), Step::Wait);
+    assert_eq!(step(Some(&found), &learnt, "c1"), Step::Wait);
     found["status"] = json!({"conditions": [{"type": "Established", "status": "True"}]});
-    assert_eq!(step(Some(&found), &learnt), Step::Ready);
+    assert_eq!(step(Some(&found), &learnt, "c1"), Step::Ready);
     found["spec"]["versions"][0]["schema"] = json!({});
-    let Step::Patch(patch) = step(Some(&found), &learnt) else {
+    let Step::Patch(patch) = step(Some(&found), &learnt, "c1") else {
         panic!("not patched")
     };
     assert_eq!(patch.body["metadata"]["uid"], "v");
     // Of an earlier virtual cluster of that name, or the tenant's.
     found["metadata"]["annotations"] = json!({});
-    assert_eq!(step(Some(&found), &learnt), Step::Own);
+    assert_eq!(step(Some(&found), &learnt, "c1"), Step::Own);
     found["spec"]["versions"][0]["name"] = "v9".into();
-    assert_eq!(step(Some(&found), &learnt), Step::Unfit);
+    assert_eq!(step(Some(&found), &learnt, "c1"), Step::Unfit);
+}
+
+#[test]
+fn who_converts_a_definition_s_versions_is_no_change_of_it() {
+    let mut renewed = host();
+    renewed["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"] = "new".into();
+    renewed["metadata"]["resourceVersion"] = "9".into();
+    let renewed = Arc::new(prune(&renewed));
+    let learn = |host: &Arc<Value>| learn(host, &rule(&json!({}))).unwrap();
+    assert_eq!(learn(&renewed), learn(&known()));
 }
