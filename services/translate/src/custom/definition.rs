@@ -14,8 +14,9 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 
 use super::Identity;
 use crate::{
-    Patch,
+    Kind, Patch,
     json::{array, is_true, text},
+    kind::Scope,
     patch::Format,
 };
 
@@ -89,17 +90,7 @@ pub fn learn(host: &Arc<Value>, rule: &Rule) -> Result<Learnt, Error> {
         | (Direction::FromHost, true, Some(_))
         | (Direction::FromHost, false, None) => {}
     }
-    let Some(version) = served(host, &rule.version) else {
-        let names: Vec<_> = array(host, "/spec/versions")
-            .iter()
-            .filter(|version| is_true(version, "/served"))
-            .filter_map(|version| text(version, "/name"))
-            .collect();
-        return Err(Error::Version {
-            version: rule.version.clone(),
-            served: names.join(", "),
-        });
-    };
+    let version = served(host, &rule.version)?;
     Ok(Learnt {
         identity: Identity {
             group: rule.group.clone(),
@@ -114,11 +105,6 @@ pub fn learn(host: &Arc<Value>, rule: &Rule) -> Result<Learnt, Error> {
             .is_some_and(Value::is_object),
         host: Arc::clone(host),
     })
-}
-
-fn served<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
-    let mut versions = array(definition, "/spec/versions").iter();
-    versions.find(|version| is_true(version, "/served") && text(version, "/name") == Some(name))
 }
 
 /// What of a host's definition anybody needs, so that no more is kept, and nothing else counts as a change: not who may
@@ -136,6 +122,49 @@ pub fn prune(host: &Value) -> Value {
         metadata["annotations"][APPROVED] = approved.clone();
     }
     json!({"metadata": metadata, "spec": spec})
+}
+
+/// What the host's definition says of a kind of the table that is [`defined`](crate::kind::Description::defined).
+///
+/// # Errors
+/// It does not serve the version of the table.
+pub fn of_kind(host: &Arc<Value>, kind: Kind) -> Result<Learnt, Error> {
+    let api = kind.description().api;
+    let version = served(host, api.version)?;
+    Ok(Learnt {
+        identity: Identity {
+            group: api.group.to_owned(),
+            version: api.version.to_owned(),
+            kind: api.kind.to_owned(),
+            plural: api.plural.to_owned(),
+            is_namespaced: api.scope == Scope::Namespaced,
+            comes_from_host: kind.is_mirrored(),
+        },
+        has_status: version
+            .pointer("/subresources/status")
+            .is_some_and(Value::is_object),
+        host: Arc::clone(host),
+    })
+}
+
+/// The version of that name, if it is served.
+fn served<'a>(host: &'a Value, version: &str) -> Result<&'a Value, Error> {
+    let versions = array(host, "/spec/versions");
+    let served = || {
+        versions
+            .iter()
+            .filter(|version| is_true(version, "/served"))
+    };
+    let named = |found: &&Value| text(found, "/name") == Some(version);
+    served().find(named).ok_or_else(|| {
+        let names: Vec<_> = served()
+            .filter_map(|version| text(version, "/name"))
+            .collect();
+        Error::Version {
+            version: version.to_owned(),
+            served: names.join(", "),
+        }
+    })
 }
 
 fn copy(host: &Value, version: &Value, cluster_uid: &str) -> Value {
