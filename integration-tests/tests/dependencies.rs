@@ -142,6 +142,20 @@ fn the_client_stands_on_the_contracts_alone() {
 }
 
 #[test]
+fn what_measures_sync_shares_no_code_with_it() {
+    let dependencies = &members()["vcluster-benchmarks"].all;
+    let ours = [
+        "vcluster-chassis",
+        "vcluster-client",
+        "vcluster-proto",
+        "vcluster-translate",
+        "xtask",
+    ];
+    assert_free_of("vcluster-benchmarks", dependencies, &ours);
+    assert_free_of("vcluster-benchmarks", dependencies, &SERVICES);
+}
+
+#[test]
 fn the_contracts_and_the_developer_commands_depend_on_none_of_ours() {
     let members = members();
     let ours: BTreeSet<&str> = members.keys().map(String::as_str).collect();

@@ -1,10 +1,11 @@
-//! `bench`: measures on a running cluster, and writes every single measurement down.
+//! `bench`: measures, and writes every single measurement down.
 //!
 //! What is compared is measured in turns in one run, so that whatever else the machine does falls on both
 //! sides alike. The numbers of another run, or another machine, are not comparable; ratios are.
 
 mod pods;
 mod report;
+mod sync;
 
 use anyhow::Result;
 
@@ -25,6 +26,8 @@ pub enum Bench {
         #[arg(long, default_value_t = 20)]
         rounds: u32,
     },
+    /// Sync alone, with API servers as processes and no kubelets: floor, fairness, memory, restart
+    Sync(sync::Options),
 }
 
 /// Measures; prints the table and where the single measurements are.
@@ -37,5 +40,6 @@ pub fn bench(bench: &Bench) -> Result<()> {
             let cluster = Cluster::open(name)?;
             pods::measure(&cluster, *rounds, &Progress::start())
         }
+        Bench::Sync(options) => sync::measure(options, &Progress::start()),
     }
 }

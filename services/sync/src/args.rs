@@ -265,6 +265,11 @@ pub struct EngineArgs {
     )]
     pub custom_resources: Vec<custom::Kind>,
 
+    /// Serve only virtual clusters with these labels, as `kubectl get -l` takes them. Another process, with a Lease
+    /// of its own namespace, must serve the others.
+    #[arg(long, env = "VCLUSTER_SELECTOR", value_name = "LABELS")]
+    pub selector: Option<String>,
+
     /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
     #[arg(
         long,

@@ -29,6 +29,8 @@ pub struct Engine {
     pub denied_endpoint_cidrs: Vec<IpNet>,
     /// Custom resources that may be synced.
     pub custom_resources: Allowed,
+    /// Labels of the virtual clusters that are served; all of them without.
+    pub selector: Option<String>,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -132,6 +134,10 @@ impl TryFrom<&EngineArgs> for Engine {
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),
             custom_resources: args.custom_resources.iter().cloned().collect(),
+            selector: args
+                .selector
+                .clone()
+                .filter(|selector| !selector.is_empty()),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,

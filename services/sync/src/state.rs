@@ -12,11 +12,13 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use vcluster_resources::label;
 use vcluster_translate::Patch;
 use vcluster_translate::digest::Digest;
 use vcluster_translate::patch::Subresource;
+use vcluster_translate::pod;
 
 use crate::bodies::Bodies;
 use crate::nodes_in_use::NodesInUse;
@@ -245,9 +247,7 @@ impl State {
         }
         if key.kind == Kind::Pod {
             let node = object.json().pointer("/spec/nodeName");
-            let node = node
-                .and_then(serde_json::Value::as_str)
-                .filter(|node| !node.is_empty());
+            let node = node.and_then(Value::as_str).filter(|node| !node.is_empty());
             self.nodes.set(side, &key.name, node);
         }
         let entry = self.entries.entry(key.clone()).or_default();
@@ -314,6 +314,35 @@ impl State {
         let is_known = known.is_some_and(|seen| *seen.uid == *object.uid());
         slot.doubted |= is_known;
         is_known
+    }
+
+    /// Takes note that a virtual pod was bound to a node, whose answer holds no pod. False if more may have changed than
+    /// is known here: it is to be read.
+    pub fn bind(&mut self, key: &Key, node: &str) -> bool {
+        let slot = self.entries.get(key).map(|entry| &entry.virtual_);
+        if !slot.is_some_and(|slot| slot.seen.is_some() && !slot.doubted) {
+            return false;
+        }
+        let Some(mut pod) = self.bodies.get(Side::Virtual, key) else {
+            return false;
+        };
+        // Its event was faster than the answer.
+        if pod["spec"]["nodeName"] == node {
+            return true;
+        }
+        // Where others have conditions, the next status is written with the pod's version.
+        let is_empty = |pointer: &str| {
+            let list = pod.pointer(pointer).and_then(Value::as_array);
+            list.is_none_or(Vec::is_empty)
+        };
+        if !is_empty("/status/conditions") || !is_empty("/spec/readinessGates") {
+            return false;
+        }
+        pod["spec"]["nodeName"] = node.into();
+        pod["status"]["conditions"] = json!([{"type": pod::BOUND, "status": "True"}]);
+        self.bodies.put(Side::Virtual, key, &pod);
+        self.nodes.set(Side::Virtual, &key.name, Some(node));
+        true
     }
 
     /// Takes note that the object was read and is not there.

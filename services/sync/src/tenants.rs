@@ -71,7 +71,11 @@ impl Tenants {
     /// watch that fails resumes where it was, without a list that would open it again.
     pub async fn run(mut self, gate: Gate) {
         let api: Api<VirtualCluster> = Api::all(self.engine.host.own.watch.clone());
-        let mut events = watcher(api, watcher::Config::default()).boxed();
+        let mut config = watcher::Config::default();
+        config
+            .label_selector
+            .clone_from(&self.engine.config.selector);
+        let mut events = watcher(api, config).boxed();
         let retry = Policy {
             cap: std::time::Duration::from_secs(5),
             ..Policy::default()

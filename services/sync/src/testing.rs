@@ -316,6 +316,7 @@ pub(crate) fn engine_config() -> config::Engine {
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
+        selector: None,
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

@@ -54,7 +54,7 @@ mod volume;
 pub use binding::{Binding, binding};
 pub use resize::{resize_to_host, resized};
 pub use scope::{Reference, ReferenceKind, Token};
-pub use status::{SYNCED, gates_to_host, refused, status_to_virtual};
+pub use status::{BOUND, SYNCED, gates_to_host, refused, status_to_virtual};
 pub use to_host::{HostPod, Verdict, names, needs, references, to_host};
 pub use update::{ephemeral_to_host, update_host};
 pub use volume::ephemeral_claims;

@@ -96,8 +96,11 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 return Ok(Step::Held(hold, Next::Until(Instant::now() + NODE)));
             }
             tenant.bind(&key.name, &binding).await?;
-            // The answer holds no pod; its event may come later than the next step.
-            tenant.state().doubt(Side::Virtual, key);
+            // The answer holds no pod, and its event may come later than the next step.
+            let mut state = tenant.state();
+            if !state.bind(key, &binding.node) {
+                state.doubt(Side::Virtual, key);
+            }
             Ok(Step::Again)
         }
         Action::DeleteHost(delete) => tenant.remove(Side::Host, key, &delete).await,

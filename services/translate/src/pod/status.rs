@@ -21,6 +21,8 @@ const KEPT: [&str; 4] = [
 /// Condition of a virtual pod that is not on the host as it asks to be: `False`, with the reason. A
 /// type of its own, so that it and the host's conditions never overwrite each other.
 pub const SYNCED: &str = "vcluster.dev/Synced";
+/// Condition that an API server itself sets as it binds a pod.
+pub const BOUND: &str = "PodScheduled";
 /// Conditions that only the host's scheduler and kubelet set: gone there means gone.
 const HOST_CONDITIONS: [&str; 8] = [
     "AllContainersRestarting",
@@ -86,12 +88,39 @@ pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool
     let mut status = Value::Object(status);
     translate_texts(&mut status, names);
     let change = merge_patch(&Value::Object(previous.clone()), &status)?;
+    if tells_only_when_bound(&change, array(pod, "/status/conditions")) {
+        return None;
+    }
     let mut body = json!({ "status": change });
     if foreign && body.pointer("/status/conditions").is_some() {
         // The list is written whole: another writer's condition must not be lost.
         body["metadata"] = json!({"resourceVersion": pod.pointer("/metadata/resourceVersion")});
     }
     Some(patch(pod, Format::Merge, body))
+}
+
+/// Whether a change says nothing but at which moment the host's pod was bound. The binding of the virtual pod has set
+/// the condition [`BOUND`] there already; the host's moment comes up with what the kubelet says next.
+fn tells_only_when_bound(change: &Value, previous: &[Value]) -> bool {
+    let Some(change) = change.as_object() else {
+        return false;
+    };
+    let conditions = change.get("conditions").and_then(Value::as_array);
+    let Some(conditions) = conditions.filter(|_| change.len() == 1) else {
+        return false;
+    };
+    let is_same = |(new, old): (&Value, &Value)| {
+        let says = |key: &str| {
+            new.get(key).filter(|value| !value.is_null())
+                == old.get(key).filter(|value| !value.is_null())
+        };
+        new == old
+            || (text(new, "/type") == Some(BOUND)
+                && ["type", "status", "reason", "message"]
+                    .into_iter()
+                    .all(says))
+    };
+    conditions.len() == previous.len() && conditions.iter().zip(previous).all(is_same)
 }
 
 fn patch(object: &Value, format: Format, body: Value) -> Patch {

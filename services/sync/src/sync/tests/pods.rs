@@ -33,9 +33,10 @@ async fn the_node_is_made_then_the_pod_is_bound_then_its_status_comes_up() {
     assert!(matches!(world.work(&key).await, Next::Until(_)));
     assert_eq!(world.calls(), [""; 0], "there is no virtual node yet");
     with_node(&world).await;
+    world.calls();
     world.work(&key).await;
     assert_eq!(
-        world.writes(),
+        world.calls(),
         [
             "virtual POST /api/v1/namespaces/shop/pods/web/binding",
             "virtual PATCH /api/v1/namespaces/shop/pods/web/status",
@@ -43,6 +44,33 @@ async fn the_node_is_made_then_the_pod_is_bound_then_its_status_comes_up() {
     );
     let shown = world.virtual_.get(Kind::Pod, "shop", "web").unwrap();
     assert_eq!(shown.json()["status"]["phase"], "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_bound_and_no_more_costs_one_virtual_request() {
+    let world = World::new().await;
+    with_node(&world).await;
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    world.change_host(Kind::Pod, "web-x-shop-x-demo", |pod| {
+        pod["spec"]["nodeName"] = "node-1".into();
+        pod["status"] = json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]});
+    });
+    world.calls();
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    let bound = world.virtual_.change(Kind::Pod, "shop", "web", |pod| {
+        pod["status"] = json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+        ]});
+    });
+    world.tenant.see_virtual(Kind::Pod, &bound, Lane::Live);
+    world.work(&key).await;
+    assert_eq!(
+        world.calls(),
+        ["virtual POST /api/v1/namespaces/shop/pods/web/binding"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,22 @@ fn an_empty_status_says_nothing() {
 }
 
 #[test]
+fn the_moment_of_a_binding_comes_up_with_what_the_kubelet_says() {
+    let at = |second: u32| json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": second, "lastProbeTime": null});
+    let mut pod = pod();
+    pod["status"]["conditions"] = json!([at(1)]);
+    let mut host = host_of(&pod);
+    host["status"]["conditions"] = json!([at(2)]);
+    assert_eq!(bring_up(&host, &pod, true), None);
+    host["status"]["conditions"] = json!([at(2), {"type": "Initialized", "status": "True"}]);
+    let after = patched(&pod, &bring_up(&host, &pod, true).unwrap());
+    assert_eq!(after["status"]["conditions"], host["status"]["conditions"]);
+    pod["status"]["conditions"][0]["status"] = "False".into();
+    host["status"]["conditions"] = json!([at(2)]);
+    assert!(bring_up(&host, &pod, true).is_some());
+}
+
+#[test]
 fn a_bound_pod_is_not_nominated_anew() {
     let mut pod = pod();
     let mut host = host_of(&pod);
