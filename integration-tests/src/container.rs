@@ -26,27 +26,22 @@ pub fn kill(host: &Host, namespace: &str, selector: &str) {
 }
 
 fn kill_processes(ids: &[String]) -> usize {
-    let mut killed = 0;
-    for entry in fs::read_dir("/proc")
-        .expect("/proc is there on Linux")
-        .flatten()
-    {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
+    let processes = ids.iter().flat_map(|id| processes(id));
+    let kill =
+        |pid: &i32| Pid::from_raw(*pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+    processes.filter(kill).count()
+}
+
+/// The processes of a container, by its id.
+pub fn processes(container: &str) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there on Linux");
+    let is_of = |entry: &fs::DirEntry| {
         // A process may end while we look.
         let cgroup = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-        if ids.iter().any(|id| cgroup.contains(id.as_str()))
-            && Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
-        {
-            killed += 1;
-        }
-    }
-    killed
+        cgroup.contains(container)
+    };
+    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    entries.flatten().filter(is_of).filter_map(pid).collect()
 }
 
 fn container_id(pod: &Value) -> Option<String> {

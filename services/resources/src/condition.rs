@@ -87,8 +87,17 @@ pub enum Reason {
     Refused,
     /// The fact holds, but for objects of `spec.sync` that cannot be mapped; the message says why.
     MappingsWaiting,
+    /// The fact holds, but objects with data lie on the host that the virtual cluster's store lacks, since a person
+    /// accepted that store; the message names them.
+    ObjectsKept,
     /// The other side cannot be reached.
     Unreachable,
+    /// The virtual cluster's store is another one than it was, as after the loss of its volume. Nothing is changed
+    /// or deleted until a person decides; the message says how.
+    StoreReplaced,
+    /// The virtual cluster's store was put back to an older state. Nothing is changed or deleted until a person
+    /// decides; the message says how.
+    StoreRolledBack,
     /// The virtual cluster is being deleted.
     Deleting,
 }
@@ -106,7 +115,10 @@ impl Reason {
             Self::AuthorityLost => "AuthorityLost",
             Self::Refused => "Refused",
             Self::MappingsWaiting => "MappingsWaiting",
+            Self::ObjectsKept => "ObjectsKept",
             Self::Unreachable => "Unreachable",
+            Self::StoreReplaced => "StoreReplaced",
+            Self::StoreRolledBack => "StoreRolledBack",
             Self::Deleting => "Deleting",
         }
     }

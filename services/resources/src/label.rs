@@ -27,6 +27,12 @@ pub const VIRTUAL_UID: &str = "vcluster.dev/uid";
 /// Annotation of a translated object: its kind inside the virtual cluster, for example `Pod`.
 pub const VIRTUAL_KIND: &str = "vcluster.dev/kind";
 
+/// Annotation of a translated object that was kept on the host for its data when a person accepted a store that
+/// lacks it.
+pub const KEPT: &str = "vcluster.dev/kept";
+/// Value of [`KEPT`].
+pub const KEPT_VALUE: &str = "store-accepted";
+
 /// Annotation of a VirtualCluster: the request id by which it was created.
 pub const REQUEST_ID: &str = "vcluster.dev/request-id";
 /// Annotation of a VirtualCluster: the user who created it through the gRPC API.

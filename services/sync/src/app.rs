@@ -36,7 +36,7 @@ use crate::resource_metrics::ResourceMetrics;
 use crate::server::Host;
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
-use crate::{gauges, host_watch};
+use crate::{gauges, host_history, host_watch};
 
 /// Name in metrics and traces.
 pub const SERVICE: &str = "vcluster-sync";
@@ -255,6 +255,8 @@ fn begin(
     }
     let api_servers = host_watch::api_servers(Arc::clone(engine), term.clone());
     shutdown.spawn("host API servers", api_servers);
+    let history = host_history::watch(Arc::clone(engine), shutdown.clone(), term.clone());
+    shutdown.spawn("host history", history);
     let tenants = Tenants::new(
         Arc::clone(engine),
         shutdown.clone(),

@@ -205,15 +205,12 @@ impl Tenant {
         self.write(Side::Virtual, request).await
     }
 
-    /// The version that the virtual cluster's store has now; nothing if it is not a number.
-    pub async fn store_version(&self) -> Result<Option<u64>, Failure> {
-        let path = format!("{}?limit=1", collection(Kind::Namespace, ""));
+    /// The virtual cluster's namespace `kube-system`, in a list that tells the version of the store as well.
+    pub async fn list_store(&self) -> Result<Value, Failure> {
+        let only = "fieldSelector=metadata.name%3Dkube-system";
+        let path = format!("{}?{only}", collection(Kind::Namespace, ""));
         let request = request(Side::Virtual, Method::GET, &path, None, None);
-        let list = self.send(Side::Virtual, request).await?;
-        let version = list.pointer("/metadata/resourceVersion");
-        Ok(version
-            .and_then(Value::as_str)
-            .and_then(|version| version.parse().ok()))
+        self.send(Side::Virtual, request).await
     }
 
     /// Lists host objects of ours, one page at a time; returns the page and where the next begins. Of a kind that is

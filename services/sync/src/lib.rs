@@ -15,6 +15,7 @@ pub mod engine;
 pub mod explain;
 pub mod gauges;
 pub mod hold;
+pub mod host_history;
 pub mod host_watch;
 pub mod hosts;
 pub mod kubelet;

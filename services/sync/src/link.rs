@@ -73,20 +73,22 @@ impl Link {
     }
 
     /// Asks whenever there is a reason to, until the token is cancelled. `confirm` is awaited each time the server
-    /// answers after a suspicion, before it counts as up; `thawed` is called each time it was down and is up again.
+    /// answers after a suspicion: it counts as up only if that says so; `thawed` is called each time it was down and is up again.
     pub async fn watch(
         &self,
         client: Client,
         token: CancellationToken,
-        confirm: impl Fn() -> BoxFuture<'static, ()> + Send,
+        confirm: impl Fn() -> BoxFuture<'static, bool> + Send,
         thawed: impl Fn() + Send,
     ) {
         let mut asked = None;
         while let Some(suspect) = token.run_until_cancelled(self.reason_to_ask(asked)).await {
-            let reach = ask(&client).await;
+            let mut reach = ask(&client).await;
             asked = Some(Instant::now());
-            if suspect && reach == Reach::Up {
-                token.run_until_cancelled(confirm()).await;
+            let must_confirm = suspect && reach == Reach::Up;
+            if must_confirm && token.run_until_cancelled(confirm()).await != Some(true) {
+                let reason = "it is not known yet whether it is as it was".to_owned();
+                reach = Reach::Down { reason };
             }
             let was_up = self.is_up();
             self.reach
@@ -171,9 +173,10 @@ mod tests {
                 let thawed = || {
                     thaws.fetch_add(1, Ordering::AcqRel);
                 };
-                let confirm = move || -> BoxFuture<'static, ()> {
-                    confirmed.fetch_add(1, Ordering::AcqRel);
-                    Box::pin(std::future::ready(()))
+                // Not at once: it is asked again.
+                let confirm = move || -> BoxFuture<'static, bool> {
+                    let asked = confirmed.fetch_add(1, Ordering::AcqRel);
+                    Box::pin(std::future::ready(asked > 0))
                 };
                 link.watch(client, token, confirm, thawed).await;
             }
@@ -186,7 +189,7 @@ mod tests {
         reach.wait_for(|reach| *reach == Reach::Up).await.unwrap();
         tokio::task::yield_now().await;
         assert_eq!(thaws.load(Ordering::Acquire), 1);
-        assert_eq!(confirmed.load(Ordering::Acquire), 1);
+        assert_eq!(confirmed.load(Ordering::Acquire), 2);
         token.cancel();
         task.await.unwrap();
     }

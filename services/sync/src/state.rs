@@ -38,6 +38,7 @@ pub struct State {
     next_list: u64,
     gone: Gone,
     newest: u64,
+    newest_translated: u64,
     /// Who uses what.
     pub references: References,
     /// Who uses what a controller of the host makes for it.
@@ -178,6 +179,7 @@ impl State {
             next_list: 0,
             gone: Gone::default(),
             newest: 0,
+            newest_translated: 0,
             references: References::default(),
             made_by_host: References::default(),
             made_there: HashSet::new(),
@@ -190,6 +192,11 @@ impl State {
     /// The newest version that was seen inside, of kinds that nobody but the virtual API server itself can serve.
     pub fn newest(&self) -> u64 {
         self.newest
+    }
+
+    /// The newest version that was seen inside of something that has its like on the host.
+    pub fn newest_translated(&self) -> u64 {
+        self.newest_translated
     }
 
     /// What is known of an object.
@@ -251,8 +258,12 @@ impl State {
             self.by_host_name.insert(place, key.name.clone());
         }
         if side == Side::Virtual {
+            let version = object.version().unwrap_or_default();
             if key.kind.description().api.group.is_empty() {
-                self.newest = self.newest.max(object.version().unwrap_or_default());
+                self.newest = self.newest.max(version);
+            }
+            if key.kind.is_translated() {
+                self.newest_translated = self.newest_translated.max(version);
             }
             entry.traceparent = object.annotation(label::TRACEPARENT).map(Into::into);
         }
@@ -346,6 +357,11 @@ impl State {
             .get(key)
             .and_then(|entry| entry.slot(side).seen.as_ref());
         seen.is_some_and(|seen| *seen.uid == *object.uid() && seen.version == object.version())
+    }
+
+    /// Whether the object of that UID was seen, and then its end, lately.
+    pub fn has_ended(&self, uid: &str) -> bool {
+        self.gone.uids.contains(uid)
     }
 
     /// Has the object read before anything is concluded from it, also if nothing is known of it: a watch by labels does

@@ -23,6 +23,7 @@ use crate::tenant::Tenant;
 
 mod events;
 mod from_host;
+mod kept;
 mod made_by_host;
 mod nodes;
 mod persistent_volume_claims;
@@ -86,11 +87,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
 async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
-        let step = match &key.kind.description().translation {
-            Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
-            Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
-            Translation::Bespoke(rules) => bespoke(engine, tenant, key, *rules).await,
-            Translation::ReadOnly => read_only(tenant, key).await,
+        let step = match kept::step(engine, tenant, key).await {
+            Ok(Some(step)) => Ok(step),
+            Ok(None) => by_kind(engine, tenant, key).await,
+            Err(failure) => Err(failure),
         };
         match step {
             Ok(Step::Again) => {}
@@ -140,6 +140,16 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     };
     tenant.holds.set(key, Some(hold));
     (next, STEPS)
+}
+
+/// One step by the rules of the object's kind.
+async fn by_kind(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
+    match &key.kind.description().translation {
+        Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
+        Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
+        Translation::Bespoke(rules) => bespoke(engine, tenant, key, *rules).await,
+        Translation::ReadOnly => read_only(tenant, key).await,
+    }
 }
 
 /// One step about an object whose kind has rules of its own.
@@ -246,6 +256,9 @@ impl Tenant {
     fn take_note(&self, side: Side, key: &Key, object: &Object) -> bool {
         if side == Side::Host && !self.is_ours(key, object) {
             return false;
+        }
+        if side == Side::Host {
+            self.note_kept(key, object);
         }
         let mut state = self.state();
         if state.undoubt(side, key) {
@@ -380,6 +393,9 @@ impl Tenant {
         key: &Key,
         delete: &vcluster_translate::plan::Delete,
     ) -> Result<Step, Failure> {
+        if side == Side::Host && self.keep_instead(key, delete).await? {
+            return Ok(Step::Again);
+        }
         let cause = delete.cause.as_str();
         tracing::info!(tenant = %self.id, %key, ?side, uid = delete.uid, cause, "deletes");
         let name = self.name_on(side, key);

@@ -3,10 +3,10 @@
 //! Everything that belongs to a tenant hangs on this value and on its token: when the token is cancelled and
 //! the last handle dropped, its tasks, maps, timers and connections are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::Client;
 use serde_json::{Map, Value};
@@ -31,6 +31,7 @@ use crate::sync::{Refusals, Tokens};
 use crate::work::Work;
 
 use links::Links;
+use store::{Loss, Memory};
 
 mod environment;
 pub mod ingest;
@@ -148,10 +149,17 @@ pub struct Tenant {
     links: Links,
     unprovisioned: Mutex<Option<String>>,
     unmapped: Mutex<Option<String>>,
+    conflict: Mutex<Option<String>>,
     in_work: watch::Sender<usize>,
-    /// UID of its store, once recognized.
-    store: OnceLock<String>,
+    /// What the host remembers of its store, or is to remember, once that is recognized.
+    memory: Mutex<Memory>,
+    /// Whether its store is trusted without being known.
+    accepts_store: AtomicBool,
+    vouched: AtomicBool,
+    /// Host objects that are kept although its store lacks them.
+    pub(crate) kept: Mutex<BTreeSet<Key>>,
     store_lost: AtomicBool,
+    loss: Mutex<Option<Loss>>,
     missing_right: Mutex<Option<String>>,
     ready: AtomicBool,
     changed: Notify,
@@ -240,9 +248,14 @@ impl Tenant {
             links: Links::default(),
             unprovisioned: Mutex::new(Some("what sync keeps there".to_owned())),
             unmapped: Mutex::default(),
+            conflict: Mutex::default(),
             in_work: watch::Sender::new(0),
-            store: OnceLock::new(),
+            memory: Mutex::default(),
+            accepts_store: AtomicBool::new(false),
+            vouched: AtomicBool::new(true),
+            kept: Mutex::default(),
             store_lost: AtomicBool::new(false),
+            loss: Mutex::default(),
             missing_right: Mutex::default(),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
@@ -387,6 +400,23 @@ impl Tenant {
         }
     }
 
+    /// What of the host namespace is not ours and keeps the tenant's pods from being made.
+    pub fn conflict(&self) -> Option<String> {
+        let conflict = self.conflict.lock();
+        conflict.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what of the host namespace is not ours and keeps the tenant's pods from being made.
+    pub fn set_conflict(&self, message: Option<String>) {
+        let mut conflict = self.conflict.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *conflict != message;
+        *conflict = message;
+        drop(conflict);
+        if changed {
+            self.notify();
+        }
+    }
+
     /// Lists that are not complete.
     pub fn unlisted(&self) -> Vec<(Side, Kind)> {
         let state = self.state();
@@ -403,6 +433,10 @@ impl Tenant {
             self.add_all(Lane::List);
         }
         self.notify();
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn labels(&self) -> MutexGuard<'_, HashMap<Arc<str>, Map<String, Value>>> {

@@ -25,7 +25,7 @@ use crate::tenant::{Clients, HostClient, Id, Parts, Tenant, lists};
 
 mod store;
 
-pub(crate) use store::{Store, status};
+pub(crate) use store::{Copy, Store, status};
 
 /// UID of the VirtualCluster.
 pub(crate) const CLUSTER_UID: &str = "cluster-uid";

@@ -171,6 +171,11 @@ pub fn mirrors(volume: &Value, host: &Value) -> bool {
     same(HOST_UID, "/metadata/uid") && same(HOST_CLAIM_UID, "/spec/claimRef/uid")
 }
 
+/// Whether a virtual volume was made for this virtual claim: the host's claim may have been handed over to another.
+pub fn is_of(volume: &Value, claim: &Owner) -> bool {
+    text(volume, "/spec/claimRef/uid") == Some(&claim.uid)
+}
+
 /// Whether a virtual volume is bound to this very virtual claim.
 pub fn is_for(volume: &Value, claim: &Value) -> bool {
     let uid = text(claim, "/metadata/uid");

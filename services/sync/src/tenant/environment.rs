@@ -19,18 +19,24 @@ impl Tenant {
             return Ok(());
         }
         let mut wanted = config_map(&self.context);
-        if let Some(uid) = self.store.get() {
-            wanted["metadata"]["annotations"][STORE_UID] = uid.as_str().into();
+        let store = self.store_annotations();
+        for (key, value) in store.iter().filter_map(Value::as_object).flatten() {
+            wanted["metadata"]["annotations"][key] = value.clone();
         }
         let name = Name::new(self.context.host_namespace.as_str(), CONFIG_MAP);
         match self.read(Side::Host, Kind::ConfigMap, &name).await? {
             None => {
+                without_null(&mut wanted["metadata"]["annotations"]);
                 self.create(Side::Host, Kind::ConfigMap, &wanted).await?;
             }
             Some(found) if !self.made(found.json()) => {
                 return Err(Failure::Refused {
                     code: 409,
-                    message: format!("the ConfigMap {name} exists on the host and is not ours"),
+                    message: format!(
+                        "the ConfigMap {name} on the host was made by somebody else, or for an earlier virtual cluster \
+                         (annotation vcluster.dev/cluster-uid), and is not touched: no pod can be made until it is \
+                         deleted"
+                    ),
                 });
             }
             Some(found) if self.is_of_another_store(&found) => {
@@ -46,7 +52,7 @@ impl Tenant {
             }
             Some(found)
                 if found.json().get("data") == wanted.get("data")
-                    && found.annotation(STORE_UID) == self.store.get().map(String::as_str) => {}
+                    && store.as_ref().is_none_or(|store| says(&found, store)) => {}
             Some(found) => {
                 let mut body = serde_json::json!({"metadata": {"uid": found.uid()}});
                 // The host's policy lets us write nothing without them.
@@ -71,16 +77,21 @@ impl Tenant {
         *self.environment.lock().await = false;
     }
 
-    fn is_of_another_store(&self, kept: &Object) -> bool {
-        match (kept.annotation(STORE_UID), self.store.get()) {
-            (Some(kept), Some(known)) => kept != known,
-            (Some(_), None) | (None, Some(_) | None) => false,
-        }
-    }
-
     pub(super) fn made(&self, object: &Value) -> bool {
         let uid = object.pointer("/metadata/annotations");
         let uid = uid.and_then(|all| all.get(label::CLUSTER_UID));
         uid.and_then(Value::as_str) == Some(&self.context.cluster_uid)
+    }
+}
+
+/// Whether an object has these annotations, and not those that are null.
+fn says(found: &Object, annotations: &Value) -> bool {
+    let mut all = annotations.as_object().into_iter().flatten();
+    all.all(|(key, value)| found.annotation(key) == value.as_str())
+}
+
+fn without_null(annotations: &mut Value) {
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.retain(|_, value| !value.is_null());
     }
 }

@@ -142,6 +142,7 @@ impl Tenant {
             return false;
         }
         let key = key_of(kind, &owner);
+        self.note_kept(&key, object);
         let mut state = self.state();
         let news = match lane {
             Lane::List => state.observe_listed(Side::Host, &key, object),

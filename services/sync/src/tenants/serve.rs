@@ -23,10 +23,10 @@ use vcluster_translate::{Context, Destinations, HostAccess};
 
 use super::credentials::Credentials;
 use super::stage::{Endpoint, Stage, stage};
-use super::status::{Reporter, observe, observe_custom};
+use super::status::{Reporter, loss_reason, observe, observe_custom};
 use super::{finalizer, host_access, remove};
 use crate::aggregation;
-use crate::apply::with_causes;
+use crate::apply::{Failure, with_causes};
 use crate::bill::Bill;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
@@ -38,6 +38,7 @@ use crate::queue::Lane;
 use crate::scan;
 use crate::server::Server;
 use crate::tenant::ingest::VirtualSink;
+use crate::tenant::store;
 use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
 use crate::tenant_token::TenantToken;
 use crate::watch::{Labels, Selection, follow};
@@ -96,9 +97,9 @@ enum Error {
     #[error("its host namespace cannot be read")]
     Namespace(#[source] Box<kube::Error>),
     #[error(transparent)]
-    Store(#[from] crate::tenant::store::Error),
+    Store(#[from] store::Error),
     #[error("its host namespace cannot be listed")]
-    List(#[from] crate::apply::Failure),
+    List(#[from] Failure),
     #[error("nothing is changed or deleted on the host: {0}")]
     Right(String),
 }
@@ -114,12 +115,13 @@ impl Error {
     fn reason(&self) -> Reason {
         match self {
             Self::Right(_) => Reason::Refused,
+            Self::Store(store::Error::Lost(lost)) => loss_reason(&lost.loss),
             Self::Credentials(_)
             | Self::Server(_)
             | Self::Name(_)
             | Self::Finalizer(_)
             | Self::Namespace(_)
-            | Self::Store(_)
+            | Self::Store(store::Error::Unknown(_))
             | Self::List(_) => Reason::Waiting,
         }
     }
@@ -232,7 +234,12 @@ impl Supervisor {
     }
 
     async fn report_failure(&self, cluster: &VirtualCluster, reason: Reason, message: String) {
-        self.say(State::Starting, &message);
+        let state = if matches!(reason, Reason::StoreReplaced | Reason::StoreRolledBack) {
+            State::Frozen
+        } else {
+            State::Starting
+        };
+        self.say(state, &message);
         let observation = Observation {
             type_: Type::SyncReady,
             status: Status::False,
@@ -349,9 +356,12 @@ impl Supervisor {
             let tenant = Arc::clone(tenant);
             async move {
                 let client = tenant.clients.virtual_.request.clone();
-                let confirm = || -> BoxFuture<'static, ()> {
+                let confirm = || -> BoxFuture<'static, bool> {
                     let tenant = Arc::clone(&tenant);
-                    Box::pin(async move { tenant.confirm_history().await })
+                    // A store that was lost is reached: it is for the next stay to say so.
+                    Box::pin(async move {
+                        tenant.confirm_store().await.is_ok() || tenant.has_lost_its_store()
+                    })
                 };
                 let thawed = || {
                     tenant.notify();
@@ -442,6 +452,7 @@ impl Supervisor {
         // The next stay tells why it cannot begin.
         while !tenant.has_lost_its_store() {
             shown = shown || show_when_ready(&self.engine, tenant);
+            vouch(tenant).await;
             let generation = self.generation();
             let said = [
                 Some(observe(tenant)),
@@ -474,9 +485,35 @@ impl Supervisor {
                         return;
                     }
                     scan::tenant(&self.engine, tenant).await;
+                    mark(tenant).await;
                 }
             }
         }
+        self.remember_loss(tenant, reporter).await;
+    }
+
+    /// Has the host remember that the store went back, however it looks by the next stay: the stay ends then, or when
+    /// the object is being deleted.
+    async fn remember_loss(&mut self, tenant: &Tenant, reporter: &mut Reporter) {
+        loop {
+            let generation = self.generation();
+            reporter.report(&[observe(tenant)], generation).await;
+            let Err(failure) = tenant.remember_store().await else {
+                return;
+            };
+            // Then nothing is done for it anyway, or the host knows another store already.
+            if matches!(failure, Failure::Refused { .. }) || self.is_ending() {
+                return;
+            }
+            tracing::warn!(tenant = %self.id, %failure, "the host is told later of the lost store");
+            tokio::time::sleep(OLDER).await;
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        let cluster = self.cluster.borrow();
+        let is_live = |cluster: &Arc<VirtualCluster>| cluster.metadata.deletion_timestamp.is_none();
+        !cluster.as_ref().is_some_and(is_live)
     }
 
     /// Whether the rules for custom resources come to something else than when the tenant was taken up: the host has
@@ -516,6 +553,30 @@ impl Supervisor {
             stage(cluster, true) == Stage::Serve(calls.endpoint.clone())
                 && cluster.spec.sync == tenant.context.policy
         })
+    }
+}
+
+/// Vouches for a store that was trusted without being known, once its objects are worked for.
+async fn vouch(tenant: &Tenant) {
+    if !tenant.is_active() || tenant.is_vouched() {
+        return;
+    }
+    let vouched = tenant.vouch_for_store().await;
+    if let Err(failure) = &vouched {
+        tracing::warn!(tenant = %tenant.id, %failure, "the store is remembered later");
+    }
+    tenant.set_conflict(match vouched {
+        Err(Failure::Refused { code: 409, message }) => Some(message),
+        Ok(()) | Err(_) => None,
+    });
+}
+
+/// Marks where the store stands, once its objects are worked for.
+async fn mark(tenant: &Tenant) {
+    if tenant.is_active()
+        && let Err(failure) = tenant.mark_store().await
+    {
+        tracing::warn!(tenant = %tenant.id, %failure, "the store is marked later");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::custom::Resolved;
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
+use crate::tenant::store::Loss;
 use crate::tenant::{Id, Subject, Tenant};
 
 /// Characters of a condition's message at most.
@@ -24,6 +25,9 @@ const MESSAGE: usize = 4096;
 
 /// Whether a tenant is served, and why not.
 pub fn state(tenant: &Tenant) -> (State, String) {
+    if let Some(lost) = tenant.store_loss() {
+        return (State::Frozen, lost.to_string());
+    }
     if let Reach::Down { reason } = tenant.link.reach() {
         let text = format!(
             "the virtual API server cannot be reached, nothing is changed or deleted: {reason}"
@@ -34,6 +38,9 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         let text = format!("nothing is changed or deleted on the host: {missing}");
         return (State::Frozen, text);
     }
+    if let Some(conflict) = tenant.conflict() {
+        return (State::Starting, conflict);
+    }
     let unlisted = tenant.unlisted();
     if let (true, Some(missing)) = (unlisted.is_empty(), tenant.unprovisioned()) {
         return (State::Starting, format!("waits inside for {missing}"));
@@ -42,6 +49,11 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         let mut text = "every kind is listed on both sides and followed".to_owned();
         if let Some(waiting) = tenant.unmapped() {
             text = format!("{text}; of spec.sync is not mapped: {waiting}");
+        }
+        if let Some(kept) = tenant.kept_said() {
+            text = format!(
+                "{text}; kept on the host for their data, though the accepted store lacks them: {kept}"
+            );
         }
         return (State::Synced, text);
     }
@@ -59,15 +71,25 @@ pub fn state(tenant: &Tenant) -> (State, String) {
     )
 }
 
+/// Why a tenant whose store is not what it was is not served.
+pub fn loss_reason(loss: &Loss) -> Reason {
+    match loss {
+        Loss::Replaced { .. } => Reason::StoreReplaced,
+        Loss::RolledBack { .. } => Reason::StoreRolledBack,
+    }
+}
+
 /// What is to be said of a tenant.
 pub fn observe(tenant: &Tenant) -> Observation {
     let (state, message) = state(tenant);
+    let lost = tenant.store_loss().map(|lost| loss_reason(&lost.loss));
     let (status, reason) = match state {
         State::Synced if tenant.unmapped().is_some() => (Status::True, Reason::MappingsWaiting),
+        State::Synced if tenant.kept_said().is_some() => (Status::True, Reason::ObjectsKept),
         State::Synced => (Status::True, Reason::Available),
+        State::Starting if tenant.conflict().is_some() => (Status::False, Reason::ObjectConflict),
         State::Starting => (Status::False, Reason::Progressing),
-        State::Frozen if tenant.link.is_up() => (Status::False, Reason::Refused),
-        State::Frozen => (Status::False, Reason::Unreachable),
+        State::Frozen => (Status::False, lost.unwrap_or_else(|| frozen(tenant))),
         State::Draining => (Status::False, Reason::Deleting),
     };
     Observation {
@@ -75,6 +97,14 @@ pub fn observe(tenant: &Tenant) -> Observation {
         status,
         reason,
         message,
+    }
+}
+
+fn frozen(tenant: &Tenant) -> Reason {
+    if tenant.link.is_up() {
+        Reason::Refused
+    } else {
+        Reason::Unreachable
     }
 }
 

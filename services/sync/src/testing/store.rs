@@ -19,6 +19,12 @@ pub(crate) struct Store {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// A copy of a store.
+pub(crate) struct Copy {
+    version: u64,
+    objects: BTreeMap<String, Value>,
+}
+
 struct Inner {
     prefix: &'static str,
     version: u64,
@@ -116,6 +122,22 @@ impl Store {
         Object::new(object.expect("the object is there")).of_kind(kind)
     }
 
+    /// What it holds, and where its versions stand.
+    pub(crate) fn copy(&self) -> Copy {
+        let inner = self.locked();
+        Copy {
+            version: inner.version,
+            objects: inner.objects.clone(),
+        }
+    }
+
+    /// Puts an older copy back; versions count on from there, and have counted on by so many already.
+    pub(crate) fn put_back(&self, copy: &Copy, grown: u64) {
+        let mut inner = self.locked();
+        inner.version = copy.version + grown;
+        inner.objects.clone_from(&copy.objects);
+    }
+
     fn handle(&self, call: &Call) -> Response<String> {
         let mut inner = self.locked();
         inner.calls.push(format!("{} {}", call.method, call.path));
@@ -166,7 +188,7 @@ impl Inner {
                 .collect();
             return answer(
                 200,
-                json!({"metadata": {"resourceVersion": "1"}, "items": items}),
+                json!({"metadata": {"resourceVersion": self.version.to_string()}, "items": items}),
             );
         }
         status(404, "NotFound")

@@ -45,6 +45,11 @@ pub fn persistent_volume(view: VolumeView<'_>, context: &Context) -> Action<Valu
         (Some(_), Some(volume), None) => Action::Refuse(taken_inside(volume)),
         (None, Some(_), Some(own)) => gone(own, view.knowledge),
         (Some(_), Some(_), Some(own)) if is_deleting(own) => Action::Wait(Waiting::Termination),
+        (Some(_), Some(_), Some(own))
+            if view.claim.is_some_and(|claim| !volumes::is_of(own, claim)) =>
+        {
+            gone(own, view.knowledge)
+        }
         (Some(host), Some(_), Some(own)) => volumes::update_virtual(host, own)
             .or_else(|| volumes::status_to_virtual(host, own))
             .map_or(Action::Nothing, Action::PatchVirtual),

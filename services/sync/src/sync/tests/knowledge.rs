@@ -117,8 +117,9 @@ async fn a_frozen_tenant_is_not_worked_on() {
         let tenant = std::sync::Arc::clone(&tenant);
         async move {
             let client = tenant.clients.virtual_.request.clone();
-            let confirm =
-                || -> futures::future::BoxFuture<'static, ()> { Box::pin(std::future::ready(())) };
+            let confirm = || -> futures::future::BoxFuture<'static, bool> {
+                Box::pin(std::future::ready(true))
+            };
             let token = tenant.token.clone();
             tenant.link.watch(client, token, confirm, || {}).await;
         }

@@ -246,6 +246,29 @@ fn only_volumes_of_the_tenant_s_claims_are_shown() {
 }
 
 #[test]
+fn a_volume_follows_its_host_claim_when_that_is_handed_over_to_another_claim() {
+    let host = host_volume();
+    let mut volume = volume();
+    volume["status"] = json!({"phase": "Bound"});
+    let new = Owner {
+        uid: "another".to_owned(),
+        ..owner()
+    };
+    let released = patched(
+        &volume,
+        &patch(next_volume(Some(&host), Some(&new), Some(&volume))),
+    );
+    assert!(matches!(
+        next_volume(Some(&host), Some(&new), Some(&released)),
+        Action::DeleteVirtual(_)
+    ));
+    let Action::Create(made) = next_volume(Some(&host), Some(&new), None) else {
+        panic!("not shown")
+    };
+    assert_eq!(made["spec"]["claimRef"]["uid"], "another");
+}
+
+#[test]
 fn a_retained_volume_stays_released_as_long_as_the_host_keeps_it() {
     let mut host = host_volume();
     let volume = volume();
