@@ -80,7 +80,7 @@ async fn copied() -> (World, Copy, Key) {
 
 fn remembered(world: &World, annotation: &str) -> Option<String> {
     let kept = world.host.get(Kind::ConfigMap, "team-a", "vcluster-env");
-    kept.unwrap().annotation(annotation).map(ToOwned::to_owned)
+    kept?.annotation(annotation).map(ToOwned::to_owned)
 }
 
 #[tokio::test(start_paused = true)]
