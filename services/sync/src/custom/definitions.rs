@@ -1,6 +1,5 @@
 //! CustomResourceDefinitions of the host, read one by one and remembered: tenants share them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use vcluster_translate::custom::definition;
 
 use crate::apply::with_causes;
+use crate::hash::HashMap;
 
 /// How long an answer is good. Every tenant asks about twice a minute.
 const GOOD: Duration = Duration::from_secs(15);
