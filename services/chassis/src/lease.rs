@@ -20,10 +20,10 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::chance;
 use crate::clock::Clock;
 use crate::drain::Shutdown;
 
@@ -175,7 +175,7 @@ impl Leadership {
 /// Adds a random part to the name, as client-go's users do: a process must not take for its own the lease
 /// of another that was started under the same name, or of the one that it replaces.
 fn unique(holder: &str) -> String {
-    format!("{holder}_{:016x}", rand::rng().random::<u64>())
+    format!("{holder}_{:016x}", chance::number())
 }
 
 /// What came of one try.
@@ -200,9 +200,10 @@ impl<C: Clock> Election<C> {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.attempt().await,
-                () = self.end_of_term() => self.follow(TERM_OVER),
+                biased;
                 () = token.cancelled() => break,
+                () = self.end_of_term() => self.follow(TERM_OVER),
+                _ = ticks.tick() => self.attempt().await,
             }
         }
         self.resign().await;

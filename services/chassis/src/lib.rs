@@ -21,6 +21,7 @@
 pub mod access;
 pub mod admin;
 pub mod args;
+pub mod chance;
 pub mod clock;
 pub mod crypto;
 pub mod drain;

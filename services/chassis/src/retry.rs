@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::time::Instant;
+
+use crate::chance;
 
 /// How long to wait between attempts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +48,7 @@ impl Policy {
 
     /// The delay before attempt `attempt + 1`, with full jitter.
     pub fn delay(&self, attempt: u32) -> Duration {
-        self.delay_at(attempt, rand::rng().random())
+        self.delay_at(attempt, chance::draw())
     }
 }
 

@@ -177,7 +177,7 @@ fn leadership(
 
 /// Works while this process leads, until the shutdown begins. One replica serves every tenant for now; when
 /// they are spread over replicas, this is the place that says which tenants are ours.
-async fn lead(
+pub(crate) async fn lead(
     engine: &Arc<Engine>,
     mut leadership: Leadership,
     health: &Health,
@@ -197,6 +197,7 @@ async fn lead(
         let term = end.child_token();
         begin(engine, health, shutdown, &term, &leadership);
         tokio::select! {
+            biased;
             () = end.cancelled() => {}
             () = leadership.deposed() => tracing::warn!("leads no more: tenants are let go"),
         }

@@ -4,11 +4,12 @@
 //! worked on. What has been pushed out is read again from its API server, so that the budget bounds
 //! memory and never correctness.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 use serde_json::Value;
 
+use crate::hash::HashMap;
 use crate::object::{Key, Side};
 
 /// Objects in full, oldest out first.
@@ -42,7 +43,7 @@ impl Bodies {
             budget,
             size: 0,
             next: 0,
-            kept: HashMap::new(),
+            kept: HashMap::default(),
             order: VecDeque::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What all tenants share: the queue, the host and its own objects, and the workers.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -25,6 +25,7 @@ use vcluster_translate::{mirror, persistent_volume};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
+use crate::hash::{HashMap, HashSet};
 use crate::hold::Hold;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
@@ -76,7 +77,9 @@ pub struct Engine {
     mirrored: Mutex<Mirrored>,
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
-    followed: watch::Sender<Followed>,
+    followed: Mutex<Followed>,
+    /// Wakes those who wait for it, in the order in which they came.
+    listed: Notify,
     standing: Mutex<Standing>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
@@ -133,7 +136,8 @@ impl Engine {
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
-            followed: watch::Sender::default(),
+            followed: Mutex::default(),
+            listed: Notify::new(),
             standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
@@ -293,39 +297,44 @@ impl Engine {
 
     /// Whether the host's objects of a kind are all known.
     pub fn is_listed(&self, kind: Kind) -> bool {
-        self.followed.borrow().listed.contains(&kind)
+        self.all_followed().listed.contains(&kind)
     }
 
     /// Says whether the host's objects of a kind are all known.
     pub fn set_listed(&self, kind: Kind, listed: bool) {
-        self.followed.send_modify(|followed| {
-            if listed {
-                followed.listed.insert(kind);
-                followed.unserved.remove(&kind);
-            } else {
-                followed.listed.remove(&kind);
-            }
-        });
+        let mut followed = self.all_followed();
+        if listed {
+            followed.listed.insert(kind);
+            followed.unserved.remove(&kind);
+        } else {
+            followed.listed.remove(&kind);
+        }
+        drop(followed);
+        self.listed.notify_waiters();
     }
 
     /// Says that the host does not serve a kind; tells whether that is news.
     pub fn set_unserved(&self, kind: Kind) -> bool {
-        let mut is_news = false;
-        self.followed.send_modify(|followed| {
-            is_news = followed.unserved.insert(kind);
-        });
+        let is_news = self.all_followed().unserved.insert(kind);
+        self.listed.notify_waiters();
         is_news
     }
 
     /// Waits until every kind that is followed on the host for all tenants has been listed, or is not served.
     pub async fn followed(&self) {
-        let shared = || Kind::all().filter(|kind| is_shared(*kind));
-        let all = |followed: &Followed| {
-            shared()
-                .all(|kind| followed.listed.contains(&kind) || followed.unserved.contains(&kind))
-        };
-        // Fails only when the engine is gone.
-        drop(self.followed.subscribe().wait_for(all).await);
+        loop {
+            let changed = self.listed.notified();
+            {
+                let followed = self.all_followed();
+                let mut shared = Kind::all().filter(|kind| is_shared(*kind));
+                let known =
+                    |kind| followed.listed.contains(&kind) || followed.unserved.contains(&kind);
+                if shared.all(known) {
+                    return;
+                }
+            }
+            changed.await;
+        }
     }
 
     /// What is known of virtual clusters that are not worked for. Never held across an await.
@@ -336,7 +345,7 @@ impl Engine {
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
         self.standing().set_complete(false);
-        self.followed.send_replace(Followed::default());
+        *self.all_followed() = Followed::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
     }
@@ -415,6 +424,10 @@ impl Engine {
         self.api_servers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_mirrored(&self) -> MutexGuard<'_, Mirrored> {

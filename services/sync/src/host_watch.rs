@@ -5,7 +5,7 @@
 //! each watch. Which kinds are followed, and how, stands in the table of kinds: secrets, for one, are not, because
 //! nobody but us writes them, and the scan looks.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use vcluster_resources::label::{self, Part};
 use vcluster_translate::{endpoint_slice, policy};
 
 use crate::engine::Engine;
+use crate::hash::{HashMap, HashSet};
 use crate::metrics::{Told, Watched};
 use crate::object::{Key, Kind, Object, Side, resource};
 use crate::queue::{Lane, Ticket};
@@ -45,7 +46,7 @@ const ALL: Selection = Selection {
 /// was, without a list that would open it again.
 pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: CancellationToken) {
     let api = api(&engine.host.own.watch, kind);
-    let mut lists: HashMap<Ticket, ListId> = HashMap::new();
+    let mut lists: HashMap<Ticket, ListId> = HashMap::default();
     let mut known = false;
     let sink = move |change| match change {
         Change::Begin => {
@@ -116,7 +117,7 @@ pub async fn mirrored(
     token: CancellationToken,
 ) {
     let api = api(&engine.host.own.watch, kind);
-    let mut listed: HashSet<Arc<str>> = HashSet::new();
+    let mut listed: HashSet<Arc<str>> = HashSet::default();
     let set = |engine: &Engine, object: Object, lane| {
         let name = object.name().name;
         let mut object = object.of_kind(kind).into_json();
@@ -160,7 +161,7 @@ pub async fn mirrored(
 pub async fn api_servers(engine: Arc<Engine>, token: CancellationToken) {
     let client = engine.host.own.watch.clone();
     let api = Api::namespaced_with(client, "default", &resource(Kind::EndpointSlice));
-    let mut slices: HashMap<Arc<str>, BTreeSet<IpAddr>> = HashMap::new();
+    let mut slices: HashMap<Arc<str>, BTreeSet<IpAddr>> = HashMap::default();
     let mut known = false;
     let sink = move |change| {
         match change {
@@ -220,7 +221,7 @@ fn tenants_sink(
     kind: Kind,
     tell: fn(&Tenant, One<'_>),
 ) -> impl FnMut(Change) + Send {
-    let mut lists: HashMap<Ticket, ListId> = HashMap::new();
+    let mut lists: HashMap<Ticket, ListId> = HashMap::default();
     let each = move |engine: &Engine, object: &Object| -> Vec<Arc<Tenant>> {
         let mut tenants = tenants_of(engine, object);
         tenants.retain(|tenant| tenant.follows(kind));

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod engine;
 pub mod explain;
 pub mod gauges;
+pub mod hash;
 pub mod hold;
 pub mod host_watch;
 pub mod hosts;
@@ -32,6 +33,8 @@ pub mod reply;
 pub mod resource_metrics;
 pub mod scan;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 pub mod sync;
 pub mod tenant;

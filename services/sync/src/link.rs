@@ -117,6 +117,7 @@ impl Link {
             }
         };
         tokio::select! {
+            biased;
             () = suspected => true,
             () = tokio::time::sleep(IDLE) => false,
         }

@@ -3,9 +3,10 @@
 //! A node that is shown only while it is used must be there before the virtual pod is bound, which the host pod tells,
 //! and as long as the virtual pod names it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::hash::HashMap;
 use crate::object::{Name, Side};
 
 /// The index.

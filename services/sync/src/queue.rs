@@ -12,7 +12,7 @@
 //!
 //! It knows no clock but the instants that it is given, and does no I/O. [`crate::work`] makes it async.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ mod tests;
 
 pub use lane::Lane;
 use lane::{COUNT, order};
+
+use crate::hash::HashMap;
 
 /// One stay of a tenant in the queue: a tenant that leaves and comes back gets another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,7 +130,7 @@ struct Waiting {
 impl<K> Default for Queue<K> {
     fn default() -> Self {
         Self {
-            tenants: HashMap::new(),
+            tenants: HashMap::default(),
             ring: VecDeque::new(),
             timers: BTreeMap::new(),
             next: 0,
@@ -324,7 +326,7 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
         Self {
             limits,
             lanes: std::array::from_fn(|_| VecDeque::new()),
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             queued: 0,
             in_flight: 0,
             retrying: 0,

@@ -4,8 +4,9 @@
 //! What goes to the host only if it is used does not go there before. An object uses what it names as long as it
 //! exists on either side.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use crate::hash::HashMap;
 use crate::object::Key;
 
 /// The index.

@@ -3,10 +3,9 @@
 //! In steady state it finds nothing. What it finds goes through the queue's last lane, so that it costs nobody
 //! anything, and is decided like everything else: nothing is deleted because a scan did not see it.
 
-use std::collections::HashSet;
-
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hash::HashSet;
 use crate::metrics::Found;
 use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
@@ -73,7 +72,7 @@ async fn pages(
     purpose: Purpose,
     list: ListId,
 ) -> Result<(), Failure> {
-    let mut tokens: HashSet<Name> = HashSet::new();
+    let mut tokens: HashSet<Name> = HashSet::default();
     let mut next = None;
     loop {
         let (page, following) = match tenant.list_page(kind, next.as_deref()).await {

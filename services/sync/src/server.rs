@@ -123,6 +123,9 @@ pub struct Host {
     streams: Pool,
     upgrades: Tls,
     address: Uri,
+    /// What requests go through instead of the network.
+    #[cfg(test)]
+    pub(crate) simulated: Option<crate::simulation::Network>,
 }
 
 impl fmt::Debug for Host {
@@ -162,11 +165,36 @@ impl Host {
             streams: Pool::new(nobody.clone(), STREAMS),
             upgrades: nobody.over_http1(),
             address,
+            #[cfg(test)]
+            simulated: None,
         })
+    }
+
+    /// Clients of a virtual API server of this host, as the user of the certificate.
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, reason = "in a simulation it says where they are")
+    )]
+    pub fn virtual_cluster(
+        &self,
+        address: &Uri,
+        roots: Live<Roots>,
+        identity: Live<Identity>,
+        traffic: &Arc<Traffic>,
+    ) -> Result<Server, Error> {
+        #[cfg(test)]
+        if let Some(network) = &self.simulated {
+            return Ok(network.virtual_cluster(address));
+        }
+        Server::virtual_cluster(address, roots, identity, traffic)
     }
 
     /// A client that acts as the tenant's own ServiceAccount; connections are shared, and what passes is counted.
     pub fn tenant(&self, token: Arc<TenantToken>, traffic: &Arc<Traffic>) -> Client {
+        #[cfg(test)]
+        if let Some(network) = &self.simulated {
+            return network.tenant(token);
+        }
         self.bearing(&self.anonymous, token, traffic)
     }
 

@@ -8,7 +8,7 @@
 //!   read before anything is concluded. So is one that a watch by labels does not select any more;
 //! - a kind counts as listed on a side only after a complete list.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use vcluster_translate::digest::Digest;
 use vcluster_translate::patch::Subresource;
 
 use crate::bodies::Bodies;
+use crate::hash::{HashMap, HashSet};
 use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::references::References;
@@ -172,15 +173,15 @@ impl State {
     /// Makes it empty, with so many bytes for objects in full.
     pub fn new(body_budget: usize) -> Self {
         Self {
-            entries: HashMap::new(),
-            lists: HashMap::new(),
-            by_host_name: HashMap::new(),
+            entries: HashMap::default(),
+            lists: HashMap::default(),
+            by_host_name: HashMap::default(),
             next_list: 0,
             gone: Gone::default(),
             newest: 0,
             references: References::default(),
             made_by_host: References::default(),
-            made_there: HashSet::new(),
+            made_there: HashSet::default(),
             nodes: NodesInUse::default(),
             bodies: Bodies::new(body_budget),
             addresses: Addresses::default(),
@@ -463,7 +464,7 @@ impl State {
         let list = self.lists.entry((side, kind)).or_default();
         list.running = Some(Running {
             id,
-            listed: HashSet::new(),
+            listed: HashSet::default(),
         });
         id
     }

@@ -3,7 +3,7 @@
 //! Everything that belongs to a tenant hangs on this value and on its token: when the token is cancelled and
 //! the last handle dropped, its tasks, maps, timers and connections are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,6 +20,7 @@ use vcluster_translate::kind::{Inside, Need, Translation};
 use crate::bill::Bill;
 use crate::bucket::Bucket;
 use crate::config::Limits;
+use crate::hash::HashMap;
 use crate::hold::Holds;
 use crate::link::Link;
 use crate::metrics::Metrics;

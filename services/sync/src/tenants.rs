@@ -4,7 +4,6 @@
 //! the newest version of its object and does what [`stage`] calls for: wait, serve, remove. The task ends when
 //! the object is gone, and with it everything that belongs to the tenant.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -20,6 +19,7 @@ use vcluster_resources::VirtualCluster;
 
 use crate::bill::Bill;
 use crate::engine::Engine;
+use crate::hash::HashMap;
 use crate::metrics::{State, Watched};
 use crate::tenant::Id;
 
@@ -62,7 +62,7 @@ impl Tenants {
             shutdown,
             token,
             leadership,
-            known: HashMap::new(),
+            known: HashMap::default(),
             listed: Vec::new(),
         }
     }

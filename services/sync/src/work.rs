@@ -63,6 +63,7 @@ impl Work {
             match next {
                 Some(at) => {
                     tokio::select! {
+                        biased;
                         () = notified => {}
                         () = tokio::time::sleep_until(at) => {}
                     }

@@ -1,6 +1,5 @@
 //! CustomResourceDefinitions of the host, read one by one and remembered for a moment: tenants share them.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::apply::with_causes;
+use crate::hash::HashMap;
 
 /// How long an answer is good. Every tenant asks about twice a minute.
 const GOOD: Duration = Duration::from_secs(15);

@@ -1,6 +1,5 @@
 //! Watches of custom kinds on the host: one per kind for all tenants that follow it, from the first to the last.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
@@ -9,6 +8,7 @@ use vcluster_translate::custom::Custom;
 use vcluster_translate::kind::Outside;
 
 use crate::engine::Engine;
+use crate::hash::HashMap;
 use crate::host_watch;
 use crate::object::Kind;
 

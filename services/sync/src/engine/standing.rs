@@ -1,7 +1,6 @@
 //! What is known of virtual clusters that are not worked for: whether there are any, and what they wait for.
 
-use std::collections::HashMap;
-
+use crate::hash::HashMap;
 use crate::metrics::State;
 use crate::tenant::Id;
 

@@ -3,12 +3,13 @@
 //! A slice may lead to a pod only as long as that pod has the address: when it comes, goes or ends, the slices that
 //! name its address are to be looked at again. No I/O.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
 use vcluster_translate::{destination, endpoint_slice};
 
+use crate::hash::HashMap;
 use crate::object::{Key, Kind, Name, Side};
 
 /// Who has which address, and who names it.

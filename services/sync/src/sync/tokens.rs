@@ -4,7 +4,7 @@
 //! What is held of a token is when it must be renewed, never the token. After a restart that is read from the
 //! Secrets' annotations, as the host's objects are listed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use vcluster_translate::{Owner, Patch, name, owner, secret};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hash::{HashMap, HashSet};
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 

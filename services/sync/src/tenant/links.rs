@@ -4,7 +4,7 @@
 //! It is made before the first pod of the namespace, follows the Services from then on, and goes with the namespace.
 //! Only the variables are kept in memory, and only of Services that have an address.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use vcluster_translate::plan::{Cause, Delete};
 
 use super::Tenant;
 use crate::apply::Failure;
+use crate::hash::HashMap;
 use crate::object::{Kind, Name, Object, Side};
 
 /// Largest data of a ConfigMap, with room for the rest of it.

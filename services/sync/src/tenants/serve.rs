@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use vcluster_chassis::chance;
 use vcluster_chassis::drain::Shutdown;
 use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
@@ -36,7 +36,6 @@ use crate::object::{Kind, resource};
 use crate::provision;
 use crate::queue::Lane;
 use crate::scan;
-use crate::server::Server;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Id, Parts, Tenant};
 use crate::tenant_token::TenantToken;
@@ -270,6 +269,7 @@ impl Supervisor {
             // It is gone, or going: what is known of it is older than that.
             let pause = tokio::time::sleep(OLDER);
             tokio::select! {
+                biased;
                 _newer = self.cluster.changed() => {}
                 () = pause => {}
             }
@@ -301,8 +301,8 @@ impl Supervisor {
         resolved: &Resolved,
     ) -> Result<Arc<Tenant>, Error> {
         let (roots, identity) = credentials.live();
-        let virtual_ =
-            Server::virtual_cluster(&endpoint.url, roots, identity, &self.bill.virtual_)?;
+        let host = &self.engine.host;
+        let virtual_ = host.virtual_cluster(&endpoint.url, roots, identity, &self.bill.virtual_)?;
         let own = self.engine.host.own.request.clone();
         let clock = Arc::clone(&self.engine.clock);
         let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
@@ -332,7 +332,7 @@ impl Supervisor {
         reporter: &mut Reporter,
         cluster: &VirtualCluster,
     ) -> Result<(), Error> {
-        let jitter = JITTER.mul_f64(rand::rng().random());
+        let jitter = JITTER.mul_f64(chance::draw());
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
         let _permit = self.engine.lists.acquire().await.ok();
@@ -450,6 +450,7 @@ impl Supervisor {
             let said: Vec<_> = said.into_iter().flatten().collect();
             reporter.report(&said, generation).await;
             tokio::select! {
+                biased;
                 changed = self.cluster.changed() => {
                     if changed.is_err() || !self.still_serves(calls, tenant) {
                         return;

@@ -1,0 +1,116 @@
+//! What happens on the host: its scheduler, kubelets, garbage collector, and those who take pods away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+use super::ground::NODES;
+use super::law::{Law, PODS, is_deleting};
+use super::store::{Id, Store, deleted};
+use super::world::text;
+
+/// How often they look.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// One look of scheduler, kubelets and garbage collector.
+pub(super) fn tick(store: &mut Store, now: Timestamp, chance: &mut StdRng) {
+    let pods: Vec<_> = store
+        .all(PODS)
+        .map(|(id, pod)| (id.clone(), Arc::clone(pod)))
+        .collect();
+    for (id, pod) in pods.into_iter().filter(|(id, _)| id.name != "stranger") {
+        if is_deleting(&pod) {
+            end_if_time(store, &id, &pod, now);
+        } else if pod["spec"]["nodeName"].is_null() {
+            if chance.random_bool(0.6) {
+                let node = NODES[chance.random_range(0..NODES.len())];
+                store.change(&id, now, |pod| pod["spec"]["nodeName"] = node.into());
+            }
+        } else if text(&pod, "/status/phase") == "Pending" && chance.random_bool(0.6) {
+            let ip = format!(
+                "10.244.{}.{}",
+                chance.random_range(0..9),
+                chance.random_range(1..250)
+            );
+            store.change(&id, now, |pod| pod["status"] = running(&ip, now));
+        }
+    }
+    collect_garbage(store, now);
+}
+
+fn running(ip: &str, now: Timestamp) -> Value {
+    let since = crate::object::time(now);
+    json!({
+        "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "192.0.2.10",
+        "startTime": since, "qosClass": "BestEffort",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}],
+        "containerStatuses": [{
+            "name": "main", "ready": true, "restartCount": 0, "image": "nginx", "imageID": "",
+            "state": {"running": {"startedAt": since}},
+        }],
+    })
+}
+
+fn end_if_time(store: &mut Store, id: &Id, pod: &Value, now: Timestamp) {
+    let end = text(pod, "/metadata/deletionTimestamp")
+        .parse()
+        .unwrap_or(now);
+    if now < end {
+        return;
+    }
+    store.change(id, now, |pod| {
+        pod["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+    });
+    store.lose(id, now);
+}
+
+/// Removes what belongs to a VirtualCluster that is gone.
+fn collect_garbage(store: &mut Store, now: Timestamp) {
+    let clusters = "/apis/vcluster.dev/v1alpha1/virtualclusters";
+    let live: Vec<_> = store
+        .all(clusters)
+        .map(|(_, found)| text(found, "/metadata/uid").to_owned())
+        .collect();
+    let orphans = store.objects().filter(|(_, object)| {
+        let owner = text(object, "/metadata/ownerReferences/0/uid");
+        !owner.is_empty() && !live.iter().any(|uid| uid == owner)
+    });
+    let orphans: Vec<_> = orphans.map(|(id, _)| id.clone()).collect();
+    for id in orphans {
+        store.lose(&id, now);
+    }
+}
+
+/// Somebody on the host takes a pod away, gracefully or not; tells which.
+pub(super) fn take_away(
+    store: &mut Store,
+    law: &mut Law,
+    now: Timestamp,
+    chance: &mut StdRng,
+) -> Option<String> {
+    let ours = |(id, _): &(&Id, &Arc<Value>)| id.name != "stranger";
+    let pods: Vec<_> = store
+        .all(PODS)
+        .filter(ours)
+        .map(|(id, pod)| (id.clone(), Arc::clone(pod)))
+        .collect();
+    if pods.is_empty() {
+        return None;
+    }
+    let (id, pod) = &pods[chance.random_range(0..pods.len())];
+    law.host_ends(pod);
+    let grace = if chance.random_bool(0.3) {
+        Some(json!(0))
+    } else {
+        None
+    };
+    match deleted(id, pod, grace.as_ref(), now) {
+        Some(left) => drop(store.put(id, left, now)),
+        None => drop(store.lose(id, now)),
+    }
+    Some(format!("takes {id:?} away with grace {grace:?}"))
+}

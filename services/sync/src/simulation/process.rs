@@ -1,0 +1,106 @@
+//! A process of sync in a simulated world: the shipped engine, led by the shipped election.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use vcluster_chassis::drain::Shutdown;
+use vcluster_chassis::health::Health;
+use vcluster_chassis::lease::{Candidate, Leadership, Timing};
+use vcluster_translate::Annotations;
+
+use super::network::Network;
+use super::world::World;
+use crate::app;
+use crate::config;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::queue;
+use crate::server::Host;
+
+/// Time between two scans.
+pub(super) const SCAN: Duration = Duration::from_mins(1);
+
+/// A process, until it is dropped: then nothing of it acts any more.
+pub(super) struct Process {
+    pub(super) number: usize,
+    pub(super) engine: Arc<Engine>,
+    shutdown: Shutdown,
+    world: Arc<World>,
+}
+
+impl Process {
+    /// Starts it.
+    pub(super) fn start(world: &Arc<World>, number: usize) -> Self {
+        let network = Network::new(Arc::clone(world), number);
+        let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
+        config.root_cert = Some(Vec::new());
+        let mut host = Host::new(&config).expect("the configuration is sound");
+        host.own = network.host();
+        host.simulated = Some(network);
+        let clock = Arc::new(world.clock());
+        let kubelet_host = "vcluster-sync.vcluster-system.svc".to_owned();
+        let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
+        let engine = Arc::new(engine);
+        let shutdown = Shutdown::new();
+        let health = Health::new(&shutdown);
+        let candidate = Candidate {
+            namespace: "vcluster-system".to_owned(),
+            name: "vcluster-sync".to_owned(),
+            holder: format!("sync-{number}"),
+            timing: Timing::default(),
+        };
+        let own = engine.host.own.request.clone();
+        let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
+        let (led, begun) = (Arc::clone(&engine), shutdown.clone());
+        shutdown.spawn("lead", async move {
+            app::lead(&led, leadership, &health, &begun, Duration::from_secs(30)).await;
+        });
+        Self {
+            number,
+            engine,
+            shutdown,
+            world: Arc::clone(world),
+        }
+    }
+
+    /// Tells it to stop, as a roll-out does.
+    pub(super) fn stop(&self) {
+        self.shutdown.begin("the simulation says so");
+    }
+
+    /// Whether it goes on.
+    pub(super) fn stays(&self) -> bool {
+        !self.shutdown.has_begun()
+    }
+}
+
+impl Drop for Process {
+    /// Nothing that it sends arrives any more: for everybody else it ended at that very await. Its tasks end by themselves.
+    fn drop(&mut self) {
+        self.world.kill(self.number);
+        self.shutdown.begin("it crashed");
+    }
+}
+
+fn limits() -> config::Engine {
+    config::Engine {
+        workers: 4,
+        max_concurrent_lists: 1,
+        scan_interval: SCAN,
+        hosts_image: None,
+        annotations: Annotations::default(),
+        pod_cidrs: Vec::new(),
+        denied_endpoint_cidrs: Vec::new(),
+        custom_resources: crate::custom::Allowed::default(),
+        tenant: config::Limits {
+            queue: queue::Limits {
+                weight: 1,
+                in_flight: 2,
+            },
+            writes_per_second: 50,
+            events_per_second: 10,
+            object_bytes: 8192,
+        },
+    }
+}

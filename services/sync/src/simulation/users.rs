@@ -1,0 +1,124 @@
+//! What tenants do in their virtual clusters, by chance.
+
+use jiff::Timestamp;
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+use super::ground::NAMESPACES;
+use super::law::PODS;
+use super::store::{Id, Store, deleted};
+
+/// One of a few names, so that they come again.
+fn name(kind: &str, chance: &mut StdRng) -> String {
+    format!("{kind}{}", chance.random_range(0..4))
+}
+
+/// Does one thing in a virtual cluster; tells what.
+pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> String {
+    let namespace = NAMESPACES[chance.random_range(0..NAMESPACES.len())];
+    let id = |collection: &str, name: &str| Id::new(collection, namespace, name);
+    match chance.random_range(0..20) {
+        0..8 => {
+            let id = id(PODS, &name("pod", chance));
+            if store.get(&id).is_none() {
+                store.put(&id, pod(chance), now);
+            }
+            format!("makes {id:?}")
+        }
+        8..11 => {
+            let id = id(PODS, &name("pod", chance));
+            let grace = [None, Some(json!(0)), Some(json!(3))];
+            let grace = grace[chance.random_range(0..grace.len())].clone();
+            delete(store, &id, grace.as_ref(), now);
+            format!("deletes {id:?} with grace {grace:?}")
+        }
+        11 => {
+            let id = id(PODS, &name("pod", chance));
+            store.lose(&id, now);
+            store.put(&id, pod(chance), now);
+            format!("forces {id:?} to be made anew")
+        }
+        12 => {
+            let id = id(PODS, &name("pod", chance));
+            let value = chance.random_range(0..100).to_string();
+            store.change(&id, now, |pod| {
+                pod["metadata"]["labels"]["x"] = value.into();
+            });
+            format!("labels {id:?}")
+        }
+        13..17 => {
+            let collection = ["/api/v1/configmaps", "/api/v1/secrets"][chance.random_range(0..2)];
+            let id = id(collection, &name("c", chance));
+            let value = chance.random_range(0..100).to_string();
+            if !store.change(&id, now, |object| {
+                object["data"]["a"] = value.as_str().into();
+            }) {
+                store.put(&id, json!({"data": {"a": value}}), now);
+            }
+            format!("sets {id:?}")
+        }
+        17 => {
+            let collection = ["/api/v1/configmaps", "/api/v1/secrets"][chance.random_range(0..2)];
+            let id = id(collection, &name("c", chance));
+            store.lose(&id, now);
+            format!("deletes {id:?}")
+        }
+        18 => {
+            let id = id("/api/v1/services", &name("svc", chance));
+            if store.get(&id).is_none() {
+                let ip = format!(
+                    "10.96.{}.{}",
+                    chance.random_range(100..200),
+                    chance.random_range(1..250)
+                );
+                let spec = json!({
+                    "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip],
+                    "selector": {"app": "web"}, "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}],
+                });
+                store.put(&id, json!({"spec": spec}), now);
+            }
+            format!("makes {id:?}")
+        }
+        _ => {
+            let id = id("/api/v1/services", &name("svc", chance));
+            store.lose(&id, now);
+            format!("deletes {id:?}")
+        }
+    }
+}
+
+/// Deletes an object as a user does.
+fn delete(store: &mut Store, id: &Id, grace: Option<&Value>, now: Timestamp) {
+    let Some(found) = store.get(id).cloned() else {
+        return;
+    };
+    match deleted(id, &found, grace, now) {
+        Some(left) => drop(store.put(id, left, now)),
+        None => drop(store.lose(id, now)),
+    }
+}
+
+fn pod(chance: &mut StdRng) -> Value {
+    let mut container = json!({"name": "main", "image": "nginx"});
+    match chance.random_range(0..4) {
+        0 => container["envFrom"] = json!([{"configMapRef": {"name": name("c", chance)}}]),
+        1 => container["envFrom"] = json!([{"secretRef": {"name": name("c", chance)}}]),
+        _ => {}
+    }
+    let mut spec = json!({
+        "containers": [container],
+        "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 10,
+    });
+    if chance.random_bool(0.2) {
+        spec["volumes"] = json!([{"name": "token", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        ]}}]);
+    }
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"labels": {"app": "web"}}, "spec": spec,
+        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+    })
+}

@@ -1,0 +1,371 @@
+//! The simulated world: a host cluster, virtual clusters, and the links between sync's processes and them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use vcluster_chassis::clock::Clock;
+
+use super::law::Law;
+use super::store::{Answer, Call, Id, Selector, Store, Written};
+use super::trace::Trace;
+use super::weather::{Fate, Weather};
+
+/// An API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Host,
+    Virtual(usize),
+}
+
+impl Target {
+    /// How long an answer is waited for.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Host => Duration::from_secs(30),
+            Self::Virtual(_) => Duration::from_secs(15),
+        }
+    }
+}
+
+/// A virtual cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// Name of the VirtualCluster.
+    pub(super) name: String,
+    /// Host namespace.
+    pub(super) namespace: String,
+    /// UID of the VirtualCluster.
+    pub(super) uid: String,
+    /// Address of its API server.
+    pub(super) ip: String,
+    /// What its API server has.
+    pub(super) store: Store,
+    /// What its API server had before it lost everything, and will have again.
+    pub(super) lost: Option<Store>,
+}
+
+/// A crash that will come.
+#[derive(Debug, Clone, Copy)]
+struct Crash {
+    process: usize,
+    /// After so many requests.
+    requests: u64,
+    /// Whether the last one is still done.
+    is_done: bool,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    weather: Weather,
+    /// Rises when every watch over it is cut.
+    epoch: u64,
+}
+
+/// Everything that is not sync. Clones are not needed: it is shared.
+pub(super) struct World {
+    inner: Mutex<Inner>,
+    clock: WorldClock,
+}
+
+/// What a world holds.
+pub(super) struct Inner {
+    pub(super) host: Store,
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) law: Law,
+    pub(super) trace: Trace,
+    links: BTreeMap<(usize, Target), Link>,
+    topics: BTreeMap<(Target, String), Arc<Notify>>,
+    chance: StdRng,
+    dead: Vec<usize>,
+    crash: Option<Crash>,
+}
+
+/// The simulated time as wall time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WorldClock {
+    begun: Instant,
+}
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        let epoch = Timestamp::from_second(1_790_000_000).unwrap_or_default();
+        epoch + self.begun.elapsed()
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").finish_non_exhaustive()
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, host: Store, clusters: Vec<Cluster>, trace: Trace) -> Self {
+        let inner = Inner {
+            host,
+            clusters,
+            law: Law::default(),
+            trace,
+            links: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            chance: StdRng::seed_from_u64(seed ^ 0x5eed),
+            dead: Vec::new(),
+            crash: None,
+        };
+        let clock = WorldClock {
+            begun: Instant::now(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            clock,
+        }
+    }
+
+    pub(super) fn clock(&self) -> WorldClock {
+        self.clock
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.begun.elapsed()
+    }
+
+    pub(super) fn locked(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server at an address.
+    pub(super) fn at(&self, ip: &str) -> Target {
+        let inner = self.locked();
+        let found = inner.clusters.iter().position(|cluster| cluster.ip == ip);
+        Target::Virtual(found.unwrap_or_else(|| unreachable!("nobody is at {ip}")))
+    }
+
+    /// Does something to a store as somebody else than sync, and tells those who watch.
+    pub(super) fn act<T>(&self, target: Target, act: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
+        let now = self.now();
+        let mut inner = self.locked();
+        let store = inner.store_mut(target);
+        let before = store.version();
+        let done = act(store, now);
+        if store.version() != before {
+            inner.tell(target, None);
+        }
+        done
+    }
+
+    /// What becomes of a request.
+    pub(super) fn fate(&self, process: usize, target: Target, call: &Call) -> Fate {
+        let mut inner = self.locked();
+        let weather = inner.link(process, target).weather;
+        let weather = match weather {
+            // A watch that does not begin is a failed request like others; while it runs, the weather is heard.
+            Weather::Slow if call.is_watch() => Weather::Clear,
+            Weather::Clear
+            | Weather::Slow
+            | Weather::Storm
+            | Weather::Refused
+            | Weather::Silent => weather,
+        };
+        weather.fate(&mut inner.chance)
+    }
+
+    /// Has a server do a request; nothing if whoever sent it is dead.
+    pub(super) fn handle(
+        &self,
+        process: usize,
+        target: Target,
+        call: &Call,
+        is_late: bool,
+    ) -> Option<Answer> {
+        let now = self.now();
+        let elapsed = self.elapsed();
+        let mut inner = self.locked();
+        if !is_late && inner.dead.contains(&process) {
+            return None;
+        }
+        let last = !is_late && inner.counts_down(process);
+        if last && !inner.crash.take().is_some_and(|crash| crash.is_done) {
+            inner.kill(process);
+            return None;
+        }
+        let (answer, written) = inner.store_mut(target).handle(call, now);
+        inner
+            .trace
+            .add(elapsed, process, target, call, answer.code, is_late);
+        if let Some(written) = written {
+            inner.written(process, target, &written, (elapsed, now));
+        }
+        if last {
+            inner.kill(process);
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// Has a process die at its so manieth request from now, done or not.
+    pub(super) fn crash_after(&self, process: usize, requests: u64, is_done: bool) {
+        self.locked().crash = Some(Crash {
+            process,
+            requests,
+            is_done,
+        });
+    }
+
+    /// Has a process die now.
+    pub(super) fn kill(&self, process: usize) {
+        self.locked().kill(process);
+    }
+
+    pub(super) fn is_dead(&self, process: usize) -> bool {
+        self.locked().dead.contains(&process)
+    }
+
+    /// Sets the weather on a link.
+    pub(super) fn set_weather(&self, process: usize, target: Target, weather: Weather) {
+        let mut inner = self.locked();
+        inner.link(process, target).weather = weather;
+        inner.tell(target, None);
+    }
+
+    /// Cuts every watch over a link.
+    pub(super) fn cut(&self, process: usize, target: Target) {
+        let mut inner = self.locked();
+        inner.link(process, target).epoch += 1;
+        inner.tell(target, None);
+    }
+
+    pub(super) fn epoch(&self, process: usize, target: Target) -> u64 {
+        self.locked().link(process, target).epoch
+    }
+
+    /// How much later a watch hears of something; nothing if it hears nothing for now.
+    pub(super) fn hearing(&self, process: usize, target: Target) -> Option<Duration> {
+        let mut inner = self.locked();
+        let weather = inner.link(process, target).weather;
+        weather.hearing(&mut inner.chance)
+    }
+
+    /// Which of what was said before is said again, if any.
+    pub(super) fn again(&self, process: usize, target: Target, said: usize) -> Option<usize> {
+        let mut inner = self.locked();
+        let is_stormy = inner.link(process, target).weather == Weather::Storm;
+        (said > 0 && is_stormy && inner.chance.random_bool(0.2))
+            .then(|| inner.chance.random_range(0..said))
+    }
+
+    /// Lets chance decide; nothing happens by chance in fine weather.
+    pub(super) fn toss(&self, _process: usize, _target: Target, chance: f64) -> bool {
+        self.locked().chance.random_bool(chance)
+    }
+
+    /// Tells when something of a collection may have changed.
+    pub(super) fn subscribe(&self, target: Target, collection: &str) -> Arc<Notify> {
+        let mut inner = self.locked();
+        let topic = inner
+            .topics
+            .entry((target, collection.to_owned()))
+            .or_default();
+        Arc::clone(topic)
+    }
+
+    /// What a watch is told, and the version up to which; nothing if the past is forgotten.
+    pub(super) fn since(
+        &self,
+        target: Target,
+        version: u64,
+        selector: &Selector,
+    ) -> Option<(Vec<String>, u64)> {
+        let inner = self.locked();
+        let store = inner.store(target);
+        Some((store.since(version, selector)?, store.version()))
+    }
+}
+
+impl Cluster {
+    /// What the tenant has, and has not lost by its own wish.
+    pub(super) fn truth(&self) -> &Store {
+        self.lost.as_ref().unwrap_or(&self.store)
+    }
+}
+
+impl Inner {
+    pub(super) fn store(&self, target: Target) -> &Store {
+        match target {
+            Target::Host => &self.host,
+            Target::Virtual(number) => &self.clusters[number].store,
+        }
+    }
+
+    pub(super) fn store_mut(&mut self, target: Target) -> &mut Store {
+        match target {
+            Target::Host => &mut self.host,
+            Target::Virtual(number) => &mut self.clusters[number].store,
+        }
+    }
+
+    fn link(&mut self, process: usize, target: Target) -> &mut Link {
+        self.links.entry((process, target)).or_default()
+    }
+
+    fn kill(&mut self, process: usize) {
+        self.dead.push(process);
+    }
+
+    /// Counts a request of a process that is to crash; true if it is the last.
+    fn counts_down(&mut self, process: usize) -> bool {
+        let Some(crash) = self.crash.as_mut().filter(|crash| crash.process == process) else {
+            return false;
+        };
+        crash.requests = crash.requests.saturating_sub(1);
+        crash.requests == 0
+    }
+
+    fn written(
+        &mut self,
+        process: usize,
+        target: Target,
+        written: &Written,
+        at: (Duration, Timestamp),
+    ) {
+        let mut law = std::mem::take(&mut self.law);
+        law.judge(self, process, target, written, at);
+        self.law = law;
+        self.tell(target, Some(&written.id));
+    }
+
+    fn tell(&self, target: Target, about: Option<&Id>) {
+        for ((of, collection), topic) in &self.topics {
+            if *of == target && about.is_none_or(|id| id.collection == *collection) {
+                topic.notify_waiters();
+            }
+        }
+    }
+}
+
+/// A text of an object.
+pub(super) fn text<'a>(object: &'a Value, at: &str) -> &'a str {
+    object
+        .pointer(at)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// An annotation of an object.
+pub(super) fn annotation<'a>(object: &'a Value, key: &str) -> &'a str {
+    let all = object.pointer("/metadata/annotations");
+    all.and_then(|all| all.get(key))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
