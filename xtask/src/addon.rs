@@ -20,17 +20,20 @@ pub enum AddOn {
     CertManager,
     /// The image of PostgreSQL, to be run in virtual clusters
     Postgres,
+    /// A CSI driver whose volumes grow and have snapshots, for claims of the class `csi`
+    Csi,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::SecondNode,
         Self::Metrics,
         Self::Policies,
         Self::Ingress,
         Self::CertManager,
         Self::Postgres,
+        Self::Csi,
     ];
 
     /// As on the command line.
@@ -42,6 +45,7 @@ impl AddOn {
             Self::Ingress => "ingress",
             Self::CertManager => "cert-manager",
             Self::Postgres => "postgres",
+            Self::Csi => "csi",
         }
     }
 }

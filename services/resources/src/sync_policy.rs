@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::custom_resource::CustomResource;
 
 /// Kinds of [`SyncPolicy::to_host`], by their plural.
-pub const TO_HOST: [&str; 10] = [
+pub const TO_HOST: [&str; 11] = [
     "configmaps",
     "ingresses",
     "networkpolicies",
@@ -30,11 +30,12 @@ pub const TO_HOST: [&str; 10] = [
     "secrets",
     SERVICE_ACCOUNTS,
     "services",
+    "volumesnapshots",
 ];
 /// That of them which goes only if it is enabled.
 pub const SERVICE_ACCOUNTS: &str = "serviceaccounts";
 /// Kinds of [`SyncPolicy::from_host`], by their plural.
-pub const FROM_HOST: [&str; 12] = [
+pub const FROM_HOST: [&str; 13] = [
     "configmaps",
     "csidrivers",
     "csinodes",
@@ -47,12 +48,13 @@ pub const FROM_HOST: [&str; 12] = [
     "secrets",
     "services",
     "storageclasses",
+    "volumesnapshotclasses",
 ];
 /// Those of them of which single objects are mapped.
 pub const MAPPED: [&str; 3] = ["configmaps", "secrets", "services"];
 
-const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, resourceclaims, secrets, serviceaccounts and services can be given";
-const FROM_HOST_ONLY: &str = "only configmaps, csidrivers, csinodes, deviceclasses, events, ingressclasses, nodes, priorityclasses, runtimeclasses, secrets, services and storageclasses can be given";
+const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, resourceclaims, secrets, serviceaccounts, services and volumesnapshots can be given";
+const FROM_HOST_ONLY: &str = "only configmaps, csidrivers, csinodes, deviceclasses, events, ingressclasses, nodes, priorityclasses, runtimeclasses, secrets, services, storageclasses and volumesnapshotclasses can be given";
 const PODS_OFF: &str = "pods cannot be turned off: narrow them by selector or namespaces";
 const ACCOUNTS_SELECTED: &str = "serviceaccounts cannot be selected by labels: a pod must know whether its own goes to the host; use namespaces";
 const NODES_OFF: &str =
@@ -103,8 +105,8 @@ pub struct SyncPolicy {
 }
 
 /// Which objects of one kind go to the host: those for which all of this holds. A change removes from the
-/// host what is not wanted there any more, but for pods, persistentvolumeclaims, resourceclaims and
-/// services: those that are there stay until they are deleted inside.
+/// host what is not wanted there any more, but for pods, persistentvolumeclaims, resourceclaims, services
+/// and volumesnapshots: those that are there stay until they are deleted inside.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToHost {

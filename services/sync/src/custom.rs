@@ -10,12 +10,14 @@ use std::str::FromStr;
 
 use vcluster_resources::VirtualCluster;
 use vcluster_resources::custom_resource::{self, Direction, Rule};
+use vcluster_translate::Kind as Table;
 use vcluster_translate::custom::definition::{self, Learnt};
 use vcluster_translate::custom::{Custom, Kinds, Synced};
 
 use crate::engine::Engine;
 
 mod copy;
+pub mod defined;
 pub mod definitions;
 pub mod follow;
 pub mod watches;
@@ -106,6 +108,9 @@ pub enum Problem {
     /// The rule itself is wrong.
     #[error("{0}")]
     Rule(String),
+    /// It is a kind of the table.
+    #[error("it is synced without a rule: remove this one")]
+    BuiltIn,
     /// The host has no such kind.
     #[error("the host cluster has no CustomResourceDefinition of this name")]
     NoDefinition,
@@ -179,10 +184,14 @@ pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
 }
 
 async fn learn(engine: &Engine, rule: &Rule, uid: &str) -> Result<(Custom, Learnt), Problem> {
+    let definition = rule.definition();
+    if Table::all().any(|kind| kind.definition().as_ref() == Some(&definition)) {
+        return Err(Problem::BuiltIn);
+    }
     engine.config.custom_resources.check(rule)?;
     let host = engine
         .definitions
-        .get(&engine.host.own.request, &rule.definition())
+        .get(&engine.host.own.request, &definition)
         .await;
     let host = host
         .map_err(Problem::Unreadable)?

@@ -43,6 +43,9 @@ fn named(kind: Kind, object: &Value) -> Vec<(Kind, &'static str, &str)> {
     } else if kind == Kind::PersistentVolumeClaim {
         let (class, at) = (Kind::StorageClass, "spec.storageClassName");
         vec![field(class, at, "/spec/storageClassName")]
+    } else if kind == Kind::VolumeSnapshot {
+        let (class, at) = (Kind::VolumeSnapshotClass, "spec.volumeSnapshotClassName");
+        vec![field(class, at, "/spec/volumeSnapshotClassName")]
     } else if kind == Kind::Pod {
         let (class, at) = (Kind::RuntimeClass, "spec.runtimeClassName");
         vec![field(class, at, "/spec/runtimeClassName")]
@@ -125,7 +128,13 @@ mod tests {
         let devices = json!({"spec": {"devices": {"requests": [
             {"name": "a", "exactly": {"deviceClassName": "gpu"}},
         ]}}});
+        let snapshot = json!({"spec": {"volumeSnapshotClassName": "fast"}});
         let cases = [
+            (
+                Kind::VolumeSnapshot,
+                &snapshot,
+                "spec.volumeSnapshotClassName",
+            ),
             (
                 Kind::ResourceClaim,
                 &devices,

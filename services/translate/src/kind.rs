@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Change, Context, Custom, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event,
     ingress, mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim,
-    pod, resource_claim, secret, service, service_account,
+    pod, resource_claim, secret, service, service_account, volume_snapshot,
 };
 
 mod spelling;
@@ -37,6 +37,8 @@ pub struct Description {
     pub made_by_host: Option<fn(&Value, &Context) -> Vec<Reference>>,
     /// Its objects are not kept in memory longer than they are worked on.
     pub confidential: bool,
+    /// It is served only where a CustomResourceDefinition says so: the virtual cluster gets the host's.
+    pub defined: bool,
     /// What becomes of its objects.
     pub translation: Translation,
 }
@@ -268,7 +270,16 @@ impl Description {
             references: None,
             made_by_host: None,
             confidential: false,
+            defined: false,
             translation: Translation::ReadOnly,
+        }
+    }
+
+    /// The same, of a kind that a CustomResourceDefinition defines.
+    pub const fn defined(self) -> Self {
+        Self {
+            defined: true,
+            ..self
         }
     }
 }
@@ -389,6 +400,10 @@ table! {
     DeviceClass = mirror::device_class::KIND;
     /// From host, those bound to claims of the virtual cluster.
     PersistentVolume = persistent_volume::KIND;
+    /// To host, status back.
+    VolumeSnapshot = volume_snapshot::KIND;
+    /// From host.
+    VolumeSnapshotClass = mirror::volume_snapshot_class::KIND;
 }
 
 impl Kind {
@@ -400,6 +415,13 @@ impl Kind {
     /// The kind of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|kind| kind.as_str() == name)
+    }
+
+    /// Name of its CustomResourceDefinition, if it has one.
+    pub fn definition(self) -> Option<String> {
+        let description = self.description();
+        let Api { plural, group, .. } = description.api;
+        description.defined.then(|| format!("{plural}.{group}"))
     }
 
     /// Its name, which no other kind has: for the kinds of the table that in the API, for a custom one

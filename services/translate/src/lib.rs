@@ -50,6 +50,7 @@ pub mod service;
 pub mod service_account;
 mod serving;
 pub mod text;
+pub mod volume_snapshot;
 
 pub use change::Change;
 pub use context::{Annotations, Context, HostAccess};

@@ -20,6 +20,7 @@ pub mod ingress_class;
 pub mod priority_class;
 pub mod runtime_class;
 pub mod storage_class;
+pub mod volume_snapshot_class;
 
 /// Annotation in which kubectl keeps what it applied last: long, and nobody's inside.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -5,7 +5,7 @@
 //! | field | on the host |
 //! |---|---|
 //! | `accessModes`, `resources`, `volumeMode`, `storageClassName`, `volumeAttributesClassName` | pass: absent is the host's default class, the empty string no class; later changes of `resources` and `volumeAttributesClassName` follow |
-//! | `dataSource`, `dataSourceRef` | host names, of claims of the same namespace; others refused, also VolumeSnapshots, which are not on the host |
+//! | `dataSource`, `dataSourceRef` | host names, of claims and VolumeSnapshots of the same namespace; others refused |
 //! | `volumeName` | never passes; one that the host has not bound to this very claim is refused |
 //! | `selector` | refused: it chooses among the host's volumes |
 //! | labels | namespaced, as on pods |
@@ -20,7 +20,7 @@ mod status;
 mod to_host;
 
 pub use status::{bind, is_bound, lost, names, status_to_virtual, volume};
-pub use to_host::{is_anothers, is_of_pod, to_host, update_host};
+pub use to_host::{is_anothers, is_of_pod, is_of_snapshot, no_snapshots, to_host, update_host};
 
 use crate::kind::{Api, Bespoke, Description, Inside, Outside, Scope};
 

@@ -59,13 +59,25 @@ pub fn sends_accounts(namespace: &str, context: &Context) -> bool {
     })
 }
 
-/// Whether host objects of a kind stay although the policy does not admit them any more: pods run, claims hold data
-/// or devices, Services hold an address that would be given to others.
+/// Whether host objects of a kind stay although the policy does not admit them any more: pods run, claims and snapshots
+/// hold data or devices, Services hold an address that would be given to others.
 pub const fn keeps(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Pod | Kind::PersistentVolumeClaim | Kind::ResourceClaim | Kind::Service
+        Kind::Pod
+            | Kind::PersistentVolumeClaim
+            | Kind::ResourceClaim
+            | Kind::Service
+            | Kind::VolumeSnapshot
     )
+}
+
+/// Whether no object of a kind is synced at all.
+pub fn is_off(kind: Kind, context: &Context) -> bool {
+    let (policy, plural) = (&context.policy, kind.plural());
+    let to_host = policy.to_host.get(plural).and_then(|rule| rule.enabled);
+    let from_host = policy.from_host.get(plural).and_then(|rule| rule.enabled);
+    !matches!(kind, Kind::Custom(_)) && (to_host == Some(false) || from_host == Some(false))
 }
 
 /// Whether an object of the host's own is shown.

@@ -10,8 +10,13 @@ use anyhow::{Context as _, Result};
 
 use super::{Cluster, addons::fill, chart, record::Record};
 use crate::{
-    addon::AddOn, cache::Cache, command, images, output::Progress, upstream::Binaries,
-    wait::Deadline, workspace,
+    addon::AddOn,
+    cache::Cache,
+    command, images,
+    output::Progress,
+    upstream::{self, Binaries},
+    wait::Deadline,
+    workspace,
 };
 
 /// Seconds until an add-on that was applied must serve.
@@ -20,6 +25,8 @@ const PATIENCE: u64 = 180;
 /// What of an add-on must be there before it is of use: namespace and object, and what to wait for.
 fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'static str])] {
     const ROLLOUT: &[&str] = &["rollout", "status"];
+    /// The kubelet tells of the drivers that it knows.
+    const REGISTERED: &[&str] = &["wait", "--for=jsonpath={.spec.drivers[0].name}"];
     match addon {
         AddOn::Metrics => &[
             ("kube-system", "deployment/metrics-server", ROLLOUT),
@@ -31,6 +38,10 @@ fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'st
         ],
         AddOn::Policies => &[("kube-system", "daemonset/network-policies", ROLLOUT)],
         AddOn::Ingress => &[("kube-system", "deployment/ingress", ROLLOUT)],
+        AddOn::Csi => &[
+            ("kube-system", "deployment/csi", ROLLOUT),
+            ("kube-system", "csinode/node-1", REGISTERED),
+        ],
         AddOn::SecondNode | AddOn::CertManager | AddOn::Postgres => &[],
     }
 }
@@ -64,6 +75,10 @@ pub(super) fn extend(
             AddOn::CertManager => chart::lay(cluster, addon, binaries.version(addon.name())?)?,
             AddOn::SecondNode | AddOn::Postgres => {}
             AddOn::Metrics | AddOn::Policies | AddOn::Ingress => apply(cluster, addon, &images)?,
+            AddOn::Csi => {
+                define(cluster, addon)?;
+                apply(cluster, addon, &images)?;
+            }
         }
         wait(cluster, addon)?;
         record.with.insert(addon);
@@ -73,14 +88,42 @@ pub(super) fn extend(
     Ok(())
 }
 
+/// Applies the kinds of snapshots, as their project publishes them, and waits until they are served: classes of them
+/// are applied next.
+fn define(cluster: &Cluster, addon: AddOn) -> Result<()> {
+    let folder = upstream::sources(addon)?.join("config/crd");
+    let mut args = vec!["apply".to_owned(), "--server-side".to_owned()];
+    let mut wait = vec![
+        "wait".to_owned(),
+        "--for=condition=Established".to_owned(),
+        "--timeout=30s".to_owned(),
+    ];
+    for plural in [
+        "volumesnapshots",
+        "volumesnapshotclasses",
+        "volumesnapshotcontents",
+    ] {
+        let file = folder.join(format!("snapshot.storage.k8s.io_{plural}.yaml"));
+        args.extend(["-f".to_owned(), file.to_string_lossy().into_owned()]);
+        wait.push(format!("crd/{plural}.snapshot.storage.k8s.io"));
+    }
+    for args in [args, wait] {
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        command::run(&mut cluster.kubectl(&args)?)?;
+    }
+    Ok(())
+}
+
 fn apply(cluster: &Cluster, addon: AddOn, images: &[(&'static str, images::Image)]) -> Result<()> {
     let path = workspace::own("assets/addons").join(format!("{}.yaml", addon.name()));
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let values: Vec<_> = images
+    let state = cluster.layout.state.to_string_lossy();
+    let mut values: Vec<_> = images
         .iter()
         .filter_map(|(placeholder, image)| Some((*placeholder, image.names.first()?.as_str())))
         .collect();
+    values.push(("@STATE@", &state));
     let manifest = fill(&text, &values);
     let args = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     command::stdout_with_input(&mut cluster.kubectl(&args)?, &manifest)?;

@@ -10,6 +10,15 @@ use super::{
 };
 use crate::{addon::AddOn, cache::Cache, upstream::Binaries};
 
+/// What the pod of the CSI driver runs.
+const CSI_PROGRAMS: [&str; 5] = [
+    "csi-driver",
+    "csi-provisioner",
+    "csi-resizer",
+    "csi-snapshotter",
+    "snapshot-controller",
+];
+
 /// What an add-on runs.
 ///
 /// # Errors
@@ -36,6 +45,7 @@ pub(crate) fn addon(
             .map(|part| Ok(("", cert_manager(binaries, part)?)))
             .collect(),
         AddOn::Postgres => Ok(vec![("", postgres::image(cache)?)]),
+        AddOn::Csi => Ok(vec![("@CSI_IMAGE@", csi(cache, binaries)?)]),
     }
 }
 
@@ -49,15 +59,33 @@ fn cert_manager(binaries: &Binaries, part: &str) -> Result<Image> {
     })
 }
 
-/// Ours, tagged by its content, with Debian's nft beside it.
+/// Ours, with Debian's nft beside it.
 fn own(cache: &Cache, binaries: &Binaries) -> Result<Image> {
     let layer = linked::add(busybox_layer()?, "usr/sbin/nft", Path::new("/usr/sbin/nft"))?
         .program("dev-addons", binaries.path("dev-addons")?);
-    let mut own = image("dev-addons", "", layer, &["/dev-addons"]);
-    let key = own.key(cache)?;
+    tagged(
+        cache,
+        "dev-addons",
+        image("dev-addons", "", layer, &["/dev-addons"]),
+    )
+}
+
+/// The driver and upstream's sidecars in one image, as one pod runs them all: what they share is there once. The
+/// driver copies with busybox' `cp`.
+fn csi(cache: &Cache, binaries: &Binaries) -> Result<Image> {
+    let mut layer = busybox_layer()?;
+    for program in CSI_PROGRAMS {
+        layer = layer.program(program, binaries.path(program)?);
+    }
+    tagged(cache, "csi", image("csi", "", layer, &["/csi-driver"]))
+}
+
+/// The image with its content as the tag of its name.
+fn tagged(cache: &Cache, name: &str, mut image: Image) -> Result<Image> {
+    let key = image.key(cache)?;
     let tag = key.get(..12).unwrap_or(&key);
-    own.names = vec![format!("{}/dev-addons:dev-{tag}", super::REGISTRY)];
-    Ok(own)
+    image.names = vec![format!("{}/{name}:dev-{tag}", super::REGISTRY)];
+    Ok(image)
 }
 
 /// An image of one program, as most upstream projects publish it.

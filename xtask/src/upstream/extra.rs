@@ -26,6 +26,31 @@ const OWN: [Project; 1] = [Project {
     versioned: &[],
 }];
 
+/// The driver is ours, and upstream's sidecars drive it, the provisioner with a main of ours: one module, so that what they share is compiled once. Its
+/// version is that of the module in which the definitions of snapshots lie.
+const CSI: [Project; 1] = [Project {
+    folder: "csi",
+    module: "github.com/kubernetes-csi/external-snapshotter/client/v8",
+    tags: "",
+    binaries: &[
+        ("csi-driver", "vcluster.dev/csi/driver"),
+        ("csi-provisioner", "vcluster.dev/csi/provisioner"),
+        (
+            "csi-resizer",
+            "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer",
+        ),
+        (
+            "csi-snapshotter",
+            "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+        ),
+        (
+            "snapshot-controller",
+            "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+        ),
+    ],
+    versioned: &[],
+}];
+
 const CERT_MANAGER: [Project; 1] = [Project {
     folder: "cert-manager",
     module: "github.com/cert-manager/cert-manager",
@@ -55,5 +80,6 @@ pub(super) fn projects(addon: AddOn) -> &'static [Project] {
         AddOn::Metrics => &METRICS,
         AddOn::Policies | AddOn::Ingress => &OWN,
         AddOn::CertManager => &CERT_MANAGER,
+        AddOn::Csi => &CSI,
     }
 }

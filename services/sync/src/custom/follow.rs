@@ -16,7 +16,7 @@ use crate::queue::Lane;
 use crate::scan::{self, Purpose};
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Subject, Tenant};
-use crate::watch::{self, Labels, Selection};
+use crate::watch::{self, Change, Labels, Selection};
 
 /// Delays while something is missing.
 const RETRY: Policy = Policy {
@@ -43,7 +43,9 @@ pub async fn kind(
         if kind.is_mirrored() {
             engine.show_all(&tenant, Lane::List);
         }
-        tokio::join!(watch(&tenant, kind), keep(&tenant, kind, &learnt));
+        let mut sink = VirtualSink::new(Arc::clone(&tenant), kind);
+        let watched = watch(&tenant, kind, move |change| sink.take(change));
+        tokio::join!(watched, keep(&tenant, kind, &learnt));
     };
     token.run_until_cancelled(followed).await;
     drop(following);
@@ -107,7 +109,8 @@ async fn list(engine: &Engine, tenant: &Tenant, kind: Kind) {
     tenant.say_custom(kind, Subject::Host, None);
 }
 
-async fn watch(tenant: &Arc<Tenant>, kind: Kind) {
+/// Follows the objects inside as the kind's description says.
+pub(super) async fn watch(tenant: &Tenant, kind: Kind, sink: impl FnMut(Change) + Send) {
     let labels = match kind.description().inside {
         Inside::Managed => Some(Labels::With(label::MANAGED, label::MANAGED_VALUE)),
         Inside::Without(key, value) => Some(Labels::Without(key, value)),
@@ -120,9 +123,5 @@ async fn watch(tenant: &Arc<Tenant>, kind: Kind) {
         labels,
         fields: None,
     };
-    let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
-    watch::follow(api, selection, tenant.token.clone(), move |change| {
-        sink.take(change);
-    })
-    .await;
+    watch::follow(api, selection, tenant.token.clone(), sink).await;
 }

@@ -84,6 +84,7 @@ async fn a_rule_that_is_not_followed_is_told_with_what_to_do_and_the_others_are(
             rule(&json!({"group": "other.io"})),
             rule(&json!({"group": "acme.io", "plural": "orders"})),
             rule(&json!({"group": "test.io", "plural": "shelves"})),
+            rule(&json!({"group": "snapshot.storage.k8s.io", "plural": "volumesnapshots"})),
         ])),
     )
     .await;
@@ -99,6 +100,10 @@ async fn a_rule_that_is_not_followed_is_told_with_what_to_do_and_the_others_are(
         ),
         ("orders.acme.io", "no CustomResourceDefinition"),
         ("shelves.test.io", "only with direction FromHost"),
+        (
+            "volumesnapshots.snapshot.storage.k8s.io",
+            "synced without a rule",
+        ),
     ] {
         let said = resolved.problems[name].to_string();
         assert!(said.contains(says), "{said}");

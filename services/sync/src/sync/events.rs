@@ -5,7 +5,7 @@
 use serde_json::Value;
 use vcluster_translate::patch::Format;
 use vcluster_translate::text::Names;
-use vcluster_translate::{Owner, Patch, event, persistent_volume_claim, pod};
+use vcluster_translate::{Owner, Patch, event, persistent_volume_claim, pod, volume_snapshot};
 
 use super::{Next, Step};
 use crate::apply::Failure;
@@ -94,6 +94,9 @@ fn names(key: &Key, owner: &Owner, object: &Value, host: Option<&Value>, tenant:
     }
     if key.kind == Kind::PersistentVolumeClaim {
         return persistent_volume_claim::names(object, host, &tenant.context);
+    }
+    if key.kind == Kind::VolumeSnapshot {
+        return volume_snapshot::names(object, &tenant.context);
     }
     let mut names = Names::new(&tenant.context);
     if let Some(host) = host {

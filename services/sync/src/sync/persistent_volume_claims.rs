@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use vcluster_translate::Refusal;
 use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, names};
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
@@ -43,7 +44,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     };
     let action = plan::persistent_volume_claim(view, &tenant.context);
     if let (Action::Create(_), Some(claim)) = (&action, &claim)
-        && let Err(refusal) = check_classes(engine, tenant, key.kind, claim)
+        && let Err(refusal) = check(engine, tenant, key, claim)
     {
         let trouble = Trouble::passing(refusal);
         return Ok(tenant.park(engine, key, Some(claim), trouble).await);
@@ -101,6 +102,15 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         // Not by these rules.
         Action::Bind(_) => Ok(Step::Done(Next::Settled)),
     }
+}
+
+/// Whether the host has what a claim that is to be made names.
+fn check(engine: &Engine, tenant: &Tenant, key: &Key, claim: &Value) -> Result<(), Refusal> {
+    let has_snapshots = tenant.state().is_served(Side::Host, Kind::VolumeSnapshot);
+    if !has_snapshots && claims::is_of_snapshot(claim) {
+        return Err(claims::no_snapshots());
+    }
+    check_classes(engine, tenant, key.kind, claim)
 }
 
 /// The key of the volume of that name.

@@ -343,7 +343,14 @@ impl Supervisor {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
         }
         for kind in Kind::all() {
-            self.spawn_watch(tenant, kind);
+            if kind.description().defined {
+                let (engine, tenant) = (Arc::clone(&self.engine), Arc::clone(tenant));
+                let task = custom::defined::kind(engine, tenant, kind);
+                let name = format!("{kind} of {}", self.id);
+                self.shutdown.spawn_contained(name, task);
+            } else {
+                self.spawn_watch(tenant, kind);
+            }
         }
         let link = {
             let tenant = Arc::clone(tenant);

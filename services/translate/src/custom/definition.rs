@@ -10,8 +10,9 @@ use vcluster_resources::label::{CLUSTER_UID, MANAGED, MANAGED_VALUE};
 
 use super::Identity;
 use crate::{
-    Patch,
+    Kind, Patch,
     json::{array, is_true, text},
+    kind::Scope,
     patch::Format,
 };
 
@@ -86,22 +87,7 @@ pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Err
         | (Direction::FromHost, true, Some(_))
         | (Direction::FromHost, false, None) => {}
     }
-    let versions = array(host, "/spec/versions");
-    let served = || {
-        versions
-            .iter()
-            .filter(|version| is_true(version, "/served"))
-    };
-    let named = |version: &&Value| text(version, "/name") == Some(&rule.version);
-    let Some(version) = served().find(named) else {
-        let names: Vec<_> = served()
-            .filter_map(|version| text(version, "/name"))
-            .collect();
-        return Err(Error::Version {
-            version: rule.version.clone(),
-            served: names.join(", "),
-        });
-    };
+    let version = served(host, &rule.version)?;
     Ok(Learnt {
         identity: Identity {
             group: rule.group.clone(),
@@ -115,6 +101,49 @@ pub fn learn(host: &Value, rule: &Rule, cluster_uid: &str) -> Result<Learnt, Err
             .pointer("/subresources/status")
             .is_some_and(Value::is_object),
         copy: copy(host, version, cluster_uid),
+    })
+}
+
+/// What the host's definition says of a kind of the table that is [`defined`](crate::kind::Description::defined).
+///
+/// # Errors
+/// It does not serve the version of the table.
+pub fn of_kind(host: &Value, kind: Kind, cluster_uid: &str) -> Result<Learnt, Error> {
+    let api = kind.description().api;
+    let version = served(host, api.version)?;
+    Ok(Learnt {
+        identity: Identity {
+            group: api.group.to_owned(),
+            version: api.version.to_owned(),
+            kind: api.kind.to_owned(),
+            plural: api.plural.to_owned(),
+            is_namespaced: api.scope == Scope::Namespaced,
+            comes_from_host: kind.is_mirrored(),
+        },
+        has_status: version
+            .pointer("/subresources/status")
+            .is_some_and(Value::is_object),
+        copy: copy(host, version, cluster_uid),
+    })
+}
+
+/// The version of that name, if it is served.
+fn served<'a>(host: &'a Value, version: &str) -> Result<&'a Value, Error> {
+    let versions = array(host, "/spec/versions");
+    let served = || {
+        versions
+            .iter()
+            .filter(|version| is_true(version, "/served"))
+    };
+    let named = |found: &&Value| text(found, "/name") == Some(version);
+    served().find(named).ok_or_else(|| {
+        let names: Vec<_> = served()
+            .filter_map(|version| text(version, "/name"))
+            .collect();
+        Error::Version {
+            version: version.to_owned(),
+            served: names.join(", "),
+        }
     })
 }
 

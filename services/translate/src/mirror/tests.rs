@@ -50,6 +50,12 @@ fn a_mirror_has_the_fields_of_its_kind_and_nothing_that_names_what_is_the_host_s
             json!({"spec": {"controller": "c"}}),
         ),
         (
+            Kind::VolumeSnapshotClass,
+            json!({"driver": "csi.example.com", "deletionPolicy": "Delete",
+                "parameters": {"csi.storage.k8s.io/snapshotter-secret-name": "s"}}),
+            json!({"driver": "csi.example.com", "deletionPolicy": "Delete"}),
+        ),
+        (
             Kind::RuntimeClass,
             json!({"handler": "gvisor", "overhead": {"podFixed": {"cpu": "1"}}}),
             json!({"handler": "gvisor", "overhead": {"podFixed": {"cpu": "1"}}}),

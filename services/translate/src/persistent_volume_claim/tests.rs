@@ -80,7 +80,7 @@ fn an_absent_class_is_the_host_s_default_and_an_empty_one_is_none() {
 }
 
 #[test]
-fn sources_are_claims_of_the_same_namespace() {
+fn sources_are_claims_and_snapshots_of_the_same_namespace() {
     let with = |source: Value| to_host(&claim_with(json!({"dataSourceRef": source})), &context());
     let own =
         with(json!({"kind": "PersistentVolumeClaim", "name": "old", "namespace": "shop"})).unwrap();
@@ -88,9 +88,21 @@ fn sources_are_claims_of_the_same_namespace() {
         own["spec"]["dataSourceRef"],
         json!({"kind": "PersistentVolumeClaim", "name": "old-x-shop-x-demo"})
     );
+    let snapshot =
+        json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"});
+    let restored = with(snapshot).unwrap();
+    assert_eq!(
+        restored["spec"]["dataSourceRef"],
+        json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday-x-shop-x-demo"})
+    );
     let refused = [
         (
-            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday"}),
+            json!({"kind": "VolumeSnapshot", "name": "monday"}),
+            "spec.dataSourceRef",
+            Reason::NotSupported,
+        ),
+        (
+            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshotContent", "name": "monday"}),
             "spec.dataSourceRef",
             Reason::NotSupported,
         ),

@@ -87,15 +87,19 @@ fn rewrite_source(
 ) -> Result<(), Refusal> {
     let group = text(source, "/apiGroup").unwrap_or_default();
     let kind = text(source, "/kind").unwrap_or_default();
-    if (group, kind) != ("", NAME) {
+    let known = [CLAIM, Kind::VolumeSnapshot].into_iter().find(|known| {
+        let api = known.description().api;
+        (group, kind) == (api.group, api.kind)
+    });
+    let Some(kind) = known else {
         return Err(Refusal::not_supported(
             field,
             format!(
-                "a source of kind {kind:?} is not translated to the host; allowed is \
-                 PersistentVolumeClaim"
+                "a source of kind {kind:?} is not translated to the host; allowed are \
+                 PersistentVolumeClaim and VolumeSnapshot"
             ),
         ));
-    }
+    };
     let elsewhere = text(source, "/namespace").is_some_and(|other| other != owner.namespace);
     if elsewhere {
         return Err(Refusal::not_supported(
@@ -110,12 +114,29 @@ fn rewrite_source(
             "must not be empty",
         ));
     };
-    source["name"] = name::of_kind(CLAIM, &owner.namespace, found, context).into();
+    source["name"] = name::of_kind(kind, &owner.namespace, found, context).into();
     if let Some(source) = source.as_object_mut() {
         // Its own, which on the host is another's name.
         source.remove("namespace");
     }
     Ok(())
+}
+
+/// Whether the claim is to begin as a copy of a VolumeSnapshot.
+pub fn is_of_snapshot(claim: &Value) -> bool {
+    let snapshot = Kind::VolumeSnapshot.as_str();
+    ["/spec/dataSource/kind", "/spec/dataSourceRef/kind"]
+        .iter()
+        .any(|pointer| text(claim, pointer) == Some(snapshot))
+}
+
+/// Why a claim is not made that [`is_of_snapshot`] on a host without snapshots: a provisioner that knows none would
+/// make it empty.
+pub fn no_snapshots() -> Refusal {
+    Refusal::not_supported(
+        "spec.dataSource",
+        "the host cluster has no VolumeSnapshots: a claim cannot be made of one",
+    )
 }
 
 /// The part of a claim's spec that may change: of a bound claim.

@@ -83,6 +83,16 @@ fn a_node_that_runs_pods_is_always_shown() {
 }
 
 #[test]
+fn a_kind_is_off_that_goes_or_is_shown_nowhere() {
+    let off = with(json!({
+        "toHost": {"volumesnapshots": {"enabled": false}},
+        "fromHost": {"volumesnapshotclasses": {"enabled": false}, "storageclasses": {"enabled": true}},
+    }));
+    assert!(is_off(Kind::VolumeSnapshot, &off) && is_off(Kind::VolumeSnapshotClass, &off));
+    assert!(!is_off(Kind::StorageClass, &off) && !is_off(Kind::Ingress, &off));
+}
+
+#[test]
 fn the_kinds_of_a_policy_are_those_of_the_table() {
     for plural in TO_HOST {
         let kind = Kind::all().find(|kind| kind.plural() == plural);

@@ -241,3 +241,70 @@ async fn a_tenant_s_own_volume_is_told_once_and_left_alone() {
         ["virtual POST /api/v1/namespaces/default/events"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_of_a_snapshot_is_not_made_empty_on_a_host_without_snapshots() {
+    let world = World::new().await;
+    let mut of_snapshot = claim("data");
+    of_snapshot["spec"]["dataSource"] = json!({
+        "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday",
+    });
+    world.tenant.unserved(Side::Host, Kind::VolumeSnapshot);
+    let key = world.apply(Kind::PersistentVolumeClaim, of_snapshot);
+    world.work(&key).await;
+    let writes = world.writes();
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.starts_with("virtual POST") && write.ends_with("/events")),
+        "{writes:?}"
+    );
+    let list = world
+        .tenant
+        .state()
+        .begin_list(Side::Host, Kind::VolumeSnapshot);
+    world
+        .tenant
+        .end_list(Side::Host, Kind::VolumeSnapshot, list);
+    let other = world.apply(Kind::PersistentVolumeClaim, {
+        let mut again = claim("again");
+        again["spec"]["dataSource"] = json!({
+            "apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "monday",
+        });
+        again
+    });
+    world.work(&other).await;
+    assert_eq!(world.writes(), [format!("host POST {CLAIMS}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_taken_once_told_and_deleted_with_the_virtual_one() {
+    const SNAPSHOTS: &str = "/apis/snapshot.storage.k8s.io/v1/namespaces/team-a/volumesnapshots";
+    const INSIDE: &str =
+        "virtual PATCH /apis/snapshot.storage.k8s.io/v1/namespaces/shop/volumesnapshots/monday";
+    let world = World::new().await;
+    let snapshot = json!({
+        "metadata": {"namespace": "shop", "name": "monday"},
+        "spec": {"source": {"persistentVolumeClaimName": "data"}},
+    });
+    let key = world.apply(Kind::VolumeSnapshot, snapshot);
+    world.work(&key).await;
+    assert_eq!(world.writes(), [format!("host POST {SNAPSHOTS}")]);
+    let name = "monday-x-shop-x-demo";
+    world.change_host(key.kind, name, |snapshot| {
+        snapshot["spec"]["volumeSnapshotClassName"] = "csi".into();
+        snapshot["status"] = json!({"readyToUse": true, "boundVolumeSnapshotContentName": "c"});
+    });
+    world.work(&key).await;
+    assert_eq!(
+        world.writes(),
+        [INSIDE.to_owned(), format!("{INSIDE}/status")]
+    );
+    let inside = world.virtual_.get(key.kind, "shop", "monday").unwrap();
+    assert_eq!(inside.json()["status"]["readyToUse"], true);
+    assert_eq!(inside.json()["spec"]["volumeSnapshotClassName"], "csi");
+    let gone = world.virtual_.lose(key.kind, "shop", "monday");
+    world.tenant.miss_virtual(key.kind, &gone);
+    world.work(&key).await;
+    assert_eq!(world.writes(), [format!("host DELETE {SNAPSHOTS}/{name}")]);
+}
