@@ -457,7 +457,7 @@ mod tests {
         store("second");
         world.virtual_.lose(Kind::Service, "shop", "web");
         let said = looked(&world, &mut settled).await;
-        assert!(said[0].contains("store was replaced"), "{said:?}");
+        assert!(said[0].contains("store was lost or put back"), "{said:?}");
         assert_eq!(world.writes(), [""; 0]);
     }
 }

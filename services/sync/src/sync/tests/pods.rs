@@ -50,7 +50,10 @@ async fn the_node_is_made_then_the_pod_is_bound_then_its_status_comes_up() {
 async fn a_pod_that_is_bound_and_no_more_costs_one_virtual_request() {
     let world = World::new().await;
     with_node(&world).await;
-    let key = world.apply(Kind::Pod, pod("web"));
+    let mut pending = pod("web");
+    // As every API server does.
+    pending["status"] = json!({"phase": "Pending"});
+    let key = world.apply(Kind::Pod, pending);
     world.work(&key).await;
     world.change_host(Kind::Pod, "web-x-shop-x-demo", |pod| {
         pod["spec"]["nodeName"] = "node-1".into();
