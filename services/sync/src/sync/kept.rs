@@ -1,7 +1,7 @@
 //! What holds data on the host and is missing from a store that a person has accepted: it is kept, and told of.
 //!
 //! Nobody deleted it: the store never knew of it, or forgot. So in the stay in which a store is trusted without being
-//! known, a claim or a custom resource is deleted on the host only if its virtual object was seen and then gone. The
+//! known, a claim, a snapshot or a custom resource is deleted on the host only if its virtual object was seen and then gone. The
 //! others get an annotation that keeps them from then on, until the virtual object is there again, or the host's
 //! administrator deletes them or hands them over. Everything else can be made again and is removed as always.
 
@@ -25,7 +25,8 @@ use crate::tenant::Tenant;
 
 /// Whether what an object of that kind holds on the host cannot be made again from the virtual one.
 fn holds_data(kind: Kind) -> bool {
-    kind == Kind::PersistentVolumeClaim || (kind.custom().is_some() && kind.is_translated())
+    matches!(kind, Kind::PersistentVolumeClaim | Kind::VolumeSnapshot)
+        || (kind.custom().is_some() && kind.is_translated())
 }
 
 fn is_marked(host: &Value) -> bool {

@@ -34,7 +34,7 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)
 #[error(
     "the virtual cluster's store {loss}. Nothing is changed or deleted on the host. Put the right store back, or keep \
      this one, and then say so: kubectl -n {namespace} annotate configmap {CONFIG_MAP} {STORE_UID}- (what the store \
-     lacks is removed from the host then, except claims and custom resources, which are kept and named here)"
+     lacks is removed from the host then, except claims, snapshots and custom resources, which are kept and named here)"
 )]
 pub struct Lost {
     /// How it differs.
