@@ -172,7 +172,7 @@ impl Pod<'_> {
 /// A pod on the host as sync made it, turned into what makes others like it: `NAME` and `NAMESPACE` stand for
 /// those of each.
 pub(crate) fn template(mut made: Value, name: &str, namespace: &str) -> String {
-    if let Some(metadata) = made["metadata"].as_object_mut() {
+    if let Some(metadata) = made.get_mut("metadata").and_then(Value::as_object_mut) {
         for key in [
             "uid",
             "resourceVersion",
@@ -187,7 +187,7 @@ pub(crate) fn template(mut made: Value, name: &str, namespace: &str) -> String {
     if let Some(object) = made.as_object_mut() {
         object.remove("status");
     }
-    if let Some(spec) = made["spec"].as_object_mut() {
+    if let Some(spec) = made.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("nodeName");
     }
     let quoted = |text: &str| format!("\"{text}\"");
