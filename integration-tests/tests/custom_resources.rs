@@ -382,17 +382,12 @@ fn a_rule_that_cannot_be_followed_is_told_and_keeps_nothing_else_waiting() {
     let broken = json!({"patches": [{"path": "spec.x", "expression": "value +"}]});
     patch(&tenant, &json!([rule(GADGETS, &broken)])).ok();
     said(&tenant, "False", &["patches[0].expression", "CEL"]);
-    patch(
-        &tenant,
-        &json!([
-            rule("secretstores.external-secrets.io", &json!({})),
-            rule(
-                GADGETS,
-                &json!({"references": [{"path": "spec.config", "kind": "ConfigMap"}]})
-            ),
-        ]),
-    )
-    .ok();
+    let uses = json!({"references": [{"path": "spec.config", "kind": "ConfigMap"}]});
+    let rules = json!([
+        rule("secretstores.external-secrets.io", &json!({})),
+        rule(GADGETS, &uses),
+    ]);
+    patch(&tenant, &rules).ok();
     said(
         &tenant,
         "False",
@@ -436,6 +431,9 @@ fn a_rule_that_cannot_be_followed_is_told_and_keeps_nothing_else_waiting() {
     });
     tenant.kubectl(&format!("delete {GADGETS} a")).ok();
     gone(&tenant, GADGETS, "a");
+    // While a rule cannot be followed nobody knows what its objects use.
+    outside(&tenant, "configmaps", "settings");
+    patch(&tenant, &json!([rule(GADGETS, &uses)])).ok();
     gone(&tenant, "configmaps", "settings");
 }
 
