@@ -88,7 +88,13 @@ impl Tenant {
             let Err(loss) = judged else {
                 return Ok(());
             };
-            let Some(pause) = pauses.next() else {
+            // A version may be of a cache that lags behind. Another UID never is: even if the right store is back in a
+            // moment, what was not found was asked of the wrong one.
+            let pause = match loss {
+                Loss::RolledBack { .. } => pauses.next(),
+                Loss::Replaced { .. } => None,
+            };
+            let Some(pause) = pause else {
                 self.lose_store(loss);
                 return Err(later("the virtual cluster's store was lost or put back"));
             };
