@@ -86,6 +86,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
 async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
+        if tenant.token.is_cancelled() {
+            // Another replica may be about to serve it.
+            return (Next::Settled, done);
+        }
         let step = match &key.kind.description().translation {
             Translation::ToHost(rules) => to_host::step(engine, tenant, key, rules).await,
             Translation::FromHost(rules) => from_host::step(engine, tenant, key, rules).await,
