@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::chance;
 use vcluster_chassis::drain::Shutdown;
-use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_resources::label;
@@ -57,6 +56,8 @@ const JITTER: Duration = Duration::from_millis(500);
 const LISTING: Duration = Duration::from_mins(1);
 /// How long a newer version of an object is waited for that is known to be there.
 const OLDER: Duration = Duration::from_secs(1);
+/// How long work in hand may take when a tenant goes to another replica. Shorter than the Lease of this one holds.
+const REST: Duration = Duration::from_secs(5);
 /// How often the condition is looked at without a reason.
 const STATUS: Duration = Duration::from_secs(30);
 
@@ -72,8 +73,10 @@ pub(super) struct Supervisor {
     /// What it costs, however often it is taken up anew.
     pub(super) bill: Arc<Bill>,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
-    /// Held so that the lease is not given away while this still acts.
-    pub(super) _leadership: Leadership,
+    /// Whether this replica holds the tenant's Lease.
+    pub(super) is_held: bool,
+    /// The tenant of the last stay, which may still have keys in work.
+    pub(super) tenant: Option<Arc<Tenant>>,
 }
 
 /// What a tenant was taken up for. When its object calls for something else, it is taken up anew.
@@ -176,14 +179,71 @@ impl Supervisor {
             }
         };
         token.run_until_cancelled(begun).await;
+        self.let_go().await;
         self.engine.standing().forget(&self.id);
+    }
+
+    /// Serves the tenant whenever it is this replica's, until it is gone.
+    async fn supervise(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        let (replicas, uid) = (&engine.replicas, self.id.uid.clone());
+        // Of a stay that ended by a panic.
+        self.let_go().await;
+        loop {
+            // Longer than it may take when another waits for it, but never beside another stay.
+            while !self.rest().await {}
+            let mut cluster = self.cluster.clone();
+            let told = |who: &str| self.say(State::Starting, &format!("is served by {who}"));
+            tokio::select! {
+                biased;
+                // It may have been taken at this very moment.
+                () = async { drop(cluster.wait_for(Option::is_none).await) } => return replicas.forget(&uid).await,
+                () = replicas.take(&uid, told) => {}
+            }
+            self.is_held = true;
+            tokio::select! {
+                biased;
+                () = replicas.lost(&uid) => tracing::info!(tenant = %self.id, "goes to another replica"),
+                () = self.work() => {
+                    self.rest().await;
+                    self.is_held = false;
+                    return replicas.forget(&uid).await;
+                }
+            }
+            self.let_go().await;
+        }
+    }
+
+    /// Waits until nothing is done for the tenant any more; false if that takes too long.
+    async fn rest(&mut self) -> bool {
+        if let Some(tenant) = &self.tenant
+            && tokio::time::timeout(REST, tenant.at_rest()).await.is_err()
+        {
+            return false;
+        }
+        self.tenant = None;
+        true
+    }
+
+    /// Lets another replica have the tenant, once nothing is done for it here.
+    async fn let_go(&mut self) {
+        let is_at_rest = self.rest().await;
+        if !std::mem::take(&mut self.is_held) {
+            return;
+        }
+        if is_at_rest {
+            self.engine.replicas.release(&self.id.uid).await;
+        } else {
+            tracing::warn!(tenant = %self.id, "is left to the other replicas when this one's time is over");
+        }
     }
 
     fn say(&self, state: State, message: &str) {
         self.engine.standing().say(&self.id, state, message);
     }
 
-    async fn supervise(&mut self) {
+    /// Does what the object calls for until it is gone.
+    async fn work(&mut self) {
         let (mut failures, mut said) = (0, String::new());
         loop {
             let cluster = self.cluster.borrow_and_update().clone();
@@ -285,6 +345,7 @@ impl Supervisor {
         let recognized = tenant.recognize_store().await;
         recognized.map_err(|error| Error::of(&tenant, error))?;
         self.engine.followed().await;
+        self.tenant = Some(Arc::clone(&tenant));
         let stay = Stay::begin(&self.engine, tenant);
         let mut reporter = self.reporter(cluster);
         self.spawn_provision(&stay.tenant, &endpoint);
