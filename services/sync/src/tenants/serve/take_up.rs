@@ -70,7 +70,8 @@ impl Supervisor {
         let calls = Calls { endpoint, resolved };
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
-        stay.end().await;
+        drop(stay);
+        self.settle().await;
         Ok(())
     }
 
