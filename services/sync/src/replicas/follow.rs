@@ -1,5 +1,6 @@
 //! What a replica hears of the Leases, and which of them it removes: those of replicas and tenants that are gone.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -134,7 +135,7 @@ impl Shared {
         }
     }
 
-    async fn keep_tidy(&self, is_gone: impl Fn(&str) -> bool) {
+    async fn keep_tidy(&self, is_gone: impl Fn(&str) -> bool) -> Infallible {
         loop {
             tokio::time::sleep(KEPT).await;
             self.sweep(&is_gone).await;
