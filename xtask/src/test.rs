@@ -95,11 +95,7 @@ fn without_cluster(progress: &Progress) -> Result<()> {
 }
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {
-    let with = AddOn::ALL
-        .into_iter()
-        .filter(|addon| *addon != AddOn::DualStack);
-    let with: BTreeSet<_> = with.collect();
-    let cluster = cluster::up(&test.name, &with, progress)?;
+    let cluster = cluster::up(&test.name, &BTreeSet::from(AddOn::ALL), progress)?;
     let options = install::Options {
         values: vec![
             format!("telemetry.otlpEndpoint=http://{}", collector()),
