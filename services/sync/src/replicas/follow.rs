@@ -1,6 +1,5 @@
 //! What a replica hears of the Leases, and which of them it removes: those of replicas and tenants that are gone.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -34,7 +33,7 @@ impl Replicas {
             return token.cancelled().await;
         };
         let heard = async {
-            tokio::join!(shared.hear(), shared.keep_tidy(&is_gone));
+            tokio::join!(shared.hear(), shared.keep_tidy(token, &is_gone));
         };
         token.run_until_cancelled(heard).await;
     }
@@ -135,9 +134,9 @@ impl Shared {
         }
     }
 
-    async fn keep_tidy(&self, is_gone: impl Fn(&str) -> bool) -> Infallible {
-        loop {
-            tokio::time::sleep(KEPT).await;
+    async fn keep_tidy(&self, token: &CancellationToken, is_gone: impl Fn(&str) -> bool) {
+        let pause = || token.run_until_cancelled(tokio::time::sleep(KEPT));
+        while pause().await.is_some() {
             self.sweep(&is_gone).await;
         }
     }

@@ -321,15 +321,17 @@ fn the_second_range_of_services_comes_and_goes_with_the_host_s_and_stays_while_t
     let default = ["10.96.0.0/16".parse().unwrap(), second];
     let wanted = |world: &World| {
         let steps = world.plan().steps;
-        let mut applied = steps.iter().filter_map(|step| match step {
-            Step::Apply {
+        steps.iter().find_map(|step| {
+            let Step::Apply {
                 slot: Slot::ControlPlane,
                 body,
                 ..
-            } => Some(crate::distro::k8s::second_range(body)),
-            _ => None,
-        });
-        applied.next()
+            } = step
+            else {
+                return None;
+            };
+            Some(crate::distro::k8s::second_range(body))
+        })
     };
     let mut world = running();
     assert_eq!(
