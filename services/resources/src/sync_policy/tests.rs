@@ -27,6 +27,14 @@ fn every_violation_is_told_by_its_field() {
             "",
         ),
         (
+            json!({"toHost": {"priorityclasses": {"enabled": true, "selector": {}}, "storageclasses": {"enabled": true}}}),
+            "",
+        ),
+        (
+            json!({"toHost": {"storageclasses": {"enabled": true, "namespaces": ["shop"]}}}),
+            "to_host[storageclasses].namespaces",
+        ),
+        (
             json!({"toHost": {"serviceaccounts": {"enabled": true, "selector": {}}}}),
             "to_host[serviceaccounts].selector",
         ),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::Refusal;
+use vcluster_translate::own_class::Class;
 use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, names};
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
@@ -15,6 +16,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes;
 use crate::queue::Lane;
 use crate::state::Absence;
 use crate::tenant::Tenant;
@@ -42,12 +44,17 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
-    let action = plan::persistent_volume_claim(view, &tenant.context);
-    if let (Action::Create(_), Some(claim)) = (&action, &claim)
-        && let Err(refusal) = check(engine, tenant, key, claim)
-    {
-        let trouble = Trouble::passing(refusal);
-        return Ok(tenant.park(engine, key, Some(claim), trouble).await);
+    let mut action = plan::persistent_volume_claim(view, &tenant.context);
+    if let (Action::Create(wanted), Some(claim)) = (&mut action, &claim) {
+        let named = wanted["spec"]["storageClassName"].as_str();
+        let named = named.unwrap_or_default();
+        let own = own_classes::ensure(engine, tenant, Class::Storage, named).await?;
+        if let Some(own) = own {
+            wanted["spec"]["storageClassName"] = own.into();
+        } else if let Err(refusal) = check_classes(engine, tenant, key.kind, claim) {
+            let trouble = Trouble::passing(refusal);
+            return Ok(tenant.park(engine, key, Some(claim), trouble).await);
+        }
     }
     match action {
         Action::Nothing => {

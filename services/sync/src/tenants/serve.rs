@@ -33,6 +33,7 @@ use crate::engine::Engine;
 use crate::mapping;
 use crate::metrics::State;
 use crate::object::{Kind, resource};
+use crate::own_classes;
 use crate::provision;
 use crate::queue::Lane;
 use crate::scan;
@@ -143,6 +144,7 @@ pub fn context(
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         hosts_image: engine.config.hosts_image.clone(),
         annotations: engine.config.annotations.clone(),
+        classes: engine.config.classes.clone(),
         host_access,
         policy,
         kubelet_host: engine.kubelet_host.clone(),
@@ -419,6 +421,8 @@ impl Supervisor {
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
         self.spawn(format!("mappings of {}", self.id), task);
+        let task = own_classes::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(format!("classes of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
