@@ -198,7 +198,7 @@ fn classes_of_a_tenants_own_go_as_far_as_the_host_allows_and_go_with_it() {
     told(&tenant, "theirs", "provisioners");
     told(&tenant, "prying", "provisioner-secret-name");
 
-    let on_host = |name: &str| format!("{name}-x-{}-x-classes", tenant.namespace);
+    let on_host = |name: &str| format!("{name}.classes.{}.vcluster.dev", tenant.namespace);
     let claim = json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "namespace": "default"},
@@ -242,7 +242,7 @@ fn classes_of_a_tenants_own_go_as_far_as_the_host_allows_and_go_with_it() {
     let shown = tenant
         .kubectl("get storageclasses,priorityclasses -o name")
         .ok();
-    assert!(!shown.contains("-x-"), "{shown}");
+    assert!(!shown.contains(".vcluster.dev"), "{shown}");
 
     // What is changed outside is put back; what is gone inside goes.
     let gold = on_host("gold");

@@ -5,34 +5,33 @@
 //! them: sync does by its own, which the chart gives the right only with the value that allows the classes, and
 //! which the policy `vcluster-classes` keeps to objects that bear our marks. One is made when a pod or claim first names
 //! it, or at the next look; changes and deletions follow within [`PAUSE`]. What is gone inside is deleted only after a
-//! complete list of a virtual cluster that is being worked for.
+//! complete list of a virtual cluster that is being worked for, by its UID.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{Method, Request};
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 use vcluster_resources::label::{MANAGED, MANAGED_VALUE};
-use vcluster_resources::ownership;
 use vcluster_translate::mapping::Step;
-use vcluster_translate::own_class::{self, Class};
+use vcluster_translate::own_class::{self, Class, MOST};
+use vcluster_translate::refusal::Reason;
 use vcluster_translate::{Context, Refusal};
 
-use crate::apply::{Failure, with_causes};
+use self::requests::{get, list, write};
+use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::tenant::{Id, Tenant};
 
+mod requests;
+
 /// How often classes are looked at.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(15);
 /// Steps about one class in one look: deleted and made anew, say.
 const STEPS: usize = 4;
-/// The most classes of one kind of one virtual cluster that go: the host has them all in one list.
-const MOST: usize = 32;
+/// The most classes inside that are read: who makes more has none of them seen to.
+const READ: usize = 1000;
 
 /// A class cannot be seen to now.
 #[derive(Debug, thiserror::Error)]
@@ -58,26 +57,43 @@ impl From<Error> for Failure {
     }
 }
 
+/// What becomes of a class that a pod or claim names.
+#[derive(Debug)]
+pub enum Named {
+    /// It is the tenant's own, and on the host under this name.
+    OnHost(String),
+    /// It is the tenant's own, and stays inside.
+    Inside(Refusal),
+    /// There is none of that name inside.
+    Nothing,
+    /// None of the tenant's own: it is shown from the host, or the tenant does not ask for its own to go.
+    NotOwn,
+}
+
+/// What a tenant was told of its classes.
+type Told = HashMap<(Class, String), String>;
+
 /// Keeps them until the tenant's token is cancelled.
 pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
+    let asked = Class::ALL
+        .into_iter()
+        .any(|of| own_class::is_asked_for(of, &tenant.context));
     let token = tenant.token.clone();
     let kept = async {
-        let mut told = HashMap::new();
+        let (mut told, mut said) = (Told::new(), String::new());
         loop {
-            let mut rest = Class::ALL
-                .into_iter()
-                .any(|of| own_class::is_asked_for(of, &tenant.context));
-            if tenant.is_active() {
-                for of in Class::ALL {
-                    if let Err(error) = look(&engine, &tenant, of, &mut told).await {
-                        tracing::debug!(tenant = %tenant.id, kind = %of.kind(), %error, "classes are looked at later");
-                        rest = true;
-                    }
+            let mut done = tenant.is_active();
+            for of in Class::ALL {
+                let looked = look(&engine, &tenant, of, &mut told).await;
+                let Err(error) = looked else { continue };
+                done = false;
+                let error = error.to_string();
+                if error != said {
+                    tracing::warn!(tenant = %tenant.id, kind = %of.kind(), error, "classes are seen to later");
+                    said = error;
                 }
-            } else {
-                rest = true;
             }
-            if !rest {
+            if done && !asked {
                 return;
             }
             tokio::time::sleep(PAUSE).await;
@@ -86,58 +102,64 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
     token.run_until_cancelled(kept).await;
 }
 
-/// What a tenant was told of its classes.
-type Told = HashMap<(Class, String), String>;
-
 /// Looks at each class inside, and at each on the host.
 async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> Result<(), Error> {
-    let (kind, host) = (of.kind(), &engine.host.own.request);
-    if !engine.is_listed(kind) {
-        return Err(Error::Failed("the host's are not listed yet".to_owned()));
+    let (context, host) = (&tenant.context, &engine.host.own.request);
+    // What is on the host is not known before.
+    if !tenant.is_active() || !engine.is_listed(of.kind()) {
+        return Ok(());
     }
-    let found = engine.mirrored_names(kind).into_iter();
-    let there = found.filter_map(|name| {
-        let found = engine.mirrored(kind, &name)?;
-        let own = own_class::of_ours(of, &found, &tenant.context)?.to_owned();
-        Some((own, found))
-    });
-    let there: HashMap<String, Arc<Value>> = there.collect();
-    let asked = own_class::is_asked_for(of, &tenant.context);
+    let there = on_host(engine, tenant, of);
+    let asked = own_class::is_asked_for(of, context);
     if !asked && there.is_empty() {
         return Ok(());
     }
     let inside = if asked {
-        own(list(&tenant.clients.virtual_.request, of).await?)
+        own(list(&tenant.clients.virtual_.request, of, READ).await?)
     } else {
         Vec::new()
     };
-    for class in inside.iter().take(MOST) {
+    if !tenant.is_active() {
+        return Ok(());
+    }
+    told.retain(|(kind, name), _| *kind != of || inside.iter().any(|class| named(class) == name));
+    let mut room = MOST.saturating_sub(there.len());
+    let mut failed = None;
+    for class in &inside {
         let name = named(class);
-        match bring(
-            host,
-            of,
-            class,
-            there.get(name).map(|found| &**found),
-            &tenant.context,
-        )
-        .await
-        {
-            Ok(_) => {
+        let found = there.get(name).map(|found| &**found);
+        match bring(host, of, class, found, room > 0, context).await {
+            Ok(()) => {
                 told.remove(&(of, name.to_owned()));
+                room = room.saturating_sub(usize::from(found.is_none()));
             }
             Err(Error::Refused(refusal)) => tell(engine, tenant, of, class, &refusal, told).await,
-            Err(error @ (Error::NoRight(_) | Error::Failed(_))) => {
-                tracing::warn!(tenant = %tenant.id, %kind, name, %error, "class is not on the host");
+            Err(Error::NoRight(why)) => {
+                let refusal = host_refuses(&why);
+                tell(engine, tenant, of, class, &refusal, told).await;
+                failed = Some(Error::NoRight(why));
             }
+            Err(error @ Error::Failed(_)) => failed = Some(error),
         }
     }
     for (name, found) in &there {
         let lives = inside.iter().any(|class| named(class) == name);
         if !lives && tenant.is_active() {
-            remove(host, of, found, &tenant.context).await?;
+            remove(host, of, found, context).await?;
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// The host objects of this virtual cluster's classes, by the names that these have inside.
+fn on_host(engine: &Engine, tenant: &Tenant, of: Class) -> HashMap<String, Arc<Value>> {
+    let names = engine.mirrored_names(of.kind()).into_iter();
+    let found = names.filter_map(|name| {
+        let found = engine.mirrored(of.kind(), &name)?;
+        let own = own_class::of_ours(of, &found, &tenant.context)?.to_owned();
+        Some((own, found))
+    });
+    found.collect()
 }
 
 /// Those that are the tenant's, and not copies of the host's or every API server's own.
@@ -153,6 +175,14 @@ fn own(all: Vec<Value>) -> Vec<Value> {
 
 fn named(class: &Value) -> &str {
     class["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn host_refuses(why: &str) -> Refusal {
+    Refusal {
+        reason: Reason::HostRefused,
+        field: "host".to_owned(),
+        message: why.to_owned(),
+    }
 }
 
 /// Says once why a class stays inside.
@@ -179,8 +209,7 @@ async fn tell(
     }
 }
 
-/// The host's name of the tenant's class of that name, made if it is missing; nothing if the tenant has no such class,
-/// does not ask for it to go, or it may not.
+/// What becomes of the class of that name, which a pod or claim names: one that goes to the host and is not there is made.
 ///
 /// # Errors
 /// A server does not answer, or does not make it.
@@ -189,39 +218,40 @@ pub async fn ensure(
     tenant: &Tenant,
     of: Class,
     name: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Named, Error> {
     let (kind, context) = (of.kind(), &tenant.context);
     if name.is_empty() || !own_class::is_asked_for(of, context) {
-        return Ok(None);
+        return Ok(Named::NotOwn);
     }
     let host_name = own_class::name(name, context);
     let known = engine.mirrored(kind, &host_name);
     if known.is_some_and(|known| own_class::of_ours(of, &known, context) == Some(name)) {
-        return Ok(Some(host_name));
+        return Ok(Named::OnHost(host_name));
     }
     let inside = &tenant.clients.virtual_.request;
     let Some(class) = get(inside, of, name).await? else {
-        return Ok(None);
+        return Ok(Named::Nothing);
     };
     let Some(class) = own(vec![class]).pop() else {
-        return Ok(None);
+        return Ok(Named::NotOwn);
     };
     let host = &engine.host.own.request;
     let there = get(host, of, &host_name).await?;
-    match bring(host, of, &class, there.as_ref(), context).await {
-        Ok(()) => Ok(Some(host_name)),
-        // The class itself is told why.
-        Err(Error::Refused(_)) => Ok(None),
+    let has_room = on_host(engine, tenant, of).len() < MOST;
+    match bring(host, of, &class, there.as_ref(), has_room, context).await {
+        Ok(()) => Ok(Named::OnHost(host_name)),
+        Err(Error::Refused(refusal)) => Ok(Named::Inside(refusal)),
         Err(error @ (Error::NoRight(_) | Error::Failed(_))) => Err(error),
     }
 }
 
-/// Brings the host's object up to the class; one that may not be there goes.
+/// Brings the host's object up to the class; one that may not be there goes, and no new one is made without room.
 async fn bring(
     host: &Client,
     of: Class,
     class: &Value,
     there: Option<&Value>,
+    has_room: bool,
     context: &Context,
 ) -> Result<(), Error> {
     let wanted = match own_class::to_host(of, class, context) {
@@ -233,6 +263,9 @@ async fn bring(
             return Err(refusal.into());
         }
     };
+    if there.is_none() && !has_room {
+        return Err(own_class::too_many(of).into());
+    }
     let mut there = there.cloned();
     let name = own_class::name(named(class), context);
     for _ in 0..STEPS {
@@ -244,7 +277,7 @@ async fn bring(
             }
         }
     }
-    Err(Error::Failed("it changes again and again".to_owned()))
+    Err(Error::Failed(format!("{name} changes again and again")))
 }
 
 async fn remove(host: &Client, of: Class, there: &Value, context: &Context) -> Result<(), Error> {
@@ -254,12 +287,14 @@ async fn remove(host: &Client, of: Class, there: &Value, context: &Context) -> R
 
 /// A volume of the host under the name that its class has inside, if that is one of the tenant's own.
 pub fn named_inside(engine: &Engine, tenant: &Tenant, volume: Arc<Value>) -> Arc<Value> {
+    let of = Class::Storage;
     let name = volume["spec"]["storageClassName"].as_str();
-    let class = name.and_then(|name| engine.mirrored(Class::Storage.kind(), name));
-    let own = class
-        .as_deref()
-        .and_then(|class| own_class::of_ours(Class::Storage, class, &tenant.context));
-    let Some(own) = own else {
+    let name = name.filter(|name| own_class::is_host_name(of.kind(), name));
+    let Some(name) = name else {
+        return volume;
+    };
+    let class = engine.mirrored(of.kind(), name);
+    let Some(own) = own_class::named_inside(of, name, class.as_deref(), &tenant.context) else {
         return volume;
     };
     let mut renamed = Value::clone(&volume);
@@ -273,7 +308,7 @@ pub fn named_inside(engine: &Engine, tenant: &Tenant, volume: Arc<Value>) -> Arc
 /// A server does not answer, or does not let us: what is left stays.
 pub async fn sweep(host: &Client, id: &Id) -> Result<(), Error> {
     for of in Class::ALL {
-        for found in list(host, of).await? {
+        for found in list(host, of, usize::MAX).await? {
             if own_class::is_of(of, &found, &id.uid) {
                 let delete = own_class::removal(&found);
                 tracing::info!(tenant = %id, kind = %of.kind(), name = named(&found), "class is removed");
@@ -282,93 +317,4 @@ pub async fn sweep(host: &Client, id: &Id) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn collection(of: Class) -> String {
-    let api = of.kind().description().api;
-    format!("/apis/{}/{}", api.version(), api.plural)
-}
-
-async fn list(client: &Client, of: Class) -> Result<Vec<Value>, Error> {
-    let mut list = send(client, Method::GET, &collection(of), None, None)
-        .await
-        .map_err(|error| failed(&error))?;
-    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
-        let plural = of.kind().plural();
-        return Err(Error::Failed(format!("the list of {plural} has no items")));
-    };
-    Ok(items)
-}
-
-async fn get(client: &Client, of: Class, name: &str) -> Result<Option<Value>, Error> {
-    let path = format!("{}/{name}", collection(of));
-    match send(client, Method::GET, &path, None, None).await {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if code(&error) == Some(404) => Ok(None),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-async fn write(client: &Client, of: Class, name: &str, step: Step) -> Result<(), Error> {
-    let (path, manager) = (collection(of), ownership::SYNC_TO_HOST);
-    let at = format!("{path}/{name}");
-    let done = match step {
-        Step::Nothing => return Ok(()),
-        Step::Create(object) => {
-            let path = format!("{path}?fieldManager={manager}");
-            send(client, Method::POST, &path, None, Some(&object)).await
-        }
-        Step::Patch(patch) => {
-            let path = format!("{at}?fieldManager={manager}");
-            let media = Some(patch.format.content_type());
-            send(client, Method::PATCH, &path, media, Some(&patch.body)).await
-        }
-        Step::Delete(delete) => {
-            let options = json!({
-                "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": delete.uid},
-            });
-            send(client, Method::DELETE, &at, None, Some(&options)).await
-        }
-    };
-    match done {
-        Ok(_) => Ok(()),
-        // Looked at again.
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-fn code(error: &kube::Error) -> Option<u16> {
-    if let kube::Error::Api(status) = error {
-        Some(status.code)
-    } else {
-        None
-    }
-}
-
-fn failed(error: &kube::Error) -> Error {
-    let said = with_causes(error);
-    match code(error) {
-        Some(403) => Error::NoRight(said),
-        Some(_) | None => Error::Failed(said),
-    }
-}
-
-async fn send(
-    client: &Client,
-    method: Method,
-    path: &str,
-    media: Option<&str>,
-    body: Option<&Value>,
-) -> Result<Value, kube::Error> {
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(CONTENT_TYPE, media.unwrap_or("application/json"))
-        .body(body.into_bytes())
-        .map_err(|error| kube::Error::Service(Box::new(error)))?;
-    tokio::time::timeout(DEADLINE, client.request::<Value>(request))
-        .await
-        .unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

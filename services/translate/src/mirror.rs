@@ -48,7 +48,9 @@ pub fn metadata(host: &Value, context: &Context) -> Value {
 /// Whether a host object of a kind that is shown by its description is shown to this virtual cluster.
 pub fn is_shown(kind: Kind, rules: &FromHost, host: &Value, context: &Context) -> bool {
     // What was made for a virtual cluster is nobody else's.
-    !own_class::is_a_tenants(host) && (rules.shown)(host) && policy::shows(kind, host, context)
+    !own_class::is_a_tenants(kind, host)
+        && (rules.shown)(host)
+        && policy::shows(kind, host, context)
 }
 
 /// The mirror of a host object; nothing if it is not shown.

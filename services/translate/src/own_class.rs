@@ -7,7 +7,7 @@
 //!
 //! | field | on the host |
 //! |---|---|
-//! | name | with the host namespace and the virtual cluster in it |
+//! | name | `NAME.CLUSTER.NAMESPACE.vcluster.dev`, which no other virtual cluster has or may name |
 //! | PriorityClass `value` | as it is; refused above what is allowed |
 //! | PriorityClass `preemptionPolicy` | `Never`, unless preemption is allowed |
 //! | PriorityClass `globalDefault`, the default StorageClass | counts inside only |
@@ -21,7 +21,9 @@ use serde_json::{Map, Value, json};
 use vcluster_resources::label::{
     CLUSTER, CLUSTER_UID, PART, Part, VIRTUAL_KIND, VIRTUAL_NAME, VIRTUAL_UID,
 };
-use vcluster_resources::name::{SUBDOMAIN_LIMIT, host_name};
+use vcluster_resources::name::{
+    CLUSTER_SCOPED, SUBDOMAIN_LIMIT, cluster_scoped_end, cluster_scoped_host_name,
+};
 
 use crate::{
     Change, Context, Kind, Refusal, change,
@@ -77,10 +79,32 @@ pub struct Priorities {
     pub preemption: bool,
 }
 
-/// Host name of the class of that name: no other namespace or virtual cluster has it.
+/// The most classes of one kind of one virtual cluster that go: the host has all of everybody's in one list.
+pub const MOST: usize = 32;
+
+/// Host name of the class of that name: no other virtual cluster has it.
 pub fn name(class: &str, context: &Context) -> String {
-    let namespace = context.host_namespace.as_str();
-    host_name(class, namespace, &context.cluster, SUBDOMAIN_LIMIT)
+    let namespace = &context.host_namespace;
+    cluster_scoped_host_name(class, namespace, &context.cluster, SUBDOMAIN_LIMIT)
+}
+
+/// Whether a name is that of a class on the host which was, or could be, made for some virtual cluster. Nobody inside
+/// means one by it: not its own, which has another name there, and not another's, which is none of its business.
+pub fn is_host_name(kind: Kind, name: &str) -> bool {
+    Class::ALL.iter().any(|of| of.kind() == kind) && name.ends_with(CLUSTER_SCOPED)
+}
+
+/// The name inside of the class of that host name; nothing if it is not of this virtual cluster. `host` is the host's
+/// object, while there is one: a long name cannot be read from the host's.
+pub fn named_inside<'a>(
+    of: Class,
+    name: &'a str,
+    host: Option<&'a Value>,
+    context: &Context,
+) -> Option<&'a str> {
+    let told = host.and_then(|host| of_ours(of, host, context));
+    let end = cluster_scoped_end(&context.host_namespace, &context.cluster);
+    told.or_else(|| name.strip_suffix(&end))
 }
 
 /// Whether the virtual cluster asks for classes of that kind to go.
@@ -89,9 +113,10 @@ pub fn is_asked_for(class: Class, context: &Context) -> bool {
     rule.is_some_and(|rule| rule.enabled == Some(true))
 }
 
-/// Whether a host object was made for a class of some virtual cluster.
-pub fn is_a_tenants(host: &Value) -> bool {
-    annotation(host, VIRTUAL_KIND).is_some()
+/// Whether a host object was made for a class of some virtual cluster, even if somebody took its marks off.
+pub fn is_a_tenants(kind: Kind, host: &Value) -> bool {
+    let named = text(host, "/metadata/name").is_some_and(|name| is_host_name(kind, name));
+    annotation(host, VIRTUAL_KIND).is_some() || named
 }
 
 /// The class of this virtual cluster for which a host object was made; nothing if it is anybody else's.
@@ -107,6 +132,28 @@ pub fn of_ours<'a>(kind: Class, host: &'a Value, context: &Context) -> Option<&'
 pub fn is_of(of: Class, host: &Value, cluster_uid: &str) -> bool {
     annotation(host, CLUSTER_UID) == Some(cluster_uid)
         && annotation(host, VIRTUAL_KIND) == Some(of.kind().as_str())
+        && text(host, "/metadata/name").is_some_and(|name| is_host_name(of.kind(), name))
+}
+
+/// One class more than may go.
+pub fn too_many(of: Class) -> Refusal {
+    not_allowed(
+        "kind",
+        format!(
+            "it counts inside only: at most {MOST} {} of a virtual cluster go to the host; delete others, or choose by \
+             a selector which go",
+            of.kind().plural()
+        ),
+    )
+}
+
+/// A claim names a class that is not on the host: `why` says what keeps it from there, if there is such a class inside.
+pub fn not_there(name: &str, why: Option<&Refusal>) -> Refusal {
+    let message = match why {
+        Some(why) => format!("StorageClass {name:?} is not on the host: {why}"),
+        None => format!("there is no StorageClass {name:?}: the claim waits until there is one"),
+    };
+    Refusal::new(Reason::NotSynced, "spec.storageClassName", message)
 }
 
 /// Deletes the host object of a virtual cluster that is gone.

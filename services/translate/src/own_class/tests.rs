@@ -57,7 +57,7 @@ fn a_priority_goes_as_high_as_is_allowed_and_pushes_nobody() {
                 assert_eq!(host["value"], value);
                 assert_eq!(host["preemptionPolicy"], policy);
                 assert_eq!(host.get("globalDefault"), None);
-                assert_eq!(host["metadata"]["name"], "gold-x-team-a-x-demo");
+                assert_eq!(host["metadata"]["name"], "gold.demo.team-a.vcluster.dev");
             }
             (Err(refusal), Err(field)) => assert_eq!(refusal.field, field),
             (made, _) => panic!("{value} becomes {made:?}"),
@@ -173,4 +173,43 @@ fn a_class_that_nobody_asked_for_stays_inside() {
     .unwrap();
     let refusal = to_host(Class::Priority, &class("gold", json!({})), &context).unwrap_err();
     assert_eq!(refusal.field, "metadata.labels");
+}
+
+#[test]
+fn a_name_of_the_host_is_read_back_by_its_own_cluster_only() {
+    let context = context();
+    let read = |name: &str, host: Option<&Value>| {
+        named_inside(Class::Storage, name, host, &context).map(ToOwned::to_owned)
+    };
+    let own = name("fast.ssd", &context);
+    assert_eq!(read(&own, None).as_deref(), Some("fast.ssd"));
+    for anothers in [
+        "fast",
+        "fast.prod.team-b.vcluster.dev",
+        "fast.demo.team-b.vcluster.dev",
+    ] {
+        assert_eq!(read(anothers, None), None);
+    }
+    // The host's object tells a name that is too long to stand in its own.
+    let long = "a".repeat(253);
+    let class = class(&long, json!({"provisioner": "disks.example.com"}));
+    let made = to_host(Class::Storage, &class, &allowing(0, false)).unwrap();
+    let host_name = made["metadata"]["name"].as_str().unwrap();
+    assert!(host_name.len() <= SUBDOMAIN_LIMIT);
+    assert_eq!(read(host_name, Some(&made)), Some(long));
+}
+
+#[test]
+fn what_was_made_for_a_tenant_is_known_without_its_marks() {
+    let (priority, runtime) = (Kind::PriorityClass, Kind::RuntimeClass);
+    let called = |name: &str| json!({"metadata": {"name": name}});
+    let host = called("gold.demo.team-a.vcluster.dev");
+    assert!(is_a_tenants(priority, &host));
+    assert!(!is_a_tenants(priority, &called("gold")));
+    assert!(!is_a_tenants(runtime, &host), "of these nobody makes any");
+    let unmarked = host;
+    assert!(
+        !is_of(Class::Priority, &unmarked, "1"),
+        "so that nothing deletes it"
+    );
 }
