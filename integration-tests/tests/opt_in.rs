@@ -6,19 +6,7 @@ use serde_json::{Value, json};
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 
 fn set(tenant: &Tenant, policy: &Value) {
-    let body = json!({"spec": {"sync": policy}}).to_string();
-    let (name, namespace) = (&tenant.name, &tenant.namespace);
-    let args = [
-        "-n",
-        namespace,
-        "patch",
-        "virtualcluster",
-        name,
-        "--type=merge",
-        "-p",
-        &body,
-    ];
-    tenant.host().kubectl_args(&args).ok();
+    tenant.patch_sync(policy).ok();
 }
 
 fn on_host(tenant: &Tenant, collection: &str, name: &str) -> Option<Value> {

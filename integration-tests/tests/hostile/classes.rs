@@ -39,20 +39,8 @@ impl Drop for Unshared<'_> {
 /// Has both ask for their own classes to go to the host, and the victim's be there.
 pub(crate) fn ask(mallory: &Tenant, victim: &Tenant) -> String {
     let asked = json!({"priorityclasses": {"enabled": true}, "storageclasses": {"enabled": true}});
-    let body = json!({"spec": {"sync": {"toHost": asked}}}).to_string();
     for tenant in [mallory, victim] {
-        let (name, namespace) = (&tenant.name, &tenant.namespace);
-        let args = [
-            "-n",
-            namespace,
-            "patch",
-            "virtualcluster",
-            name,
-            "--type=merge",
-            "-p",
-            &body,
-        ];
-        tenant.host().kubectl_args(&args).ok();
+        tenant.patch_sync(&json!({"toHost": asked})).ok();
     }
     let crown = object(
         "scheduling.k8s.io/v1",

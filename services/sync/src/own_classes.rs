@@ -102,7 +102,8 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
     token.run_until_cancelled(kept).await;
 }
 
-/// Looks at each class inside, and at each on the host.
+/// Looks at each class inside, and at each on the host. What is gone inside goes once it is sure that the store is the
+/// one that held it.
 async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> Result<(), Error> {
     let (context, host) = (&tenant.context, &engine.host.own.request);
     // What is on the host is not known before.
@@ -142,9 +143,15 @@ async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> R
             Err(error @ Error::Failed(_)) => failed = Some(error),
         }
     }
-    for (name, found) in &there {
-        let lives = inside.iter().any(|class| named(class) == name);
-        if !lives && tenant.is_active() {
+    let lives = |name: &str| inside.iter().any(|class| named(class) == name);
+    let gone: Vec<_> = there.iter().filter(|(name, _)| !lives(name)).collect();
+    if gone.is_empty() {
+        return failed.map_or(Ok(()), Err);
+    }
+    let confirmed = tenant.confirm_store().await;
+    confirmed.map_err(|failure| Error::Failed(failure.to_string()))?;
+    for (_, found) in gone {
+        if tenant.is_active() {
             remove(host, of, found, context).await?;
         }
     }

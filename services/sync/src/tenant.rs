@@ -35,6 +35,7 @@ use links::Links;
 use store::{Loss, Memory};
 
 mod environment;
+pub mod follow;
 pub mod ingest;
 mod links;
 mod right;
