@@ -325,3 +325,6 @@ pub async fn sweep(host: &Client, id: &Id) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
