@@ -18,7 +18,8 @@ pub const KIND: Description = Description::from_host(
         "StorageClass",
         "storageclasses",
         Scope::Cluster,
-    ),
+    )
+    .short(&["sc"]),
     FromHost {
         frozen: &[
             "/provisioner",
