@@ -97,6 +97,7 @@ fn limits() -> config::Engine {
         scan_interval: SCAN,
         hosts_image: None,
         annotations: Annotations::default(),
+        classes: vcluster_translate::own_class::Allowed::default(),
         selector: None,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
