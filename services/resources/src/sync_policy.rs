@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::custom_resource::CustomResource;
 
+mod selector;
+
 /// Kinds of [`SyncPolicy::to_host`], by their plural.
 pub const TO_HOST: [&str; 13] = [
     "configmaps",
@@ -235,7 +237,7 @@ pub enum NodePolicy {
 pub struct Selector {
     /// Labels and their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "selector::match_labels")]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -251,12 +253,14 @@ pub struct Selector {
 pub struct Requirement {
     /// The label.
     #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(selector::IS_KEY).message(selector::KEYS))]
     pub key: String,
     /// How it relates to the values.
     pub operator: Operator,
     /// The values of In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[x_kube(validation = Rule::new(selector::ARE_VALUES).message(selector::LABEL_VALUES))]
     pub values: Vec<String>,
 }
 
@@ -373,17 +377,7 @@ impl SyncPolicy {
 }
 
 fn of_selector(at: &str, selector: Option<&Selector>) -> Vec<(String, String)> {
-    let expressions = selector.map(|all| all.match_expressions.as_slice());
-    let expressions = expressions.unwrap_or_default().iter().enumerate();
-    expressions
-        .filter(|(_, one)| {
-            matches!(one.operator, Operator::In | Operator::NotIn) == one.values.is_empty()
-        })
-        .map(|(index, _)| {
-            let field = format!("{at}.selector.match_expressions[{index}].values");
-            (field, VALUES.to_owned())
-        })
-        .collect()
+    selector.map_or_else(Vec::new, |selector| selector::violations(at, selector))
 }
 
 fn of_exports(at: &str, kind: &str, exports: &[Export]) -> Vec<(String, String)> {
@@ -465,11 +459,13 @@ fn is_subdomain(text: &str) -> bool {
 
 /// Whether it is a DNS label (RFC 1123).
 fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_segment(text)
+}
+
+/// Whether it is a part of a DNS name, however long.
+fn is_segment(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn listed(kinds: &[&str]) -> String {
