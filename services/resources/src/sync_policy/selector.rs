@@ -1,10 +1,20 @@
-//! What a selector of labels may hold: the schema's own rules, and the same for requests that no schema sees.
+//! Selectors of labels: what they select, and what they may hold, by the schema's own rules and by the same for requests
+//! that no schema sees.
 //!
 //! A label that no object can have selects nothing, or everything, without a word: it is refused.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+#![allow(
+    unreachable_pub,
+    reason = "KubeSchema derives a hidden twin of each type inside a function"
+)]
 
-use super::{Operator, Selector, VALUES};
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::VALUES;
 
 /// Most labels, and most requirements.
 const MOST: usize = 16;
@@ -25,6 +35,96 @@ pub(super) const IS_KEY: &str = "self.indexOf('/') <= 253 && self.matches('^([a-
 /// CEL: whether `self` are values of labels.
 pub(super) const ARE_VALUES: &str =
     "self.all(v, v.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))";
+
+/// A selector of labels, as Kubernetes has it: all of it must hold.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Selector {
+    /// Labels and their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "match_labels")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// A requirement on one label.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)")
+    .message(VALUES))]
+pub struct Requirement {
+    /// The label.
+    #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(IS_KEY).message(KEYS))]
+    pub key: String,
+    /// How it relates to the values.
+    pub operator: Operator,
+    /// The values of In and NotIn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[x_kube(validation = Rule::new(ARE_VALUES).message(LABEL_VALUES))]
+    pub values: Vec<String>,
+}
+
+/// How a label relates to the values of a requirement.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Operator {
+    /// It has one of them.
+    In,
+    /// It is absent, or has none of them.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is absent.
+    DoesNotExist,
+}
+
+impl Operator {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::In, Self::NotIn, Self::Exists, Self::DoesNotExist];
+
+    /// Name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "In",
+            Self::NotIn => "NotIn",
+            Self::Exists => "Exists",
+            Self::DoesNotExist => "DoesNotExist",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|all| all.as_str() == name)
+    }
+}
+
+impl Selector {
+    /// Whether an object with the labels that `label` finds is selected.
+    pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let exact = self
+            .match_labels
+            .iter()
+            .all(|(key, value)| label(key) == Some(value));
+        exact && self.match_expressions.iter().all(|all| all.holds(&label))
+    }
+}
+
+impl Requirement {
+    fn holds<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        let found = label(&self.key);
+        let is_in = found.is_some_and(|found| self.values.iter().any(|value| value == found));
+        match self.operator {
+            Operator::In => is_in,
+            Operator::NotIn => !is_in,
+            Operator::Exists => found.is_some(),
+            Operator::DoesNotExist => found.is_none(),
+        }
+    }
+}
 
 /// Schema of `matchLabels`. A schema cannot bound the keys of a map but by rules.
 pub(super) fn match_labels(_generator: &mut SchemaGenerator) -> Schema {
@@ -78,7 +178,9 @@ pub(super) fn violations(at: &str, selector: &Selector) -> Vec<(String, String)>
 fn is_key(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => {
-            prefix.len() <= PREFIX && prefix.split('.').all(super::is_segment) && is_name(name)
+            prefix.len() <= PREFIX
+                && prefix.split('.').all(super::violations::is_segment)
+                && is_name(name)
         }
         None => is_name(key),
     }
