@@ -2,7 +2,11 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-use super::*;
+use super::{
+    ACCOUNTS_SELECTED, CLASSES_PLACED, EVENTS_SELECTED, FROM_HOST, FROM_HOST_ONLY, FromHost,
+    MAPPED_ONLY, NODES_OFF, NOT_EXPORTED, NOT_MAPPED, PODS_OFF, POLICY_ELSEWHERE, TO_HOST,
+    TO_HOST_ONLY, ToHost,
+};
 
 fn listed(kinds: &[&str]) -> String {
     let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{kind}'")).collect();

@@ -1,6 +1,12 @@
 //! Everything that is wrong with a policy, by field, in the words of the definition.
 
-use super::*;
+use super::{
+    ACCOUNTS_SELECTED, CLASSES, CLASSES_PLACED, EVENTS_SELECTED, Export, FROM_HOST, FROM_HOST_ONLY,
+    HOST_NAME, HostObject, MAPPED, MAPPED_ONLY, MOST_MAPPINGS, MOST_NAMESPACES, Mapping, NAMES,
+    NAMESPACES, NODES_OFF, NOT_EXPORTED, NOT_MAPPED, PLACES, PODS_OFF, POLICY_ELSEWHERE, RESERVED,
+    SERVICE_ACCOUNTS, Selector, SyncPolicy, TO_HOST, TO_HOST_ONLY, VirtualObject, is_reserved,
+    selector,
+};
 
 impl SyncPolicy {
     /// Everything that is wrong with it, by field.
