@@ -49,8 +49,9 @@ pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<C
         && inside != found
     {
         return match kind(host) {
-            "LoadBalancer" => Err(address_differs(inside, found)),
-            _ => Ok(Change::Replace),
+            "ClusterIP" | "NodePort" => Ok(Change::Replace),
+            // Nobody knows who relies on one of a type to come.
+            _load_balancer_or_unknown => Err(address_differs(inside, found)),
         };
     }
     let mut body = json!({});
