@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cluster::{Cluster, GATEWAY_NODE_PORT, POD_CIDR},
+    cluster::{Cluster, GATEWAY_NODE_PORT},
     command,
     images::{self, Tags},
     output::{self, Progress},
@@ -82,7 +82,7 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
         format!("gateway.address={}", cluster.gateway_address()),
         // Its nodes do not tell: the bridges get their ranges by file.
-        format!("sync.endpoints.podCIDRs={{{POD_CIDR}}}"),
+        format!("sync.endpoints.podCIDRs={{{}}}", cluster.layout.pods()),
     ];
     for (n, (group, plural, read_only)) in CUSTOM_RESOURCES.iter().enumerate() {
         let at = format!("sync.customResources[{n}]");

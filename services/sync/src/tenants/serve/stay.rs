@@ -25,13 +25,6 @@ impl Stay {
             tenant,
         }
     }
-
-    /// Ends it and waits until no worker has anything of it in hand.
-    pub(super) async fn end(self) {
-        let tenant = Arc::clone(&self.tenant);
-        drop(self);
-        tenant.at_rest().await;
-    }
 }
 
 /// A task without which a stay is not whole. Its panic ends the stay, which begins anew; and it goes on from here, to be

@@ -71,7 +71,8 @@ impl Supervisor {
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
         let is_broken = stay.tenant.token.is_cancelled();
-        stay.end().await;
+        drop(stay);
+        self.settle().await;
         if is_broken {
             return Err(Error::Broken);
         }
