@@ -97,6 +97,7 @@ async fn what_was_mapped_is_found_on_each_page_of_a_long_list() {
     let old = json!({"metadata": {"namespace": "shop", "name": "old", "uid": "old",
         "labels": {MANAGED: MANAGED_VALUE},
         "annotations": {"vcluster.dev/cluster-uid": crate::testing::CLUSTER_UID, MAPPED_FROM: "old"}}});
+    let old = world.virtual_.put(Kind::ConfigMap, old).json().clone();
     world.virtual_.script(move |call| {
         let (items, next) = match (call.method.as_str(), call.path.as_str()) {
             ("GET", "/api/v1/configmaps") if call.query.contains("continue=more") => {
