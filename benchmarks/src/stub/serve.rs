@@ -33,7 +33,7 @@ pub(super) async fn accept(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     simulated: Arc<Simulated>,
-) {
+) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -41,13 +41,6 @@ fn other_policies_pass() {
 }
 
 #[test]
-fn a_policy_of_a_later_kubernetes_is_refused() {
-    let pod = pod_with(json!({"dnsPolicy": "NodeLocal"}));
-    let refusal = to_host(&pod, &namespace_labels(), &context()).unwrap_err();
-    assert_eq!(refusal.field, "spec.dnsPolicy");
-}
-
-#[test]
 fn the_pod_s_own_configuration_is_merged_as_kubelet_merges_it() {
     let (_, config) = dns(json!({"dnsConfig": {
         "nameservers": ["1.1.1.1", "10.96.0.53", "2.2.2.2", "3.3.3.3"],
