@@ -3,7 +3,8 @@
 //! A tenant's futures are wrapped: each poll adds the CPU time of its thread to the tenant's bill. Its clients are
 //! wrapped: each request, and each byte of a body as it passes, is counted for the side that it goes to. Everything
 //! is a few atomic additions. Not on any bill is what all tenants share: the host's watches, and the connections to
-//! the host with their encryption. A bill runs from when the process takes the tenant up until it lets it go.
+//! the host with their encryption. A bill runs from when this replica takes the tenant until it lets
+//! it go, however often the tenant is taken up anew meanwhile.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,6 +59,16 @@ impl Bill {
     /// CPU time that was spent for the tenant.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Begins anew: the tenant is this replica's again, after it was another's. Watches that are open stay counted.
+    pub fn reset(&self) {
+        self.cpu_nanos.store(0, Ordering::Relaxed);
+        for traffic in [&self.virtual_, &self.host] {
+            for sum in [&traffic.requests, &traffic.sent, &traffic.received] {
+                sum.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A future whose polls are on the bill.

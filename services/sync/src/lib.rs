@@ -10,6 +10,7 @@ pub mod bodies;
 pub mod bucket;
 pub mod config;
 pub mod custom;
+mod deadline;
 pub mod directory;
 pub mod engine;
 pub mod explain;

@@ -71,3 +71,23 @@ async fn what_panics_is_paid_for() {
     tokio::spawn(panics).await.unwrap_err();
     assert!(bill.cpu() > Duration::ZERO);
 }
+
+#[tokio::test]
+async fn a_bill_that_begins_anew_keeps_the_watches_that_are_open() {
+    let bill = Arc::new(Bill::default());
+    let watch = Request::get("/api/v1/pods?watch=true").body(Body::empty());
+    let answer = client(&bill.host).send(watch.unwrap()).await.unwrap();
+    let spending = bill.meter(async {
+        let begun = thread_time();
+        while thread_time() == begun {}
+    });
+    spending.await;
+    bill.reset();
+    assert_eq!(bill.cpu(), Duration::ZERO);
+    let open = Passed {
+        watches: 1,
+        ..Passed::default()
+    };
+    assert_eq!(bill.host.passed(), open);
+    drop(answer);
+}

@@ -14,7 +14,7 @@ use vcluster_translate::{Refusal, class, owner, persistent_volume_claim};
 
 use super::report::Trouble;
 use super::to_host::NOT_KEPT;
-use super::{Next, Step, waits};
+use super::{Next, SOON, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
@@ -190,7 +190,12 @@ async fn create(
         return Ok(Step::Done(Next::Settled));
     };
     match tenant.ensure_variables(pod).await {
-        Ok(()) => {}
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "the variables of its containers are being written";
+            let hold = Hold::waits("Environment", message);
+            return Ok(Step::Held(hold, Next::Until(Instant::now() + SOON)));
+        }
         Err(Failure::Refused { message, .. }) => {
             let trouble = Trouble::hosts(&message);
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);

@@ -166,6 +166,8 @@ impl Tenant {
         if let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? {
             let delete = plan::token_secret(None, found.json(), knowledge, &self.context);
             if let Some(delete) = delete {
+                // An emptied store has no pod either.
+                self.confirm_store().await?;
                 self.delete(Side::Host, Kind::Secret, &name, &delete)
                     .await?;
             }

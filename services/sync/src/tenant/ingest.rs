@@ -218,6 +218,15 @@ impl Tenant {
         }
     }
 
+    /// The key of a host object of this tenant's.
+    pub fn host_key(&self, kind: Kind, object: &Object) -> Option<Key> {
+        if kind.is_shown() {
+            return self.shown_key(kind, object);
+        }
+        let owner = owner::of_ours(object.json(), &self.context)?;
+        (owner.kind == kind.as_str()).then(|| key_of(kind, &owner))
+    }
+
     /// Ends a list: what was known and is missing from it is looked at, and work may begin.
     /// Returns how many there were.
     pub fn end_list(&self, side: Side, kind: Kind, list: ListId) -> usize {

@@ -96,6 +96,7 @@ impl Supervisor {
                 () = replicas.take(&uid, told) => {}
             }
             self.is_held = true;
+            self.bill.reset();
             tokio::select! {
                 biased;
                 () = replicas.lost(&uid) => tracing::info!(tenant = %self.id, "goes to another replica"),

@@ -14,6 +14,7 @@ use vcluster_resources::ownership::SYNC_STATUS;
 use vcluster_translate::Custom;
 
 use crate::custom::Resolved;
+use crate::deadline::{REQUEST, within};
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
@@ -190,11 +191,9 @@ impl Reporter {
             "status": {"conditions": wanted},
         });
         let params = PatchParams::apply(SYNC_STATUS).force();
-        match self
-            .api
-            .patch_status(&self.id.name, &params, &Patch::Apply(body))
-            .await
-        {
+        let body = Patch::Apply(body);
+        let patched = self.api.patch_status(&self.id.name, &params, &body);
+        match within(REQUEST, patched).await {
             Ok(_) => self.last = wanted,
             Err(error) => tracing::warn!(tenant = %self.id, %error, "condition cannot be written"),
         }

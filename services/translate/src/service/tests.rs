@@ -255,6 +255,11 @@ fn an_address_that_differs_is_put_right_unless_a_load_balancer_would_go() {
         update_host(&balanced(moved), &host_of(&balanced(web())), &context()).unwrap_err();
     assert_eq!(refusal.reason, Reason::AddressDiffers);
     assert!(refusal.message.contains("10.96.9.9") && refusal.message.contains("10.96.3.4"));
+    // A type of a later Kubernetes may lead others there, too.
+    let later = with(host_of(&web()), json!({"type": "Tunnel"}));
+    let moved = with(web(), json!({"clusterIP": "10.96.9.9"}));
+    let refusal = update_host(&moved, &later, &context()).unwrap_err();
+    assert_eq!(refusal.reason, Reason::AddressDiffers);
 }
 
 #[test]

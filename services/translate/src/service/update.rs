@@ -47,8 +47,9 @@ pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<C
     let wanted = to_host(service, context)?;
     if !agree(service, host) {
         return match kind(host) {
-            "LoadBalancer" => Err(address_differs(service, host)),
-            _ => Ok(Change::Replace),
+            "ClusterIP" | "NodePort" => Ok(Change::Replace),
+            // Nobody knows who relies on one of a type to come.
+            _load_balancer_or_unknown => Err(address_differs(service, host)),
         };
     }
     let mut body = json!({});

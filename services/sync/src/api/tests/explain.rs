@@ -125,6 +125,31 @@ async fn a_tenant_that_cannot_be_reached_or_is_not_served_explains_its_objects()
         (unserved.reason.as_str(), unserved.message.as_str()),
         ("TenantNotServed", waits)
     );
+    world.apply(Kind::Pod, pod("web"));
+    let (link, client) = (
+        &world.tenant.link,
+        world.tenant.clients.virtual_.request.clone(),
+    );
+    world
+        .virtual_
+        .script(|_call| Some(status(503, "ServiceUnavailable")));
+    let confirm = || -> futures::future::BoxFuture<'static, bool> { unreachable!() };
+    let token = world.tenant.token.child_token();
+    let mut reach = link.subscribe();
+    link.suspect();
+    tokio::select! {
+        biased;
+        () = link.watch(client, token, confirm, || {}) => {}
+        down = reach.changed() => down.unwrap(),
+    }
+    world.calls();
+    let frozen = answer(&service, "pod", "shop", "web").await;
+    assert_eq!(frozen.state(), ObjectState::Frozen);
+    assert_eq!(
+        world.calls(),
+        [""; 0],
+        "a server that does not answer is not asked"
+    );
 }
 
 #[tokio::test(start_paused = true)]

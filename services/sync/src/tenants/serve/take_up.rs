@@ -9,7 +9,7 @@ use vcluster_resources::VirtualCluster;
 use vcluster_translate::HostAccess;
 
 use super::follow::Calls;
-use super::stay::Stay;
+use super::stay::{self, Stay};
 use super::{Error, OLDER, Supervisor, context};
 use crate::custom::{self, Resolved};
 use crate::object::Kind;
@@ -70,8 +70,12 @@ impl Supervisor {
         let calls = Calls { endpoint, resolved };
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
+        let is_broken = stay.tenant.token.is_cancelled();
         drop(stay);
         self.settle().await;
+        if is_broken {
+            return Err(Error::Broken);
+        }
         Ok(())
     }
 
@@ -127,10 +131,9 @@ impl Supervisor {
         }
         for kind in Kind::all() {
             if kind.description().defined {
-                let (engine, tenant) = (Arc::clone(&self.engine), Arc::clone(tenant));
-                let task = custom::defined::kind(engine, tenant, kind);
-                let name = format!("{kind} of {}", self.id);
-                self.shutdown.spawn_contained(name, task);
+                let (engine, defined) = (Arc::clone(&self.engine), Arc::clone(tenant));
+                let task = custom::defined::kind(engine, defined, kind);
+                self.spawn(tenant, format!("{kind} of {}", self.id), task);
             } else {
                 self.spawn_watch(tenant, kind);
             }
@@ -154,19 +157,27 @@ impl Supervisor {
                 tenant.link.watch(client, token, confirm, thawed).await;
             }
         };
-        self.spawn(format!("link {}", self.id), link);
+        self.spawn(tenant, format!("link {}", self.id), link);
         let listed = async {
             while !tenant.is_ready() {
                 tenant.changed().await;
             }
         };
+        let listed = tenant.token.run_until_cancelled(listed);
         drop(tokio::time::timeout(LISTING, listed).await);
         Ok(())
     }
 
-    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others'.
-    fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
-        self.shutdown.spawn_contained(name, self.bill.meter(task));
+    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others', but with a
+    /// panic the tenant's stay ends. What counts as served must be followed.
+    fn spawn(
+        &self,
+        tenant: &Tenant,
+        name: String,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = stay::vital(tenant.token.clone(), self.bill.meter(task));
+        self.shutdown.spawn_contained(name, task);
     }
 
     /// Keeps inside what belongs there, from now on and at each scan.
@@ -174,9 +185,9 @@ impl Supervisor {
         let wanted = provision::wanted(&tenant.context, &endpoint.service_cidrs);
         let again = self.engine.config.scan_interval;
         let task = provision::keep(Arc::clone(tenant), wanted, again);
-        self.spawn(format!("provision {}", self.id), task);
+        self.spawn(tenant, format!("provision {}", self.id), task);
         let task = aggregation::keep(Arc::clone(&self.engine), Arc::clone(tenant));
-        self.spawn(format!("aggregation {}", self.id), task);
+        self.spawn(tenant, format!("aggregation {}", self.id), task);
     }
 
     /// Follows custom kinds, each by itself.
@@ -185,25 +196,25 @@ impl Supervisor {
             let kind = Kind::Custom(*custom);
             let (engine, shutdown) = (&self.engine, &self.shutdown);
             let following = engine.watches.follow(*custom, engine, shutdown, &self.term);
-            let (engine, tenant) = (Arc::clone(engine), Arc::clone(tenant));
-            let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
-            self.spawn(format!("{kind} of {}", self.id), task);
+            let (engine, followed) = (Arc::clone(engine), Arc::clone(tenant));
+            let task = custom::follow::kind(engine, followed, kind, learnt.clone(), following);
+            self.spawn(tenant, format!("{kind} of {}", self.id), task);
         }
     }
 
     /// Keeps what the policy maps one by one, and the tenant's own classes.
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
-        self.spawn(format!("mappings of {}", self.id), task);
+        self.spawn(tenant, format!("mappings of {}", self.id), task);
         let task = own_classes::keep(Arc::clone(&self.engine), Arc::clone(tenant));
-        self.spawn(format!("classes of {}", self.id), task);
+        self.spawn(tenant, format!("classes of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
         let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
-        let tenant = Arc::clone(tenant);
+        let followed = Arc::clone(tenant);
         let task =
-            async move { follow::inside(&tenant, kind, move |change| sink.take(change)).await };
-        self.spawn(format!("watch {kind} of {}", self.id), task);
+            async move { follow::inside(&followed, kind, move |change| sink.take(change)).await };
+        self.spawn(tenant, format!("watch {kind} of {}", self.id), task);
     }
 }

@@ -68,6 +68,7 @@ fn what_needs_another_kind_is_refused_as_not_supported_yet() {
     let volume = |source: Value| json!({"volumes": [{"name": "e", "emptyDir": {}}, source]});
     let source = |source: Value| volume(json!({"name": "v", "projected": {"sources": [source]}}));
     let cases = [
+        (json!({"dnsPolicy": "NodeLocal"}), "spec.dnsPolicy"),
         (
             volume(json!({"name": "v", "csi": {"driver": "d"}})),
             "spec.volumes[1].csi",
