@@ -128,8 +128,8 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
     let (Some(pod), Some(host)) = (pod, host) else {
         return Ok(());
     };
-    let names = pod::names(&pod, Some(&host), &tenant.context);
-    let status = pod::status_to_virtual(&host, &pod, &names, false);
+    let names = || pod::names(&pod, Some(&host), &tenant.context);
+    let status = pod::status_to_virtual(&host, &pod, names, false);
     tenant.raise(key, status).await
 }
 
