@@ -11,7 +11,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
@@ -22,6 +22,7 @@ use vcluster_translate::custom::{Custom, Identity};
 use vcluster_translate::kind::{Outside, Translation};
 use vcluster_translate::{mirror, persistent_volume};
 
+use crate::bodies::{FRESH, Room};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
@@ -60,6 +61,8 @@ pub struct Engine {
     pub host: Host,
     /// What waits to be done.
     pub work: Arc<Work>,
+    /// Room for the fresh objects of all tenants.
+    pub room: Room,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -135,10 +138,12 @@ impl Engine {
         kubelet_host: String,
     ) -> Self {
         let lists = Semaphore::new(config.max_concurrent_lists);
+        let room = Room::new(config.fresh_objects);
         Self {
             config,
             host,
             work: Arc::default(),
+            room,
             clock,
             metrics,
             lists,
@@ -384,6 +389,17 @@ impl Engine {
         *self.all_followed() = Followed::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
+    }
+
+    /// Has every tenant's objects that are fresh no more take less memory, until the token is cancelled.
+    pub async fn settle_bodies(self: Arc<Self>, token: CancellationToken) {
+        let mut moments = tokio::time::interval(FRESH / 4);
+        moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while token.run_until_cancelled(moments.tick()).await.is_some() {
+            for tenant in self.all() {
+                tenant.state().bodies.settle(Instant::now());
+            }
+        }
     }
 
     /// Says that a tenant's objects are being removed.

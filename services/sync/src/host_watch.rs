@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::{endpoint_slice, policy};
+use vcluster_translate::{at, endpoint_slice, policy};
 
 use crate::engine::Engine;
 use crate::hash::{HashMap, HashSet};
@@ -307,7 +307,7 @@ pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) 
                     kind: Kind::Event,
                     name: object.name(),
                 };
-                tenant.state().bodies.put(Side::Host, &key, object.json());
+                tenant.state().bodies.put(Side::Host, &key, object.shared());
                 tenant.add(key, Lane::Live);
             }
         }
@@ -333,9 +333,7 @@ fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<Tenant>> {
 }
 
 fn object_namespace(object: &Object) -> &str {
-    object
-        .json()
-        .pointer("/metadata/namespace")
+    at(object.json(), "/metadata/namespace")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }

@@ -18,6 +18,7 @@ use vcluster_translate::Context;
 use vcluster_translate::kind::{Inside, Need, Translation};
 
 use crate::bill::Bill;
+use crate::bodies::Room;
 use crate::bucket::Bucket;
 use crate::config::Limits;
 use crate::hash::HashMap;
@@ -211,6 +212,8 @@ pub struct Parts {
     pub bill: Arc<Bill>,
     /// The queue.
     pub work: Arc<Work>,
+    /// Room for its fresh objects.
+    pub room: Room,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends its tasks.
@@ -244,7 +247,7 @@ impl Tenant {
             token: parts.token,
             creation: parts.creation,
             work: parts.work,
-            state: Mutex::new(State::new(limits.object_bytes)),
+            state: Mutex::new(State::new(limits.object_bytes, parts.room)),
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
             links: Links::default(),

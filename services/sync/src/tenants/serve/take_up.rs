@@ -103,6 +103,7 @@ impl Supervisor {
             creation: cluster.creation_trace(),
             bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
