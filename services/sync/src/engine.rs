@@ -37,9 +37,11 @@ use crate::sync::{self, Next};
 use crate::tenant::{Id, Tenant};
 use crate::work::Work;
 
+mod arrivals;
 mod destinations;
 mod standing;
 
+pub use arrivals::{Arrivals, Coming};
 pub use standing::Standing;
 
 /// Delays of a key that fails.
@@ -84,6 +86,7 @@ pub struct Engine {
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
     followed: Mutex<Followed>,
+    arrivals: Mutex<Arrivals>,
     /// Wakes those who wait for it, in the order in which they came.
     listed: Notify,
     standing: Mutex<Standing>,
@@ -156,6 +159,7 @@ impl Engine {
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
             followed: Mutex::default(),
+            arrivals: Mutex::default(),
             listed: Notify::new(),
             standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
@@ -383,10 +387,16 @@ impl Engine {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tenants that are on their way into the engine.
+    pub fn arrivals(&self) -> Arrivals {
+        self.locked_arrivals().clone()
+    }
+
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
         self.standing().set_complete(false);
         *self.all_followed() = Followed::default();
+        *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
     }
@@ -476,6 +486,10 @@ impl Engine {
         self.api_servers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked_arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_followed(&self) -> MutexGuard<'_, Followed> {

@@ -43,8 +43,12 @@ const ALL: Selection = Selection {
 
 /// Follows the translated objects of a kind until the token is cancelled. The gate opens with the first complete
 /// list, or when the host says that it does not serve the kind, and stays open: a watch that fails resumes where it
-/// was, without a list that would open it again.
+/// was, without a list that would open it again. The first list waits for the tenants that are on their way.
 pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: CancellationToken) {
+    let arrivals = engine.arrivals();
+    if token.run_until_cancelled(arrivals.all()).await.is_none() {
+        return;
+    }
     let api = api(&engine.host.own.watch, kind);
     let mut lists: HashMap<Ticket, ListId> = HashMap::default();
     let mut known = false;

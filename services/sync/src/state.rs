@@ -104,6 +104,12 @@ impl State {
             .collect()
     }
 
+    /// Whether it is there on one side and not on the other.
+    pub fn is_on_one_side(&self, key: &Key) -> bool {
+        let sides = |entry: &Entry| entry.virtual_.seen.is_some() != entry.host.seen.is_some();
+        self.entries.get(key).is_some_and(sides)
+    }
+
     /// Every key that is there on some side.
     pub fn all_keys(&self) -> impl Iterator<Item = &Key> {
         self.entries.keys()

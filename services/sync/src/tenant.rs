@@ -311,11 +311,13 @@ impl Tenant {
         // Until then nothing is worked on, and `begin` adds everything that is known.
     }
 
-    /// Has every key looked at of which it is not known that nothing is left to do.
+    /// Has every key looked at of which it is not known that nothing is left to do: first those of which one side is
+    /// missing, because there something is.
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
         let unsettled = |key: &&Key| needs_looks(&state, key) && !state.is_settled(key);
         let mut keys: Vec<_> = state.all_keys().filter(unsettled).cloned().collect();
+        keys.sort_by_key(|key| !(key.kind.is_translated() && state.is_on_one_side(key)));
         drop(state);
         // A token Secret may be all that is left of a pod, or be missing.
         keys.extend(self.tokens.due().into_iter().map(|name| Key {
