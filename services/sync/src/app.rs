@@ -237,6 +237,8 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
         let work = Arc::clone(engine).work(term.clone());
         shutdown.spawn(format!("worker {number}"), work);
     }
+    let settling = Arc::clone(engine).settle_bodies(term.clone());
+    shutdown.spawn("bodies", settling);
     let (following, until) = (Arc::clone(engine), term.clone());
     shutdown.spawn("replicas", async move {
         let is_gone = |uid: &str| following.is_gone(uid);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
 use kube::Client;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tracing::{Instrument, Span};
 use vcluster_chassis::retry::{self, Verdict};
@@ -20,6 +21,7 @@ use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
+use crate::object::page::{Listed, Page};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
@@ -93,8 +95,8 @@ impl Tenant {
         name: &Name,
     ) -> Result<Option<Object>, Failure> {
         let request = request(side, Method::GET, &path(kind, name, None), None, None);
-        match self.get(side, kind, request).await {
-            Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
+        match self.get::<Object>(side, kind, request).await {
+            Ok(object) => Ok(Some(object.of_kind(kind))),
             Err(Failure::Gone) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -113,7 +115,7 @@ impl Tenant {
                 request.headers_mut().insert(ACCEPT, METADATA);
                 request
             });
-        match self.get(side, kind, request).await {
+        match self.get::<Value>(side, kind, request).await {
             Ok(json) => Ok(Some(Written {
                 at: last_write(&json, manager(side)),
             })),
@@ -130,9 +132,9 @@ impl Tenant {
         let collection = collection(kind, namespace.unwrap_or_default());
         let request = request(side, Method::POST, &collection, None, Some(object));
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("create", kind, side));
-        Ok(Object::new(write.await?).of_kind(kind))
+        Ok(write.await?.of_kind(kind))
     }
 
     /// Patches an object, or a subresource of it.
@@ -148,7 +150,7 @@ impl Tenant {
         let media = Some(patch.format.content_type());
         let request = request(side, Method::PATCH, &path, media, Some(&patch.body));
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("patch", kind, side));
         match (write.await, subresource) {
             // An older server has no such endpoint, which must not pass for an object that is gone.
@@ -157,7 +159,7 @@ impl Tenant {
             {
                 Err(unserved(side, kind, subresource))
             }
-            (answer, _) => Ok(Object::new(answer?).of_kind(kind)),
+            (answer, _) => Ok(answer?.of_kind(kind)),
         }
     }
 
@@ -182,10 +184,9 @@ impl Tenant {
         let request = request(side, Method::DELETE, &path, None, Some(&options));
         // The answer is a Status, or the object as it ends.
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("delete", kind, side));
-        let left = Object::new(write.await?);
-        Ok(Some(left)
+        Ok(Some(write.await?)
             .filter(Object::is_deleting)
             .map(|left| left.of_kind(kind)))
     }
@@ -201,7 +202,7 @@ impl Tenant {
             Some(&binding.body),
         );
         let span = span("bind", Kind::Pod, Side::Virtual);
-        self.write(Side::Virtual, request)
+        self.write::<IgnoredAny>(Side::Virtual, request)
             .instrument(span)
             .await
             .map(drop)
@@ -226,12 +227,13 @@ impl Tenant {
     }
 
     /// Lists host objects of ours, one page at a time; returns the page and where the next begins. Of a kind that is
-    /// shown inside, all that are in the host namespace.
+    /// shown inside, all that are in the host namespace. Of those that are known nothing but their metadata is read.
     pub async fn list_page(
         &self,
         kind: Kind,
         continue_at: Option<&str>,
-    ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        is_known: &(dyn Fn(&Object) -> bool + Sync),
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
         // ConfigMaps and Secrets may have a megabyte each.
         let page = if kind.description().confidential {
             20
@@ -252,33 +254,26 @@ impl Tenant {
             path.push_str(token);
         }
         let request = request(Side::Host, Method::GET, &path, None, None);
-        let mut list = self.get(Side::Host, kind, request).await?;
+        let text = self
+            .exchange(Side::Host, request, kind.custom().is_none())
+            .await?;
+        let page = Page::read(&text, is_known).map_err(unread)?;
         // Without items it is no list: an empty one would say that everything is gone.
-        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        let Some(items) = page.items else {
             return Err(Failure::Later {
                 message: format!("the answer to a list of {} has no items", kind.plural()),
                 after: None,
                 reached: true,
             });
         };
-        let next = list.pointer("/metadata/continue").and_then(Value::as_str);
-        let next = next
-            .filter(|token| !token.is_empty())
-            .map(ToOwned::to_owned);
-        Ok((
-            items
-                .into_iter()
-                .map(|item| Object::new(item).of_kind(kind))
-                .collect(),
-            next,
-        ))
+        Ok((items, page.next))
     }
 
-    async fn write(
+    async fn write<T: DeserializeOwned>(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<T, Failure> {
         let (allowance, tally) = match side {
             Side::Virtual => (&self.virtual_writes, &self.tally.virtual_writes),
             Side::Host => (&self.host_writes, &self.tally.host_writes),
@@ -304,29 +299,35 @@ impl Tenant {
     }
 
     /// Sends a read. A right to a custom kind is given and taken by itself: it says nothing of the others.
-    async fn get(
+    async fn get<T: DeserializeOwned>(
         &self,
         side: Side,
         kind: Kind,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
-        self.exchange(side, request, kind.custom().is_none()).await
+    ) -> Result<T, Failure> {
+        let text = self
+            .exchange(side, request, kind.custom().is_none())
+            .await?;
+        serde_json::from_str(&text).map_err(unread)
     }
 
-    async fn send(
+    async fn send<T: DeserializeOwned>(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
-        self.exchange(side, request, true).await
+    ) -> Result<T, Failure> {
+        let text = self.exchange(side, request, true).await?;
+        serde_json::from_str(&text).map_err(unread)
     }
 
+    /// Sends a request and returns the text of the answer. Who reads that must not log it, as kube would if it is not
+    /// as expected: it may be a Secret.
     async fn exchange(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
         tells_of_rights: bool,
-    ) -> Result<Value, Failure> {
+    ) -> Result<String, Failure> {
         let client: &Client = match side {
             Side::Virtual => &self.clients.virtual_.request,
             Side::Host => &self.clients.host.0,
@@ -336,12 +337,12 @@ impl Tenant {
             message: error.to_string(),
         })?;
         let is_read = request.method() == Method::GET;
-        let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
+        let answer = tokio::time::timeout(DEADLINE, client.request_text(request)).await;
         if let (Side::Host, Ok(answer), true) = (side, &answer, tells_of_rights) {
             self.note_right(answer, is_read);
         }
         let failure = match answer {
-            Ok(Ok(json)) => return Ok(json),
+            Ok(Ok(text)) => return Ok(text),
             Ok(Err(error)) => judge(&error),
             Err(_elapsed) => Failure::Later {
                 message: format!("no answer within {DEADLINE:?}"),
@@ -354,6 +355,11 @@ impl Tenant {
         }
         Err(failure)
     }
+}
+
+/// An answer that is not what was asked for.
+fn unread(error: serde_json::Error) -> Failure {
+    judge(&kube::Error::SerdeError(error))
 }
 
 fn unserved(side: Side, kind: Kind, subresource: &str) -> Failure {

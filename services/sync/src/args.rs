@@ -297,7 +297,7 @@ pub struct EngineArgs {
     #[arg(long, env = "VCLUSTER_SELECTOR", value_name = "LABELS")]
     pub selector: Option<String>,
 
-    /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
+    /// KiB of recent objects, compressed, that are kept per virtual cluster; others are read again when needed.
     #[arg(
         long,
         env = "VCLUSTER_TENANT_OBJECT_KIB",

@@ -11,6 +11,9 @@ use crate::args::{Args, EngineArgs};
 use crate::custom::Allowed;
 use crate::queue;
 
+/// Fresh objects: some ten MiB, and more than change within a second on a host that is not the largest.
+const FRESH_OBJECTS: usize = 512;
+
 /// How the engine works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
@@ -34,6 +37,8 @@ pub struct Engine {
     pub custom_resources: Allowed,
     /// Labels of the virtual clusters that are served; all of them without.
     pub selector: Option<String>,
+    /// Objects that are fresh at once, of all tenants.
+    pub fresh_objects: usize,
     /// Limits of each tenant.
     pub tenant: Limits,
 }
@@ -153,6 +158,7 @@ impl TryFrom<&EngineArgs> for Engine {
                 .selector
                 .clone()
                 .filter(|selector| !selector.is_empty()),
+            fresh_objects: FRESH_OBJECTS,
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
@@ -22,6 +22,7 @@ use vcluster_translate::custom::{Custom, Identity};
 use vcluster_translate::kind::{Outside, Translation};
 use vcluster_translate::{mirror, persistent_volume};
 
+use crate::bodies::{FRESH, Room};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
@@ -36,9 +37,11 @@ use crate::sync::{self, Next};
 use crate::tenant::{Id, Tenant};
 use crate::work::Work;
 
+mod arrivals;
 mod destinations;
 mod standing;
 
+pub use arrivals::{Arrivals, Coming};
 pub use standing::Standing;
 
 /// Delays of a key that fails.
@@ -60,6 +63,8 @@ pub struct Engine {
     pub host: Host,
     /// What waits to be done.
     pub work: Arc<Work>,
+    /// Room for the fresh objects of all tenants.
+    pub room: Room,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -81,6 +86,7 @@ pub struct Engine {
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
     followed: Mutex<Followed>,
+    arrivals: Mutex<Arrivals>,
     /// Wakes those who wait for it, in the order in which they came.
     listed: Notify,
     standing: Mutex<Standing>,
@@ -135,10 +141,12 @@ impl Engine {
         kubelet_host: String,
     ) -> Self {
         let lists = Semaphore::new(config.max_concurrent_lists);
+        let room = Room::new(config.fresh_objects);
         Self {
             config,
             host,
             work: Arc::default(),
+            room,
             clock,
             metrics,
             lists,
@@ -151,6 +159,7 @@ impl Engine {
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
             followed: Mutex::default(),
+            arrivals: Mutex::default(),
             listed: Notify::new(),
             standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
@@ -378,12 +387,29 @@ impl Engine {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tenants that are on their way into the engine.
+    pub fn arrivals(&self) -> Arrivals {
+        self.locked_arrivals().clone()
+    }
+
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
         self.standing().set_complete(false);
         *self.all_followed() = Followed::default();
+        *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
+    }
+
+    /// Has every tenant's objects that are fresh no more take less memory, until the token is cancelled.
+    pub async fn settle_bodies(self: Arc<Self>, token: CancellationToken) {
+        let mut moments = tokio::time::interval(FRESH / 4);
+        moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while token.run_until_cancelled(moments.tick()).await.is_some() {
+            for tenant in self.all() {
+                tenant.state().bodies.settle(Instant::now());
+            }
+        }
     }
 
     /// Says that a tenant's objects are being removed.
@@ -460,6 +486,10 @@ impl Engine {
         self.api_servers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked_arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_followed(&self) -> MutexGuard<'_, Followed> {

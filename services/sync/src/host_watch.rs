@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::{endpoint_slice, policy};
+use vcluster_translate::{at, endpoint_slice, policy};
 
 use crate::engine::Engine;
 use crate::hash::{HashMap, HashSet};
@@ -45,8 +45,12 @@ const ALL: Selection = Selection {
 
 /// Follows the translated objects of a kind until the token is cancelled. The gate opens with the first complete
 /// list, or when the host says that it does not serve the kind, and stays open: a watch that fails resumes where it
-/// was, without a list that would open it again.
+/// was, without a list that would open it again. The first list waits for the tenants that are on their way.
 pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: CancellationToken) {
+    let arrivals = engine.arrivals();
+    if token.run_until_cancelled(arrivals.all()).await.is_none() {
+        return;
+    }
     let api = api(&engine.host.own.watch, kind);
     let mut lists: HashMap<Ticket, ListId> = HashMap::default();
     let mut known = false;
@@ -341,7 +345,7 @@ fn tell_event(engine: &Engine, tenant: &Tenant, about: Kind, object: &Object) {
         kind: Kind::Event,
         name: object.name(),
     };
-    tenant.state().bodies.put(Side::Host, &key, object.json());
+    tenant.state().bodies.put(Side::Host, &key, object.shared());
     tenant.add(key, Lane::Live);
 }
 
@@ -365,9 +369,7 @@ fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<Tenant>> {
 }
 
 fn object_namespace(object: &Object) -> &str {
-    object
-        .json()
-        .pointer("/metadata/namespace")
+    at(object.json(), "/metadata/namespace")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }

@@ -21,6 +21,7 @@ use vcluster_translate::mapping::{self, Step};
 
 use crate::apply::{Failure, with_causes};
 use crate::deadline::{REQUEST, within};
+use crate::object::page::Listed;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
@@ -345,9 +346,11 @@ async fn managed(
 async fn sweep_outside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {
     let mut next = None;
     loop {
-        let page = tenant.list_page(Kind::Service, next.as_deref()).await;
+        let page = tenant
+            .list_page(Kind::Service, next.as_deref(), &|_| false)
+            .await;
         let (page, following) = page.map_err(|failure| with_causes(&failure))?;
-        for object in page {
+        for object in page.into_iter().map(Listed::into_object) {
             let name = object.name();
             let is_wanted = mappings
                 .iter()

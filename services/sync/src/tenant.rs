@@ -18,6 +18,7 @@ use vcluster_translate::Context;
 use vcluster_translate::kind::{Inside, Need, Translation};
 
 use crate::bill::Bill;
+use crate::bodies::Room;
 use crate::bucket::Bucket;
 use crate::config::Limits;
 use crate::hash::HashMap;
@@ -211,6 +212,8 @@ pub struct Parts {
     pub bill: Arc<Bill>,
     /// The queue.
     pub work: Arc<Work>,
+    /// Room for its fresh objects.
+    pub room: Room,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends its tasks.
@@ -244,7 +247,7 @@ impl Tenant {
             token: parts.token,
             creation: parts.creation,
             work: parts.work,
-            state: Mutex::new(State::new(limits.object_bytes)),
+            state: Mutex::new(State::new(limits.object_bytes, parts.room)),
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
             links: Links::default(),
@@ -308,11 +311,13 @@ impl Tenant {
         // Until then nothing is worked on, and `begin` adds everything that is known.
     }
 
-    /// Has every key looked at of which it is not known that nothing is left to do.
+    /// Has every key looked at of which it is not known that nothing is left to do: first those of which one side is
+    /// missing, because there something is.
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
         let unsettled = |key: &&Key| needs_looks(&state, key) && !state.is_settled(key);
         let mut keys: Vec<_> = state.all_keys().filter(unsettled).cloned().collect();
+        keys.sort_by_key(|key| !(key.kind.is_translated() && state.is_on_one_side(key)));
         drop(state);
         // A token Secret may be all that is left of a pod, or be missing.
         keys.extend(self.tokens.due().into_iter().map(|name| Key {

@@ -117,6 +117,7 @@ impl Tenants {
                     newest.send_replace(None);
                 }
                 self.engine.standing().set_complete(true);
+                self.engine.arrivals().complete();
             }
             Event::Apply(cluster) => self.set(cluster),
             Event::Delete(cluster) => {
@@ -148,6 +149,7 @@ impl Tenants {
             id: id.clone(),
             bill: Arc::clone(&bill),
             cluster: seen,
+            coming: self.engine.arrivals().expect(),
             is_held: false,
             tenant: None,
         };

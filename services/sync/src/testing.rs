@@ -97,6 +97,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&engine.work),
+            room: engine.room.clone(),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -147,6 +148,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -166,6 +168,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -302,6 +305,7 @@ pub(crate) fn engine_config() -> config::Engine {
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
         selector: None,
+        fresh_objects: 16,
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,

@@ -57,6 +57,7 @@ pub use change::Change;
 pub use context::{Annotations, Context, HostAccess};
 pub use custom::Custom;
 pub use destination::Destinations;
+pub use json::at;
 pub use kind::Kind;
 pub use owner::Owner;
 pub use patch::Patch;

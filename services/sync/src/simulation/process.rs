@@ -99,6 +99,7 @@ fn limits() -> config::Engine {
         annotations: Annotations::default(),
         classes: vcluster_translate::own_class::Allowed::default(),
         selector: None,
+        fresh_objects: 4,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),

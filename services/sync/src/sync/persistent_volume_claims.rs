@@ -30,18 +30,18 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let claim = tenant.see(Side::Virtual, key).await?;
     let mut host = tenant.see(Side::Host, key).await?;
     // One that lost its labels is not lost.
-    if host.is_none() && claim.as_ref().is_some_and(is_bound) {
+    if host.is_none() && claim.as_deref().is_some_and(is_bound) {
         host = tenant.find_hidden(key).await?;
     }
-    let volume_key = host.as_ref().and_then(claims::volume).map(volume_key);
+    let volume_key = host.as_deref().and_then(claims::volume).map(volume_key);
     let volume = match &volume_key {
         Some(key) => tenant.see(Side::Virtual, key).await?,
         None => None,
     };
     let view = ClaimView {
-        claim: claim.as_ref(),
-        host: host.as_ref(),
-        volume: volume.as_ref(),
+        claim: claim.as_deref(),
+        host: host.as_deref(),
+        volume: volume.as_deref(),
         knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
@@ -67,7 +67,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.park(engine, key, claim.as_ref(), trouble).await)
+            Ok(tenant.park(engine, key, claim.as_deref(), trouble).await)
         }
         Action::Create(wanted) => match tenant.create(Side::Host, key.kind, &wanted).await {
             Ok(made) => {
@@ -76,7 +76,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 tenant.wake_users(key);
                 Ok(Step::Again)
             }
-            Err(failure) => refused(engine, tenant, key, claim.as_ref(), failure).await,
+            Err(failure) => refused(engine, tenant, key, claim.as_deref(), failure).await,
         },
         Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
             Ok(step) => {
@@ -84,7 +84,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 Ok(step)
             }
             Err(failure) => {
-                let step = refused(engine, tenant, key, claim.as_ref(), failure).await?;
+                let step = refused(engine, tenant, key, claim.as_deref(), failure).await?;
                 // A change that the host will not take does not hold the status up.
                 follow(tenant, key).await?;
                 Ok(step)

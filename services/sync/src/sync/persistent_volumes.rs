@@ -28,7 +28,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let view = VolumeView {
         host: host.as_deref(),
         claim: claim.as_ref(),
-        volume: volume.as_ref(),
+        volume: volume.as_deref(),
         knowledge: tenant.knows_mirrored(engine, key.kind),
     };
     match plan::persistent_volume(view, &tenant.context) {
@@ -40,7 +40,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)
+            Ok(tenant.park(engine, key, volume.as_deref(), trouble).await)
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, key.kind, &wanted).await?;

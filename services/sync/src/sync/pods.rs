@@ -36,12 +36,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let host = tenant.see(Side::Host, key).await?;
     let labels = tenant.namespace_labels(&key.name.namespace);
     let view = PodView {
-        pod: pod.as_ref(),
-        host: host.as_ref(),
+        pod: pod.as_deref(),
+        host: host.as_deref(),
         namespace_labels: &labels,
         knowledge: tenant.knows(Kind::Pod, true),
         node_lost: host
-            .as_ref()
+            .as_deref()
             .is_some_and(|host| is_on_lost_node(engine, host)),
     };
     let mut action = plan::pod(view, &tenant.context);
@@ -49,21 +49,21 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let hidden;
     if matches!(action, Action::DeleteVirtual(_)) && host.is_none() {
         hidden = tenant.find_hidden(key).await?;
-        let host = hidden.as_ref();
+        let host = hidden.as_deref();
         action = plan::pod(PodView { host, ..view }, &tenant.context);
     }
     match action {
-        Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
+        Action::Nothing => at_rest(engine, tenant, key, pod.as_deref(), host.as_deref()).await,
         Action::Wait(waiting) => {
             let step = waits(&waiting);
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            let step = tenant.report(engine, key, pod.as_deref(), trouble).await;
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
-        Action::Create(wanted) => create(engine, tenant, key, pod.as_ref(), wanted).await,
+        Action::Create(wanted) => create(engine, tenant, key, pod.as_deref(), wanted).await,
         Action::PatchHost(patch) => {
             let message = match tenant.patched(Side::Host, key, &patch).await {
                 Ok(patched) => {
@@ -81,10 +81,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 Err(failure) => return Err(failure),
             };
             let trouble = Trouble::hosts(&message);
-            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
+            let step = tenant.report(engine, key, pod.as_deref(), trouble).await;
             // A change that the host will not take does not hold the status up.
             follow(tenant, key).await?;
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
         Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::Bind(binding) => {
@@ -128,8 +128,8 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
     let (Some(pod), Some(host)) = (pod, host) else {
         return Ok(());
     };
-    let names = pod::names(&pod, Some(&host), &tenant.context);
-    let status = pod::status_to_virtual(&host, &pod, &names, false);
+    let names = || pod::names(&pod, Some(&host), &tenant.context);
+    let status = pod::status_to_virtual(&host, &pod, names, false);
     tenant.raise(key, status).await
 }
 

@@ -18,7 +18,7 @@ use super::status::Reporter;
 use crate::apply::with_causes;
 use crate::bill::Bill;
 use crate::custom;
-use crate::engine::Engine;
+use crate::engine::{Coming, Engine};
 use crate::metrics::State;
 use crate::tenant::{Id, Tenant};
 
@@ -54,6 +54,8 @@ pub(super) struct Supervisor {
     /// What it costs, however often it is taken up anew.
     pub(super) bill: Arc<Bill>,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
+    /// What lists for all tenants at once waits for this one, until it has come or there is something to say of it.
+    pub(super) coming: Coming,
     /// Whether this replica holds the tenant's Lease.
     pub(super) is_held: bool,
     /// The tenant of the last stay, which may still have keys in work.
@@ -143,6 +145,7 @@ impl Supervisor {
     }
 
     fn say(&self, state: State, message: &str) {
+        self.coming.arrived();
         self.engine.standing().say(&self.id, state, message);
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     annotation::{is_passed, passed_of},
+    json::at,
     label,
 };
 
@@ -29,7 +30,7 @@ pub(super) const RESOURCES: &str = "vcluster.dev/applied-resources";
 
 /// The annotation `key` of a pod.
 pub(super) fn of<'a>(pod: &'a Value, key: &str) -> Option<&'a Value> {
-    pod.pointer("/metadata/annotations")?.get(key)
+    at(pod, "/metadata/annotations")?.get(key)
 }
 
 /// The user's annotations that pass, and their list.

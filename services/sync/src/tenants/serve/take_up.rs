@@ -12,7 +12,7 @@ use super::follow::Calls;
 use super::stay::{self, Stay};
 use super::{Error, OLDER, Supervisor, context};
 use crate::custom::{self, Resolved};
-use crate::object::Kind;
+use crate::object::{Kind, Side};
 use crate::queue::Lane;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Parts, Tenant, follow};
@@ -58,9 +58,10 @@ impl Supervisor {
         }
         let recognized = tenant.recognize_store().await;
         recognized.map_err(|error| Error::of(&tenant, error))?;
-        self.engine.followed().await;
         self.tenant = Some(Arc::clone(&tenant));
         let stay = Stay::begin(&self.engine, tenant);
+        self.coming.arrived();
+        self.engine.followed().await;
         let mut reporter = self.reporter(cluster);
         self.spawn_provision(&stay.tenant, &endpoint);
         self.spawn_mapping(&stay.tenant);
@@ -107,6 +108,7 @@ impl Supervisor {
             creation: cluster.creation_trace(),
             bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
@@ -123,10 +125,15 @@ impl Supervisor {
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
         let _permit = self.engine.lists.acquire().await.ok();
-        reporter
-            .report(&[observe(tenant)], cluster.metadata.generation)
-            .await;
-        for kind in Kind::all().filter(|kind| kind.is_translated()) {
+        if !reporter.says_ready() {
+            reporter
+                .report(&[observe(tenant)], cluster.metadata.generation)
+                .await;
+        }
+        // What all tenants share may have been listed since it came.
+        let is_unlisted = |kind: &Kind| !tenant.state().is_listed(Side::Host, *kind);
+        let translated = Kind::all().filter(|kind| kind.is_translated());
+        for kind in translated.filter(is_unlisted) {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
         }
         for kind in Kind::all() {
