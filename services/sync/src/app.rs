@@ -227,15 +227,13 @@ fn begin(
     leadership: &Leadership,
 ) {
     engine.reset();
-    for number in 0..engine.config.workers {
-        let work = Arc::clone(engine).work(term.clone());
-        // The lease is not given away while a worker still acts.
-        let leadership = leadership.clone();
-        shutdown.spawn(format!("worker {number}"), async move {
-            work.await;
-            drop(leadership);
-        });
-    }
+    let work = Arc::clone(engine).work(term.clone());
+    // The lease is not given away while a key is still in work.
+    let held = leadership.clone();
+    shutdown.spawn("work", async move {
+        work.await;
+        drop(held);
+    });
     for kind in Kind::all() {
         let (engine, term) = (Arc::clone(engine), term.clone());
         let name = format!("host {}", kind.plural());

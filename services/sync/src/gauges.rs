@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::metrics::State;
+use crate::tenant::Tenant;
 use crate::tenants::status;
 
 /// How often.
@@ -17,8 +18,12 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     while token.run_until_cancelled(ticks.tick()).await.is_some() {
         engine.metrics.queue(engine.work.total());
-        let states: Vec<_> = engine
-            .all()
+        let all = engine.all();
+        let count = |is: &dyn Fn(&Tenant) -> bool| all.iter().filter(|tenant| is(tenant)).count();
+        let open = count(&|tenant| tenant.gate.view().openings > 0);
+        let throttled = count(&Tenant::is_throttled);
+        engine.metrics.passage(engine.gate.view(), open, throttled);
+        let states: Vec<_> = all
             .iter()
             .map(|tenant| status::state(tenant).0)
             .collect();

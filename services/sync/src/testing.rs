@@ -97,6 +97,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&engine.work),
+            gate: Arc::clone(&engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -147,6 +148,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -166,6 +168,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -193,6 +196,7 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -308,7 +312,7 @@ pub(crate) fn context() -> Context {
 /// Limits that no test comes near.
 pub(crate) fn engine_config() -> config::Engine {
     config::Engine {
-        workers: 1,
+        workers: 64,
         max_concurrent_lists: 1,
         scan_interval: std::time::Duration::from_mins(5),
         hosts_image: None,
@@ -317,12 +321,15 @@ pub(crate) fn engine_config() -> config::Engine {
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
         selector: None,
+        host_requests: 64,
+        weights: std::collections::BTreeMap::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
                 in_flight: 4,
             },
             writes_per_second: 1000,
+            writes_burst: 2000,
             events_per_second: 100,
             object_bytes: 1 << 20,
         },

@@ -323,10 +323,11 @@ impl Supervisor {
                 virtual_,
                 host: HostClient(self.engine.host.tenant(token, &self.bill.host)),
             },
-            limits: self.engine.config.tenant,
+            limits: self.engine.config.limits_of(&self.id.namespace),
             creation: cluster.creation_trace(),
             bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
+            gate: Arc::clone(&self.engine.gate),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
@@ -371,6 +372,7 @@ impl Supervisor {
                     })
                 };
                 let thawed = || {
+                    tenant.reopen();
                     tenant.notify();
                     tenant.add_all(Lane::List);
                 };
