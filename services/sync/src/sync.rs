@@ -87,6 +87,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
 async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
+        if tenant.token.is_cancelled() {
+            // Another replica may be about to serve it.
+            return (Next::Settled, done);
+        }
         let step = match kept::step(engine, tenant, key).await {
             Ok(Some(step)) => Ok(step),
             Ok(None) => by_kind(engine, tenant, key).await,

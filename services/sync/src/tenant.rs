@@ -37,6 +37,7 @@ use links::Links;
 use store::{Loss, Memory};
 
 mod environment;
+pub mod follow;
 pub mod ingest;
 mod links;
 mod passage;

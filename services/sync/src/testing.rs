@@ -136,6 +136,24 @@ impl World {
 
     /// Another tenant of the same host namespace, about which nothing is known.
     pub(crate) fn beside(&self, name: &str) -> Arc<Tenant> {
+        self.another(name, self.tenant.clients.clone())
+    }
+
+    /// Another tenant of the same host namespace, with an API server of its own, completely listed.
+    pub(crate) fn beside_with(&self, name: &str, request: kube::Client) -> Arc<Tenant> {
+        let clients = Clients {
+            virtual_: Server {
+                watch: request.clone(),
+                request,
+            },
+            ..self.tenant.clients.clone()
+        };
+        let tenant = self.another(name, clients);
+        list_all(&tenant);
+        tenant
+    }
+
+    fn another(&self, name: &str, clients: Clients) -> Arc<Tenant> {
         let tenant = Arc::new(Tenant::new(Parts {
             id: Id {
                 uid: format!("{name}-uid"),
@@ -143,7 +161,7 @@ impl World {
                 ..self.tenant.id.clone()
             },
             context: context(),
-            clients: self.tenant.clients.clone(),
+            clients,
             limits: engine_config().tenant,
             creation: None,
             bill: Arc::default(),
@@ -172,41 +190,19 @@ impl World {
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
-        for (side, kind) in lists() {
-            let list = self.tenant.state().begin_list(side, kind);
-            self.tenant.end_list(side, kind, list);
-        }
-        self.tenant.set_unprovisioned(None);
+        list_all(&self.tenant);
         self.engine.enter(&self.tenant);
         self
     }
 
     /// The same, with custom kinds, which are not listed.
-    pub(crate) fn with_custom(mut self, custom: vcluster_translate::custom::Kinds) -> Self {
-        let tenant = &self.tenant;
-        self.engine.leave(tenant);
-        self.tenant = Arc::new(Tenant::new(Parts {
-            id: tenant.id.clone(),
-            context: Context {
-                custom,
-                ..context()
-            },
-            clients: tenant.clients.clone(),
-            limits: engine_config().tenant,
-            creation: None,
-            bill: Arc::default(),
-            work: Arc::clone(&self.engine.work),
-            gate: Arc::clone(&self.engine.gate),
-            metrics: Metrics::default(),
-            token: CancellationToken::new(),
-        }));
-        for (side, kind) in lists() {
-            let list = self.tenant.state().begin_list(side, kind);
-            self.tenant.end_list(side, kind, list);
-        }
-        self.tenant.set_unprovisioned(None);
-        self.engine.enter(&self.tenant);
-        self
+    pub(crate) fn with_custom(self, custom: vcluster_translate::custom::Kinds) -> Self {
+        let clients = self.tenant.clients.clone();
+        let context = Context {
+            custom,
+            ..context()
+        };
+        self.again(context, clients)
     }
 
     /// Works on a key as a worker does.
@@ -264,6 +260,15 @@ impl World {
     pub(crate) fn knows(&self, side: Side, key: &Key) -> bool {
         self.tenant.state().entry(key).slot(side).seen.is_some()
     }
+}
+
+/// Has everything of a tenant listed, and nothing found.
+fn list_all(tenant: &Tenant) {
+    for (side, kind) in lists() {
+        let list = tenant.state().begin_list(side, kind);
+        tenant.end_list(side, kind, list);
+    }
+    tenant.set_unprovisioned(None);
 }
 
 /// A pod of namespace `shop`.

@@ -14,6 +14,7 @@ use vcluster_resources::condition::Reason;
 
 use super::*;
 use crate::object::Side;
+use crate::queue::Depth;
 use crate::tenants::status;
 use crate::testing::{World, pod};
 
@@ -196,7 +197,7 @@ async fn a_flood_of_ten_thousand_events_costs_the_others_nothing_in_either_direc
     work.await.unwrap();
 
     let world = World::new().await;
-    let flooding = world.beside("flooding");
+    let flooding = world.beside_with("flooding", world.virtual_.client());
     for number in 0..10_000 {
         let stored = world.virtual_.put(Kind::Pod, pod(&format!("flood-{number}")));
         flooding.see_virtual(Kind::Pod, &stored, Lane::Live);

@@ -1,4 +1,4 @@
-//! A process of sync in a simulated world: the shipped engine, led by the shipped election.
+//! A process of sync in a simulated world: the shipped engine, sharing tenants with others as shipped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,14 @@ use crate::config;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::queue;
+use crate::replicas::{self, Replicas};
 use crate::server::Host;
 
 /// Time between two scans.
 pub(super) const SCAN: Duration = Duration::from_mins(1);
+
+/// Where the replicas of sync have their Leases.
+const NAMESPACE: &str = "vcluster-system";
 
 /// A process, until it is dropped: then nothing of it acts any more.
 pub(super) struct Process {
@@ -40,18 +44,21 @@ impl Process {
         host.simulated = Some(network);
         let clock = Arc::new(world.clock());
         let kubelet_host = "vcluster-sync.vcluster-system.svc".to_owned();
-        let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
-        let engine = Arc::new(engine);
+        let own = host.own.request.clone();
         let shutdown = Shutdown::new();
         let health = Health::new(&shutdown);
+        let pod = format!("sync-{number}");
         let candidate = Candidate {
-            namespace: "vcluster-system".to_owned(),
-            name: "vcluster-sync".to_owned(),
-            holder: format!("sync-{number}"),
+            namespace: NAMESPACE.to_owned(),
+            name: replicas::lease(&pod),
+            holder: replicas::holder(&pod, None),
             timing: Timing::default(),
         };
-        let own = engine.host.own.request.clone();
-        let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
+        let lasts = candidate.timing.lease_duration;
+        let leadership = Leadership::campaign(own.clone(), candidate, world.clock(), &shutdown);
+        let replicas = Replicas::new(own, NAMESPACE, leadership.holder(), lasts);
+        let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
+        let engine = Arc::new(engine.among(replicas));
         let (led, begun) = (Arc::clone(&engine), shutdown.clone());
         shutdown.spawn("lead", async move {
             app::lead(&led, leadership, &health, &begun, Duration::from_secs(30)).await;
