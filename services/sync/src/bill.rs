@@ -7,8 +7,8 @@
 //! the host with their encryption. A bill runs from when the process takes the tenant up until it lets it go.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -89,7 +89,9 @@ impl Traffic {
         if !matches!(status.as_u16(), 429 | 503) {
             return;
         }
-        let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let seconds = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
         // A date, which is allowed as well, no API server sends.
         let Some(seconds) = seconds.and_then(|seconds| seconds.trim().parse().ok()) else {
             return;

@@ -187,7 +187,7 @@ impl Gate {
         let beside = state.line.under_way();
         let (whose, waiting) = if beside + kept < limit {
             state.line.next()?
-        } else if beside < limit {
+        } else if beside < state.limit.otherwise() {
             state.line.next_fresh()?
         } else {
             return None;

@@ -23,10 +23,7 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
         let open = count(&|tenant| tenant.gate.view().openings > 0);
         let throttled = count(&Tenant::is_throttled);
         engine.metrics.passage(engine.gate.view(), open, throttled);
-        let states: Vec<_> = all
-            .iter()
-            .map(|tenant| status::state(tenant).0)
-            .collect();
+        let states: Vec<_> = all.iter().map(|tenant| status::state(tenant).0).collect();
         for state in [
             State::Starting,
             State::Synced,

@@ -21,7 +21,7 @@ use crate::hash::HashMap;
 mod tests;
 
 /// Times slower than usual that answers may be.
-const TOLERANCE: f64 = 1.5;
+const TOLERANCE: f64 = 1.15;
 /// What one answer counts at most, in times of what is usual.
 const MOST: f64 = 4.0;
 /// The most that one window takes away.
@@ -126,12 +126,21 @@ impl<C: Eq + Hash> Limit<C> {
 
     /// How many may be under way at once.
     pub fn get(&self) -> usize {
+        self.whole(self.now)
+    }
+
+    /// How many it would be but for what is to be learnt at this moment.
+    pub fn otherwise(&self) -> usize {
+        self.whole(self.dip.map_or(self.now, |dip| dip.before))
+    }
+
+    fn whole(&self, limit: f64) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "between two small numbers"
         )]
-        let whole = self.now as usize;
+        let whole = limit as usize;
         whole.clamp(self.bounds.floor, self.bounds.ceiling)
     }
 
@@ -194,26 +203,35 @@ impl<C: Eq + Hash> Limit<C> {
         if !pressed {
             self.pressed_since = None;
         } else if now >= *self.pressed_since.get_or_insert(now) + DIP {
-            self.dip = Some(Dip {
-                since: now,
-                before: self.now,
-                count: 0,
-            });
-            self.set(0.0);
+            self.learn_anew(now);
             return;
         }
         let slowness = window.took / window.usual;
         if slowness > TOLERANCE {
             self.is_new = false;
             self.set(self.now * (TOLERANCE / slowness).max(SHRINK));
+            if self.get() == self.bounds.floor {
+                // So few are not what makes it slow: others do, or it has become slower. That is what is usual now.
+                self.learn_anew(now);
+            }
         } else if pressed {
             let more = if self.is_new {
                 self.now
             } else {
-                self.now.sqrt() / 2.0
+                self.now.sqrt() / 4.0
             };
-            self.set(self.now + more.max(1.0));
+            self.set(self.now + more.max(0.5));
         }
+    }
+
+    /// Goes to the floor for a moment.
+    fn learn_anew(&mut self, now: Instant) {
+        self.dip = Some(Dip {
+            since: now,
+            before: self.now,
+            count: 0,
+        });
+        self.set(0.0);
     }
 
     fn set(&mut self, limit: f64) {

@@ -53,11 +53,23 @@ mod tests {
             Class::of(&request).map(|class| class.resource.into_string())
         };
         for (method, uri, expected) in [
-            ("POST", "/api/v1/namespaces/team-a/pods?fieldManager=x", Some("pods")),
-            ("PATCH", "/api/v1/namespaces/team-a/pods/web/status", Some("pods/status")),
+            (
+                "POST",
+                "/api/v1/namespaces/team-a/pods?fieldManager=x",
+                Some("pods"),
+            ),
+            (
+                "PATCH",
+                "/api/v1/namespaces/team-a/pods/web/status",
+                Some("pods/status"),
+            ),
             ("GET", "/api/v1/nodes/node-1", Some("nodes")),
             ("GET", "/api/v1/namespaces/shop", Some("namespaces")),
-            ("DELETE", "/apis/apps/v1/namespaces/team-a/things/one", Some("things")),
+            (
+                "DELETE",
+                "/apis/apps/v1/namespaces/team-a/things/one",
+                Some("things"),
+            ),
             ("GET", "/api/v1/namespaces/team-a/pods?limit=250", None),
             ("GET", "/readyz", None),
         ] {

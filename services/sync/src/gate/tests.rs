@@ -239,10 +239,16 @@ async fn regular_tenants_beside_greedy_ones_wait_no_longer_than_half_as_long_aga
     for (capacity, regular) in [(8, 4), (16, 8), (32, 8)] {
         let (solo, _, _) = run(capacity, true, 0, regular).await;
         let (beside, means, rate) = run(capacity, true, 2, regular).await;
-        assert!(beside <= 1.5 * solo, "{capacity}: {beside} ms, alone {solo} ms");
+        assert!(
+            beside <= 1.5 * solo,
+            "{capacity}: {beside} ms, alone {solo} ms"
+        );
         let most = means.iter().copied().fold(0.0, f64::max);
         let least = means.iter().copied().fold(f64::MAX, f64::min);
-        assert!(most < 1.3 * least, "one is worse off than others: {means:?}");
+        assert!(
+            most < 1.3 * least,
+            "one is worse off than others: {means:?}"
+        );
         // What the host bears is not left unused for that: 100 a second for each of its slots.
         let possible = 100.0 * f64::from(u32::try_from(capacity).unwrap());
         assert!(rate > 0.6 * possible, "{capacity}: {rate} of {possible}");

@@ -14,6 +14,8 @@ const BOUNDS: Bounds = Bounds {
 /// A server that does `capacity` requests at once and shares itself among more; each takes 10 ms, more or less.
 struct Server {
     capacity: f64,
+    /// How long one request takes, in seconds.
+    each: f64,
     chance: StdRng,
     now: Instant,
 }
@@ -22,6 +24,7 @@ impl Server {
     fn new(capacity: f64) -> Self {
         Self {
             capacity,
+            each: 0.01,
             chance: StdRng::seed_from_u64(1),
             now: Instant::now(),
         }
@@ -34,8 +37,8 @@ impl Server {
         while self.now < begun + whole {
             let at_once = number(limit.get());
             let share = (at_once / self.capacity).max(1.0);
-            let took = 0.01 * share * self.chance.random_range(0.5..1.5);
-            self.now += Duration::from_secs_f64(0.01 * share / at_once);
+            let took = self.each * share * self.chance.random_range(0.5..1.5);
+            self.now += Duration::from_secs_f64(self.each * share / at_once);
             let done = Answer::Done {
                 class: 0,
                 took: Duration::from_secs_f64(took),
@@ -75,6 +78,17 @@ fn it_follows_a_server_that_bears_less_and_then_more() {
     server.serve(&mut limit, 60);
     let more = server.serve(&mut limit, 120);
     assert!((30.0..90.0).contains(&more), "{more}");
+}
+
+#[test]
+fn a_server_that_becomes_slower_for_reasons_of_its_own_is_used_as_before_within_seconds() {
+    let mut server = Server::new(20.0);
+    let mut limit = Limit::new(BOUNDS);
+    let before = server.serve(&mut limit, 60);
+    server.each = 0.03;
+    server.serve(&mut limit, 5);
+    let after = server.serve(&mut limit, 20);
+    assert!(after > 0.8 * before, "{after}, before {before}");
 }
 
 #[test]

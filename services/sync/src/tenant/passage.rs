@@ -113,7 +113,10 @@ impl Tenant {
             (Side::Host, Change::Opened(until)) => {
                 self.metrics.opened(side);
                 let pause = until.saturating_duration_since(Instant::now());
-                tracing::warn!(?pause, "host fails or does not answer in time: it is left alone");
+                tracing::warn!(
+                    ?pause,
+                    "host fails or does not answer in time: it is left alone"
+                );
             }
             (Side::Host, Change::Closed) => tracing::info!("host does its work again"),
         }

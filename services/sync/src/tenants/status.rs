@@ -62,7 +62,8 @@ pub fn state(tenant: &Tenant) -> (State, String) {
             );
         }
         if tenant.is_throttled() {
-            text = format!("{text}; it writes more than its allowance, and its objects follow later");
+            text =
+                format!("{text}; it writes more than its allowance, and its objects follow later");
         }
         return (State::Synced, text);
     }
