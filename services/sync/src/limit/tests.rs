@@ -59,7 +59,7 @@ impl Server {
 fn it_is_a_share_of_what_the_server_bears_whatever_that_is() {
     for capacity in [2.0, 6.0, 20.0, 60.0] {
         let mut limit = Limit::new(BOUNDS);
-        let found = Server::new(capacity).serve(&mut limit, 300);
+        let found = Server::new(capacity).serve(&mut limit, 60);
         let share = found / capacity;
         assert!((0.8..2.2).contains(&share), "{found} of {capacity}");
     }
@@ -69,14 +69,14 @@ fn it_is_a_share_of_what_the_server_bears_whatever_that_is() {
 fn it_follows_a_server_that_bears_less_and_then_more() {
     let mut server = Server::new(40.0);
     let mut limit = Limit::new(BOUNDS);
-    assert!(server.serve(&mut limit, 60) > 30.0);
+    assert!(server.serve(&mut limit, 20) > 30.0);
     server.capacity = 8.0;
-    server.serve(&mut limit, 60);
-    let less = server.serve(&mut limit, 120);
+    server.serve(&mut limit, 20);
+    let less = server.serve(&mut limit, 40);
     assert!((6.0..20.0).contains(&less), "{less}");
     server.capacity = 40.0;
-    server.serve(&mut limit, 60);
-    let more = server.serve(&mut limit, 120);
+    server.serve(&mut limit, 20);
+    let more = server.serve(&mut limit, 40);
     assert!((30.0..90.0).contains(&more), "{more}");
 }
 
