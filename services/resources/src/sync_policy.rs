@@ -18,20 +18,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::custom_resource::CustomResource;
 
+mod selector;
+
 /// Kinds of [`SyncPolicy::to_host`], by their plural.
-pub const TO_HOST: [&str; 11] = [
+pub const TO_HOST: [&str; 13] = [
     "configmaps",
     "ingresses",
     "networkpolicies",
     "persistentvolumeclaims",
     "poddisruptionbudgets",
     "pods",
+    "priorityclasses",
     "resourceclaims",
     "secrets",
     SERVICE_ACCOUNTS,
     "services",
+    "storageclasses",
     "volumesnapshots",
 ];
+/// Those of them that live in no namespace. They go only if they are enabled, here and by the host's administrator.
+pub const CLASSES: [&str; 2] = ["priorityclasses", "storageclasses"];
 /// That of them which goes only if it is enabled.
 pub const SERVICE_ACCOUNTS: &str = "serviceaccounts";
 /// Kinds of [`SyncPolicy::from_host`], by their plural.
@@ -53,10 +59,12 @@ pub const FROM_HOST: [&str; 13] = [
 /// Those of them of which single objects are mapped.
 pub const MAPPED: [&str; 3] = ["configmaps", "secrets", "services"];
 
-const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, resourceclaims, secrets, serviceaccounts, services and volumesnapshots can be given";
+const TO_HOST_ONLY: &str = "only configmaps, ingresses, networkpolicies, persistentvolumeclaims, poddisruptionbudgets, pods, priorityclasses, resourceclaims, secrets, serviceaccounts, services, storageclasses and volumesnapshots can be given";
 const FROM_HOST_ONLY: &str = "only configmaps, csidrivers, csinodes, deviceclasses, events, ingressclasses, nodes, priorityclasses, runtimeclasses, secrets, services, storageclasses and volumesnapshotclasses can be given";
 const PODS_OFF: &str = "pods cannot be turned off: narrow them by selector or namespaces";
 const ACCOUNTS_SELECTED: &str = "serviceaccounts cannot be selected by labels: a pod must know whether its own goes to the host; use namespaces";
+const CLASSES_PLACED: &str =
+    "priorityclasses and storageclasses live in no namespace: leave namespaces out";
 const NODES_OFF: &str =
     "nodes cannot be turned off: with policy Used only those are shown that run the cluster's pods";
 const POLICY_ELSEWHERE: &str = "policy can be given for nodes only";
@@ -86,7 +94,7 @@ const MOST_NAMESPACES: usize = 64;
 #[serde(rename_all = "camelCase")]
 pub struct SyncPolicy {
     /// What goes to the host, by the plural of the kind, such as `ingresses`. A kind that is not named
-    /// goes whole, but for serviceaccounts, which stay inside.
+    /// goes whole, but for priorityclasses, serviceaccounts and storageclasses, which stay inside.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "to_host")]
     pub to_host: BTreeMap<String, ToHost>,
@@ -110,14 +118,15 @@ pub struct SyncPolicy {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToHost {
-    /// Whether any goes. Default: true, of serviceaccounts false. With true, pods have host
-    /// ServiceAccounts of their own, of which they still get no token.
+    /// Whether any goes. Default: true, of priorityclasses, serviceaccounts and storageclasses false. With
+    /// true, pods have host ServiceAccounts of their own, of which they still get no token; classes go as far as
+    /// the host's administrator allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Labels of the objects. Default: any. Not for serviceaccounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
-    /// Namespaces inside, of which the objects are. Default: all.
+    /// Namespaces inside, of which the objects are. Default: all. Not for priorityclasses and storageclasses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     #[x_kube(validation = Rule::new("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))")
@@ -228,7 +237,7 @@ pub enum NodePolicy {
 pub struct Selector {
     /// Labels and their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "selector::match_labels")]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -244,12 +253,14 @@ pub struct Selector {
 pub struct Requirement {
     /// The label.
     #[schemars(length(max = 317))]
+    #[x_kube(validation = Rule::new(selector::IS_KEY).message(selector::KEYS))]
     pub key: String,
     /// How it relates to the values.
     pub operator: Operator,
     /// The values of In and NotIn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
+    #[x_kube(validation = Rule::new(selector::ARE_VALUES).message(selector::LABEL_VALUES))]
     pub values: Vec<String>,
 }
 
@@ -330,6 +341,9 @@ impl SyncPolicy {
             if kind == SERVICE_ACCOUNTS && rule.selector.is_some() {
                 found.push((format!("{at}.selector"), ACCOUNTS_SELECTED.to_owned()));
             }
+            if CLASSES.contains(&kind.as_str()) && !rule.namespaces.is_empty() {
+                found.push((format!("{at}.namespaces"), CLASSES_PLACED.to_owned()));
+            }
             let namespaces = &rule.namespaces;
             if namespaces.len() > MOST_NAMESPACES || !namespaces.iter().all(|name| is_label(name)) {
                 found.push((format!("{at}.namespaces"), NAMESPACES.to_owned()));
@@ -363,17 +377,7 @@ impl SyncPolicy {
 }
 
 fn of_selector(at: &str, selector: Option<&Selector>) -> Vec<(String, String)> {
-    let expressions = selector.map(|all| all.match_expressions.as_slice());
-    let expressions = expressions.unwrap_or_default().iter().enumerate();
-    expressions
-        .filter(|(_, one)| {
-            matches!(one.operator, Operator::In | Operator::NotIn) == one.values.is_empty()
-        })
-        .map(|(index, _)| {
-            let field = format!("{at}.selector.match_expressions[{index}].values");
-            (field, VALUES.to_owned())
-        })
-        .collect()
+    selector.map_or_else(Vec::new, |selector| selector::violations(at, selector))
 }
 
 fn of_exports(at: &str, kind: &str, exports: &[Export]) -> Vec<(String, String)> {
@@ -455,11 +459,13 @@ fn is_subdomain(text: &str) -> bool {
 
 /// Whether it is a DNS label (RFC 1123).
 fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_segment(text)
+}
+
+/// Whether it is a part of a DNS name, however long.
+fn is_segment(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn listed(kinds: &[&str]) -> String {
@@ -481,6 +487,10 @@ fn to_host(generator: &mut SchemaGenerator) -> Schema {
             {
                 "rule": "self.all(k, k != 'serviceaccounts' || !has(self[k].selector))",
                 "message": ACCOUNTS_SELECTED,
+            },
+            {
+                "rule": "self.all(k, !(k in ['priorityclasses', 'storageclasses']) || !has(self[k].namespaces))",
+                "message": CLASSES_PLACED,
             },
             {
                 "rule": "self.all(k, k == 'services' || !has(self[k].mappings))",

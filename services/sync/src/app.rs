@@ -35,7 +35,7 @@ use crate::object::Kind;
 use crate::peer::{self, FrontProxies};
 use crate::replicas::{self, Replicas};
 use crate::resource_metrics::ResourceMetrics;
-use crate::server::Host;
+use crate::server::{Host, Server};
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
 use crate::{gauges, host_history, host_watch};
@@ -60,8 +60,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
     let client = host.own.request.clone();
-    let leadership = leadership(&config, client.clone(), Arc::clone(&clock), &shutdown);
-    let replicas = replicas(&config, client, &leadership);
+    let leadership = leadership(&config, client, Arc::clone(&clock), &shutdown);
+    let replicas = replicas(&config, &host.own, &leadership);
     let name = format!("{SYNC_SERVICE}.{}.svc", config.namespace);
     let engine = Engine::new(config.engine.clone(), host, clock, metrics, name);
     let engine = Arc::new(engine.among(replicas));
@@ -178,12 +178,12 @@ fn leadership(
     Leadership::campaign(client, candidate, clock, shutdown)
 }
 
-fn replicas(config: &Config, client: Client, leadership: &Leadership) -> Replicas {
+fn replicas(config: &Config, host: &Server, leadership: &Leadership) -> Replicas {
     if config.unopposed {
         return Replicas::alone();
     }
     let duration = Timing::default().lease_duration;
-    Replicas::new(client, &config.namespace, leadership.holder(), duration)
+    Replicas::new(host, &config.namespace, leadership.holder(), duration)
 }
 
 /// Works while this process holds its own Lease, until the shutdown begins: which tenants are its own, the Leases of
@@ -236,7 +236,8 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
     shutdown.spawn("work", Arc::clone(engine).work(term.clone()));
     let (following, until) = (Arc::clone(engine), term.clone());
     shutdown.spawn("replicas", async move {
-        following.replicas.follow(&until).await;
+        let is_gone = |uid: &str| following.is_gone(uid);
+        following.replicas.follow(&until, is_gone).await;
     });
     for kind in Kind::all() {
         let (engine, term) = (Arc::clone(engine), term.clone());

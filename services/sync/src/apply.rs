@@ -28,6 +28,10 @@ use crate::tenant::Tenant;
 /// How long one request may take, its answer read.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a write that was begun before its tenant was let go may take from then on. Another replica serves the tenant
+/// at the earliest when the Lease of this one has run out, which is longer after the end of its term.
+const GRACE: Duration = Duration::from_secs(4);
+
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -73,6 +77,14 @@ pub struct Written {
 /// Asks for nothing but an object's metadata.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+fn let_go() -> Failure {
+    Failure::Later {
+        message: "the virtual cluster is let go by this replica".to_owned(),
+        after: None,
+        reached: true,
+    }
+}
 
 impl Tenant {
     /// Reads an object; nothing if it is not there.
@@ -279,9 +291,23 @@ impl Tenant {
                 self.metrics.throttled(side);
             }
         }
-        tally.fetch_add(1, Ordering::Relaxed);
-        self.metrics.wrote(side);
-        self.send(side, request).await
+        let given_up = async {
+            self.token.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let written = async {
+            if self.token.is_cancelled() {
+                return Err(let_go());
+            }
+            tally.fetch_add(1, Ordering::Relaxed);
+            self.metrics.wrote(side);
+            self.send(side, request).await
+        };
+        tokio::select! {
+            biased;
+            answer = written => answer,
+            () = given_up => Err(let_go()),
+        }
     }
 
     /// Sends a read. A right to a custom kind is given and taken by itself: it says nothing of the others.

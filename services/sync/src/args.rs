@@ -269,6 +269,29 @@ pub struct EngineArgs {
     )]
     pub service_account_annotations: Vec<String>,
 
+    /// The highest value of PriorityClasses of virtual clusters that go to the host. None: none goes. Sync's account
+    /// needs the right.
+    #[arg(
+        long,
+        env = "VCLUSTER_HIGHEST_PRIORITY",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    pub highest_priority: Option<i32>,
+
+    /// Whether pods of those classes may push others from a node.
+    #[arg(long, env = "VCLUSTER_PREEMPTION")]
+    pub preemption: bool,
+
+    /// Provisioners that StorageClasses of virtual clusters may name to go to the host. Sync's account needs the right.
+    #[arg(
+        long,
+        env = "VCLUSTER_STORAGE_PROVISIONERS",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub storage_provisioners: Vec<String>,
+
     /// Ranges of the host's pods, for a host whose nodes do not tell them (`spec.podCIDRs`). While they are not
     /// known, EndpointSlices of virtual clusters lead to their own pods only.
     #[arg(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vcluster_translate::Annotations;
+use vcluster_translate::own_class::{self, Priorities};
 
 use crate::args::{Args, EngineArgs};
 use crate::custom::Allowed;
@@ -24,6 +25,8 @@ pub struct Engine {
     pub hosts_image: Option<String>,
     /// Annotations that reach the host beside the harmless ones.
     pub annotations: Annotations,
+    /// Classes of virtual clusters that reach the host.
+    pub classes: own_class::Allowed,
     /// Ranges of the host's pods, where its nodes do not tell them.
     pub pod_cidrs: Vec<IpNet>,
     /// Ranges that no endpoint of a tenant's Service may be in.
@@ -155,6 +158,13 @@ impl TryFrom<&EngineArgs> for Engine {
                 ingresses: keys(&args.ingress_annotations),
                 services: keys(&args.service_annotations),
                 service_accounts: keys(&args.service_account_annotations),
+            },
+            classes: own_class::Allowed {
+                priorities: args.highest_priority.map(|highest| Priorities {
+                    highest,
+                    preemption: args.preemption,
+                }),
+                provisioners: keys(&args.storage_provisioners),
             },
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),

@@ -96,7 +96,7 @@ pub struct Engine {
     standing: Mutex<Standing>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
-    entered: watch::Sender<usize>,
+    supervised: watch::Sender<usize>,
 }
 
 /// A tenant whose objects are being removed, until dropped.
@@ -106,6 +106,16 @@ pub struct Draining<'a>(&'a Engine);
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
         self.0.draining.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A task that serves a virtual cluster, until dropped.
+#[derive(Debug)]
+pub struct Supervised(Arc<Engine>);
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.0.supervised.send_modify(|count| *count -= 1);
     }
 }
 
@@ -161,7 +171,7 @@ impl Engine {
             standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
-            entered: watch::Sender::new(0),
+            supervised: watch::Sender::new(0),
         }
     }
 
@@ -180,7 +190,6 @@ impl Engine {
             .entry(tenant.id.namespace.clone())
             .or_default();
         namespace.push(tenant.ticket);
-        self.entered.send_replace(tenants.by_ticket.len());
     }
 
     /// Removes a tenant: nothing finds it any more.
@@ -193,15 +202,32 @@ impl Engine {
                 tenants.by_namespace.remove(&tenant.id.namespace);
             }
         }
-        self.entered.send_replace(tenants.by_ticket.len());
         drop(tenants);
         self.work.remove(tenant.ticket);
     }
 
-    /// Waits until every tenant has left.
+    /// Takes note of a task that serves a virtual cluster, until what is returned is dropped.
+    pub fn supervise(self: &Arc<Self>) -> Supervised {
+        self.supervised.send_modify(|count| *count += 1);
+        Supervised(Arc::clone(self))
+    }
+
+    /// Waits until nobody serves a virtual cluster any more, nor is letting one go.
     pub async fn emptied(&self) {
+        let mut supervised = self.supervised.subscribe();
         // Fails only when the engine is gone.
-        drop(self.entered.subscribe().wait_for(|count| *count == 0).await);
+        drop(supervised.wait_for(|count| *count == 0).await);
+    }
+
+    /// Whether it is certain that there is no virtual cluster of that UID any more.
+    pub fn is_gone(&self, uid: &str) -> bool {
+        // One that a selector leaves out is another process's.
+        let is_known = |id: &Id| id.uid == uid;
+        let standing = self.standing();
+        self.config.selector.is_none()
+            && standing.is_complete()
+            && !standing.ids().iter().any(is_known)
+            && !self.all().iter().any(|tenant| is_known(&tenant.id))
     }
 
     /// Every tenant, by host namespace and name.

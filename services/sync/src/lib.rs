@@ -28,6 +28,7 @@ pub mod mapping;
 pub mod metrics;
 pub mod nodes_in_use;
 pub mod object;
+pub mod own_classes;
 pub mod peer;
 pub mod pool;
 pub mod provision;

@@ -151,9 +151,14 @@ impl Tenants {
             is_held: false,
             tenant: None,
         };
+        let supervised = self.engine.supervise();
+        let task = async move {
+            supervisor.run().await;
+            drop(supervised);
+        };
         // Contained: one tenant's trouble is not the others'.
         self.shutdown
-            .spawn_contained(format!("tenant {id}"), bill.meter(supervisor.run()));
+            .spawn_contained(format!("tenant {id}"), bill.meter(task));
         self.known.insert(id, newest);
     }
 }

@@ -34,6 +34,7 @@ pub mod name;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod own_class;
 pub mod owner;
 pub mod patch;
 pub mod persistent_volume;

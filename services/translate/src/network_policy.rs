@@ -39,7 +39,8 @@ pub const KIND: Description = Description::to_host(
         "NetworkPolicy",
         "networkpolicies",
         Scope::Namespaced,
-    ),
+    )
+    .short(&["netpol"]),
     ToHost::new(to_host, update_host),
 );
 

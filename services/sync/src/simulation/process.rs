@@ -55,8 +55,8 @@ impl Process {
             timing: Timing::default(),
         };
         let lasts = candidate.timing.lease_duration;
-        let leadership = Leadership::campaign(own.clone(), candidate, world.clock(), &shutdown);
-        let replicas = Replicas::new(own, NAMESPACE, leadership.holder(), lasts);
+        let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
+        let replicas = Replicas::new(&host.own, NAMESPACE, leadership.holder(), lasts);
         let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
         let engine = Arc::new(engine.among(replicas));
         let (led, begun) = (Arc::clone(&engine), shutdown.clone());
@@ -97,6 +97,7 @@ fn limits() -> config::Engine {
         scan_interval: SCAN,
         hosts_image: None,
         annotations: Annotations::default(),
+        classes: vcluster_translate::own_class::Allowed::default(),
         selector: None,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::Refusal;
+use vcluster_translate::class::Standing;
+use vcluster_translate::own_class::{self, Class};
 use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, names};
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
@@ -15,6 +17,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes::{self, Named};
 use crate::queue::Lane;
 use crate::state::Absence;
 use crate::tenant::Tenant;
@@ -42,9 +45,9 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
-    let action = plan::persistent_volume_claim(view, &tenant.context);
-    if let (Action::Create(_), Some(claim)) = (&action, &claim)
-        && let Err(refusal) = check(engine, tenant, key, claim)
+    let mut action = plan::persistent_volume_claim(view, &tenant.context);
+    if let (Action::Create(wanted), Some(claim)) = (&mut action, &claim)
+        && let Err(refusal) = check(engine, tenant, claim, wanted).await?
     {
         let trouble = Trouble::passing(refusal);
         return Ok(tenant.park(engine, key, Some(claim), trouble).await);
@@ -104,13 +107,39 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     }
 }
 
-/// Whether the host has what a claim that is to be made names.
-fn check(engine: &Engine, tenant: &Tenant, key: &Key, claim: &Value) -> Result<(), Refusal> {
+/// Whether the host has what a claim that is to be made names. A class of the tenant's own gets the name that it has there.
+async fn check(
+    engine: &Engine,
+    tenant: &Tenant,
+    claim: &Value,
+    wanted: &mut Value,
+) -> Result<Result<(), Refusal>, Failure> {
     let has_snapshots = tenant.state().is_served(Side::Host, Kind::VolumeSnapshot);
     if !has_snapshots && claims::is_of_snapshot(claim) {
-        return Err(claims::no_snapshots());
+        return Ok(Err(claims::no_snapshots()));
     }
-    check_classes(engine, tenant, key.kind, claim)
+    let name = wanted["spec"]["storageClassName"].as_str();
+    let name = name.unwrap_or_default().to_owned();
+    match own_classes::ensure(engine, tenant, Class::Storage, &name).await? {
+        Named::OnHost(own) => {
+            wanted["spec"]["storageClassName"] = own.into();
+            return Ok(Ok(()));
+        }
+        Named::Inside(why) => return Ok(Err(own_class::not_there(&name, Some(&why)))),
+        Named::Nothing => {
+            let class = Class::Storage.kind();
+            if engine.class_standing(tenant, class, &name) == Standing::Absent {
+                return Ok(Err(own_class::not_there(&name, None)));
+            }
+        }
+        Named::NotOwn => {}
+    }
+    Ok(check_classes(
+        engine,
+        tenant,
+        Kind::PersistentVolumeClaim,
+        wanted,
+    ))
 }
 
 /// The key of the volume of that name.

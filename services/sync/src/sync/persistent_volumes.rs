@@ -12,6 +12,7 @@ use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes;
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 
@@ -22,6 +23,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Some(host) => claim_of(tenant, host).await?,
         None => None,
     };
+    let host = host.map(|host| own_classes::named_inside(engine, tenant, host));
     let volume = tenant.see(Side::Virtual, key).await?;
     let view = VolumeView {
         host: host.as_deref(),

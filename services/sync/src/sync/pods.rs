@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::Reference;
 use vcluster_translate::node;
+use vcluster_translate::own_class::Class;
 use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
@@ -18,6 +19,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes::{self, Named};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 
@@ -200,7 +202,15 @@ async fn create(
         let trouble = Trouble::passing(refusal);
         return Ok(tenant.report(engine, key, Some(pod), trouble).await);
     }
-    if let Some(priority) = class::priority(pod, standing) {
+    let name = pod.pointer("/spec/priorityClassName");
+    let name = name.and_then(Value::as_str).unwrap_or_default();
+    let priority = match own_classes::ensure(engine, tenant, Class::Priority, name).await? {
+        Named::OnHost(own) => Some(own),
+        // It is told so itself, and counts for the virtual cluster's own quotas.
+        Named::Inside(_) => None,
+        Named::Nothing | Named::NotOwn => class::priority(pod, standing).map(ToOwned::to_owned),
+    };
+    if let Some(priority) = priority {
         wanted.object["spec"]["priorityClassName"] = priority.into();
     }
     match references(tenant, &wanted.references) {

@@ -21,6 +21,7 @@ use vcluster_translate::environment;
 use super::finalizer;
 use crate::engine::Engine;
 use crate::object::{Kind, Object, resource};
+use crate::own_classes;
 use crate::tenant::Id;
 use crate::tenant_token::{self, TenantToken};
 
@@ -72,11 +73,29 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+    classes(&own, id).await;
     match finalizer::remove(&own, id).await {
         Ok(_) => tracing::info!(tenant = %id, "finalizer is taken off"),
         Err(error) => tracing::warn!(tenant = %id, %error, "finalizer is taken off later"),
     }
     tokio::time::sleep(PAUSE).await;
+}
+
+/// Removes its classes, which nobody else does: they live in no namespace, and nothing can own them.
+async fn classes(own: &Client, id: &Id) {
+    loop {
+        match own_classes::sweep(own, id).await {
+            Ok(()) => return,
+            Err(error @ own_classes::Error::NoRight(_)) => {
+                tracing::warn!(tenant = %id, %error, "its classes stay on the host: sync may not delete them");
+                return;
+            }
+            Err(error @ (own_classes::Error::Failed(_) | own_classes::Error::Refused(_))) => {
+                tracing::warn!(tenant = %id, %error, "classes are removed later");
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Deletes what is there; pods first, because they use the rest.

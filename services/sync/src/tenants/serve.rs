@@ -86,8 +86,7 @@ impl Supervisor {
         // Of a stay that ended by a panic.
         self.let_go().await;
         loop {
-            // Longer than it may take when another waits for it, but never beside another stay.
-            while !self.rest().await {}
+            self.settle().await;
             let mut cluster = self.cluster.clone();
             let told = |who: &str| self.say(State::Starting, &format!("is served by {who}"));
             tokio::select! {
@@ -119,6 +118,14 @@ impl Supervisor {
         }
         self.tenant = None;
         true
+    }
+
+    /// Waits until nothing is done for the tenant any more, however long that takes: it is never served by two stays.
+    async fn settle(&mut self) {
+        while !self.rest().await {
+            tracing::warn!(tenant = %self.id, "work of the last stay has not ended");
+            self.say(State::Starting, "work of the last stay has not ended yet");
+        }
     }
 
     /// Lets another replica have the tenant, once nothing is done for it here.

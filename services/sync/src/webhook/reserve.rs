@@ -5,7 +5,9 @@ use std::time::Duration;
 use rand::Rng as _;
 use serde_json::{Value, json};
 use vcluster_resources::name::LABEL_LIMIT;
-use vcluster_translate::service::admission::{Decision, decide, fits, given, reserved};
+use vcluster_translate::service::admission::{
+    Decision, decide, fits, given, is_incomplete, reserved,
+};
 use vcluster_translate::service::{self, RESERVED_UNTIL};
 use vcluster_translate::{Change, Patch, owner};
 
@@ -199,6 +201,7 @@ impl Reservation<'_> {
         }
         let mut patch = match service::update_host(service, &found, context) {
             Ok(Change::Patch(patch)) => patch,
+            Ok(Change::None) if allocates && is_incomplete(&found) => self.renewal(&found),
             Ok(Change::None) => return filled(host.object, &found),
             // As it is stored it is not served either, and no change here helps: the engine sees to it.
             Ok(Change::Replace) | Err(_) => return Ok(Vec::new()),

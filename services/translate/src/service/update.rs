@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RESERVED_UNTIL,
-    address::{cluster_ip, kind},
+    address::{agree, cluster_ip, kind, lacks_second},
     to_host::to_host,
 };
 use crate::{
@@ -45,11 +45,9 @@ const CLEARED: [&str; 11] = [
 /// As [`to_host`], or its address differs and cannot be put right without breaking something.
 pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
     let wanted = to_host(service, context)?;
-    if let (Some(inside), Some(found)) = (cluster_ip(service), cluster_ip(host))
-        && inside != found
-    {
+    if !agree(service, host) {
         return match kind(host) {
-            "LoadBalancer" => Err(address_differs(inside, found)),
+            "LoadBalancer" => Err(address_differs(service, host)),
             _ => Ok(Change::Replace),
         };
     }
@@ -73,7 +71,18 @@ pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<C
     Ok(Change::Patch(Patch::new(None, Format::Merge, uid, body)))
 }
 
-fn address_differs(inside: &str, found: &str) -> Refusal {
+fn address_differs(service: &Value, host: &Value) -> Refusal {
+    let told = |service| {
+        let all = array(service, "/spec/clusterIPs")
+            .iter()
+            .filter_map(Value::as_str);
+        let all: Vec<&str> = all.collect();
+        match (all.is_empty(), cluster_ip(service)) {
+            (true, Some(one)) => one.to_owned(),
+            _ => all.join(", "),
+        }
+    };
+    let (inside, found) = (told(service), told(host));
     Refusal::new(
         Reason::AddressDiffers,
         "spec.clusterIP",
@@ -88,6 +97,13 @@ fn spec_changes(wanted: &Value, host: &Value) -> Option<Value> {
     let empty = Map::new();
     let found = object(host, "/spec").unwrap_or(&empty);
     let mut target = object(wanted, "/spec").unwrap_or(&empty).clone();
+    // A host that got its second family later gives a second address with any change, which inside nobody knows until
+    // the Service is changed there. It harms nobody.
+    if lacks_second(wanted) && array(host, "/spec/clusterIPs").len() == 2 {
+        for key in ["clusterIPs", "ipFamilies"] {
+            target.remove(key);
+        }
+    }
     for (key, value) in found {
         if !CLEARED.contains(&key.as_str()) && !target.contains_key(key) {
             target.insert(key.clone(), value.clone());

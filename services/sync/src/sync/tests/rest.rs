@@ -178,3 +178,15 @@ async fn too_many_services_for_one_namespace_are_an_error_once_and_for_each_pod(
     assert!(world.tenant.ensure_variables(&pod("any")).await.is_err());
     assert_eq!(world.writes(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_turn_comes_after_the_tenant_was_let_go_is_not_sent() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Ingress, ingress("a.example.com"));
+    while world.tenant.host_writes.try_take() {}
+    let mut work = std::pin::pin!(world.work(&key));
+    assert!(futures::poll!(&mut work).is_pending(), "it waits its turn");
+    world.tenant.token.cancel();
+    work.await;
+    assert_eq!(world.writes(), Vec::<String>::new());
+}

@@ -21,13 +21,6 @@ impl Stay {
             tenant,
         }
     }
-
-    /// Ends it and waits until no worker has anything of it in hand.
-    pub(super) async fn end(self) {
-        let tenant = Arc::clone(&self.tenant);
-        drop(self);
-        tenant.at_rest().await;
-    }
 }
 
 impl Drop for Stay {

@@ -21,7 +21,7 @@ use crate::tenants::credentials::Credentials;
 use crate::tenants::stage::Endpoint;
 use crate::tenants::status::{Reporter, observe};
 use crate::tenants::{finalizer, host_access};
-use crate::{aggregation, mapping, provision, scan};
+use crate::{aggregation, mapping, own_classes, provision, scan};
 
 /// Tenants that are found at once, as at a restart, begin within this time.
 const JITTER: Duration = Duration::from_millis(500);
@@ -72,7 +72,8 @@ impl Supervisor {
         let calls = Calls { endpoint, resolved };
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
-        stay.end().await;
+        drop(stay);
+        self.settle().await;
         Ok(())
     }
 
@@ -199,10 +200,12 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what the policy maps one by one.
+    /// Keeps what the policy maps one by one, and the tenant's own classes.
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
         self.spawn(format!("mappings of {}", self.id), task);
+        let task = own_classes::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(format!("classes of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
