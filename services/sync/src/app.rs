@@ -233,10 +233,7 @@ pub(crate) async fn lead(
 /// Begins everything that a replica does while it holds its Lease, until the term ends.
 fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &CancellationToken) {
     engine.reset();
-    for number in 0..engine.config.workers {
-        let work = Arc::clone(engine).work(term.clone());
-        shutdown.spawn(format!("worker {number}"), work);
-    }
+    shutdown.spawn("work", Arc::clone(engine).work(term.clone()));
     let settling = Arc::clone(engine).settle_bodies(term.clone());
     shutdown.spawn("bodies", settling);
     let (following, until) = (Arc::clone(engine), term.clone());

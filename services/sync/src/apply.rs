@@ -1,7 +1,8 @@
 //! Requests to both sides, and what their answers mean.
 //!
 //! One function per kind of request; each has a deadline, and its failure is sorted by what the caller can do about it.
-//! Writes take from the tenant's allowance and are counted; reads are bounded by the keys that may be in work. Every
+//! Writes take from the tenant's allowance and are counted; every request goes through the gate of its server
+//! ([`crate::tenant`]'s `passage`), so that neither a busy nor a broken server is asked for more than it bears. Every
 //! delete and patch names a UID, so that it cannot meet a stranger of the same name. Writes to the host go by the
 //! tenant's own ServiceAccount.
 
@@ -21,12 +22,13 @@ use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
+use crate::gate::Class;
 use crate::object::page::{Listed, Page};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
 /// How long one request may take, its answer read.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a write that was begun before its tenant was let go may take from then on. Another replica serves the tenant
 /// at the earliest when the Lease of this one has run out, which is longer after the end of its term.
@@ -278,7 +280,12 @@ impl Tenant {
             Side::Virtual => (&self.virtual_writes, &self.tally.virtual_writes),
             Side::Host => (&self.host_writes, &self.tally.host_writes),
         };
-        allowance.take().await;
+        {
+            let _aside = self.work.aside();
+            if allowance.take().await {
+                self.metrics.throttled(side);
+            }
+        }
         let given_up = async {
             self.token.cancelled().await;
             tokio::time::sleep(GRACE).await;
@@ -337,13 +344,19 @@ impl Tenant {
             message: error.to_string(),
         })?;
         let is_read = request.method() == Method::GET;
-        let answer = tokio::time::timeout(DEADLINE, client.request_text(request)).await;
+        let class = Class::of(&request);
+        // What is its own tenant's takes nobody else's place.
+        let _aside = (side == Side::Virtual).then(|| self.work.aside());
+        let pass = self.pass(side).await?;
+        let answer = self
+            .timed(pass, side, class, client.request_text(request))
+            .await;
         if let (Side::Host, Ok(answer), true) = (side, &answer, tells_of_rights) {
             self.note_right(answer, is_read);
         }
         let failure = match answer {
             Ok(Ok(text)) => return Ok(text),
-            Ok(Err(error)) => judge(&error),
+            Ok(Err(error)) => heeding(judge(&error), self.quiet(side)),
             Err(_elapsed) => Failure::Later {
                 message: format!("no answer within {DEADLINE:?}"),
                 after: None,
@@ -446,6 +459,14 @@ fn path(kind: Kind, name: &Name, subresource: Option<&str>) -> String {
         path.push_str(subresource);
     }
     path
+}
+
+/// The failure, not to be tried again before the server wants it.
+fn heeding(mut failure: Failure, quiet: Option<Duration>) -> Failure {
+    if let Failure::Later { after, .. } = &mut failure {
+        *after = (*after).max(quiet);
+    }
+    failure
 }
 
 /// What an error of the client means for the caller.

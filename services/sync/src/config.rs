@@ -1,5 +1,6 @@
 //! Flags turned into values that the parts take.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,7 +41,24 @@ pub struct Engine {
     /// Objects that are fresh at once, of all tenants.
     pub fresh_objects: usize,
     /// Limits of each tenant.
+    /// Requests to the host at once, at most.
+    pub host_requests: usize,
+    /// Limits of each tenant with a weight of 1.
     pub tenant: Limits,
+    /// Weights of tenants, by host namespace, that are not 1.
+    pub weights: BTreeMap<String, u32>,
+}
+
+impl Engine {
+    /// Limits of the tenant of a host namespace.
+    pub fn limits_of(&self, namespace: &str) -> Limits {
+        let weight = self.weights.get(namespace).copied().unwrap_or(1).max(1);
+        let mut limits = self.tenant;
+        limits.queue.weight *= weight;
+        limits.writes_per_second = limits.writes_per_second.saturating_mul(weight);
+        limits.writes_burst = limits.writes_burst.saturating_mul(weight);
+        limits
+    }
 }
 
 /// Limits of one tenant.
@@ -50,6 +68,8 @@ pub struct Limits {
     pub queue: queue::Limits,
     /// Writes per second, on each side.
     pub writes_per_second: u32,
+    /// Writes at once, on each side.
+    pub writes_burst: u32,
     /// Events per second that are shown inside.
     pub events_per_second: u32,
     /// Bytes of recent objects that are kept.
@@ -130,6 +150,7 @@ impl TryFrom<&EngineArgs> for Engine {
         let in_flight = positive("tenant-in-flight", args.tenant_in_flight)?;
         let writes = args.tenant_writes_per_second;
         positive("tenant-writes-per-second", writes as usize)?;
+        positive("tenant-writes-burst", args.tenant_writes_burst as usize)?;
         positive(
             "tenant-events-per-second",
             args.tenant_events_per_second as usize,
@@ -159,12 +180,15 @@ impl TryFrom<&EngineArgs> for Engine {
                 .clone()
                 .filter(|selector| !selector.is_empty()),
             fresh_objects: FRESH_OBJECTS,
+            host_requests: positive("host-requests", args.host_requests)?,
+            weights: args.tenant_weights.iter().cloned().collect(),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,
                     in_flight,
                 },
                 writes_per_second: writes,
+                writes_burst: args.tenant_writes_burst,
                 events_per_second: args.tenant_events_per_second,
                 object_bytes: args.tenant_object_kib.saturating_mul(1024),
             },

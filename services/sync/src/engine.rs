@@ -11,6 +11,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -26,8 +27,10 @@ use crate::bodies::{FRESH, Room};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
+use crate::gate::{Gate, Sharing};
 use crate::hash::{HashMap, HashSet};
 use crate::hold::Hold;
+use crate::limit::Bounds;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
@@ -40,6 +43,8 @@ use crate::work::Work;
 mod arrivals;
 mod destinations;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub use arrivals::{Arrivals, Coming};
 pub use standing::Standing;
@@ -50,6 +55,9 @@ const RETRY: Policy = Policy {
     factor: 2.0,
     cap: Duration::from_mins(1),
 };
+
+/// Requests to the host that may be under way at once however late it answers.
+const HOST_REQUESTS: usize = 2;
 
 /// Custom kinds that a process knows at most. They are never forgotten, so that metrics and memory stay bounded.
 const CUSTOM: usize = 256;
@@ -65,6 +73,8 @@ pub struct Engine {
     pub work: Arc<Work>,
     /// Room for the fresh objects of all tenants.
     pub room: Room,
+    /// The way to the host for the requests of all tenants.
+    pub gate: Arc<Gate>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -142,11 +152,17 @@ impl Engine {
     ) -> Self {
         let lists = Semaphore::new(config.max_concurrent_lists);
         let room = Room::new(config.fresh_objects);
+        let bounds = Bounds {
+            floor: HOST_REQUESTS,
+            ceiling: config.host_requests,
+        };
+        let work = Work::new(config.workers);
         Self {
             config,
             host,
-            work: Arc::default(),
+            work: Arc::new(work),
             room,
+            gate: Arc::new(Gate::new(bounds, Sharing::All)),
             clock,
             metrics,
             lists,
@@ -428,12 +444,25 @@ impl Engine {
         self.in_work.load(Ordering::Relaxed)
     }
 
-    /// Works until the token is cancelled; one of several.
+    /// Works until the token is cancelled, and ends when what is in work by then is done. How many keys that is at
+    /// once is the queue's to say.
     pub async fn work(self: Arc<Self>, token: CancellationToken) {
-        while let Some(taken) = token.run_until_cancelled(self.work.take()).await {
-            let after = self.work_on(&taken).await;
-            self.work.done(taken.tenant, &taken.key, after);
+        let mut in_work = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => break,
+                Some(_ended) = in_work.join_next() => {}
+                taken = self.work.take() => {
+                    let engine = Arc::clone(&self);
+                    in_work.spawn(async move {
+                        let after = engine.work_on(&taken).await;
+                        engine.work.done(taken.tenant, &taken.key, after);
+                    });
+                }
+            }
         }
+        while in_work.join_next().await.is_some() {}
     }
 
     async fn work_on(&self, taken: &Taken<Key>) -> After {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::metrics::State;
-use crate::tenant::Id;
+use crate::tenant::{Id, Tenant};
 use crate::tenants::status;
 
 /// How often.
@@ -21,6 +21,11 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
         for (state, count) in tenants(&engine) {
             engine.metrics.tenants(state, count);
         }
+        let all = engine.all();
+        let count = |is: &dyn Fn(&Tenant) -> bool| all.iter().filter(|tenant| is(tenant)).count();
+        let open = count(&|tenant| tenant.gate.view().openings > 0);
+        let throttled = count(&Tenant::is_throttled);
+        engine.metrics.passage(engine.gate.view(), open, throttled);
     }
 }
 

@@ -21,8 +21,10 @@ use crate::bill::Bill;
 use crate::bodies::Room;
 use crate::bucket::Bucket;
 use crate::config::Limits;
+use crate::gate::{Gate, Sharing};
 use crate::hash::HashMap;
 use crate::hold::Holds;
+use crate::limit::Bounds;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::object::{Key, Kind, Side};
@@ -39,6 +41,7 @@ mod environment;
 pub mod follow;
 pub mod ingest;
 mod links;
+mod passage;
 mod right;
 pub mod store;
 
@@ -117,6 +120,12 @@ pub struct Tenant {
     pub clients: Clients,
     /// Whether its API server can be reached.
     pub link: Link,
+    /// The way to its API server.
+    pub gate: Arc<Gate>,
+    /// The way to the host, which all tenants share.
+    pub host_gate: Arc<Gate>,
+    /// Its share of what all tenants share.
+    pub weight: u32,
     /// Allowance of writes to the host.
     pub host_writes: Bucket,
     /// Allowance of writes to the virtual cluster.
@@ -145,7 +154,7 @@ pub struct Tenant {
     pub token: CancellationToken,
     /// The trace in which the VirtualCluster was created, if it was handed on.
     pub creation: Option<CreationTrace>,
-    work: Arc<Work>,
+    pub(crate) work: Arc<Work>,
     state: Mutex<State>,
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
     environment: tokio::sync::Mutex<bool>,
@@ -214,6 +223,8 @@ pub struct Parts {
     pub work: Arc<Work>,
     /// Room for its fresh objects.
     pub room: Room,
+    /// The way to the host.
+    pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends its tasks.
@@ -224,7 +235,12 @@ impl Tenant {
     /// Takes a tenant up: it has a place in the queue, and does nothing before its lists are complete.
     pub fn new(parts: Parts) -> Self {
         let limits = parts.limits;
-        let writes = || Bucket::new(limits.writes_per_second, limits.writes_per_second * 2);
+        let writes = || Bucket::new(limits.writes_per_second, limits.writes_burst);
+        // Reads on behalf of its users go the same way, and must not wait for those of its keys alone.
+        let bounds = Bounds {
+            floor: 2,
+            ceiling: limits.queue.in_flight,
+        };
         let events = || Bucket::new(limits.events_per_second, limits.events_per_second * 5);
         Self {
             ticket: parts.work.admit(limits.queue),
@@ -232,6 +248,9 @@ impl Tenant {
             context: parts.context,
             clients: parts.clients,
             link: Link::default(),
+            gate: Arc::new(Gate::new(bounds, Sharing::One)),
+            host_gate: parts.gate,
+            weight: limits.queue.weight,
             host_writes: writes(),
             virtual_writes: writes(),
             events: events(),

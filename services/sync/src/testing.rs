@@ -98,6 +98,7 @@ impl World {
             bill: Arc::default(),
             work: Arc::clone(&engine.work),
             room: engine.room.clone(),
+            gate: Arc::clone(&engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -136,6 +137,24 @@ impl World {
 
     /// Another tenant of the same host namespace, about which nothing is known.
     pub(crate) fn beside(&self, name: &str) -> Arc<Tenant> {
+        self.another(name, self.tenant.clients.clone())
+    }
+
+    /// Another tenant of the same host namespace, with an API server of its own, completely listed.
+    pub(crate) fn beside_with(&self, name: &str, request: kube::Client) -> Arc<Tenant> {
+        let clients = Clients {
+            virtual_: Server {
+                watch: request.clone(),
+                request,
+            },
+            ..self.tenant.clients.clone()
+        };
+        let tenant = self.another(name, clients);
+        list_all(&tenant);
+        tenant
+    }
+
+    fn another(&self, name: &str, clients: Clients) -> Arc<Tenant> {
         let tenant = Arc::new(Tenant::new(Parts {
             id: Id {
                 uid: format!("{name}-uid"),
@@ -143,12 +162,13 @@ impl World {
                 ..self.tenant.id.clone()
             },
             context: context(),
-            clients: self.tenant.clients.clone(),
+            clients,
             limits: engine_config().tenant,
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
             room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -169,14 +189,11 @@ impl World {
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
             room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
-        for (side, kind) in lists() {
-            let list = self.tenant.state().begin_list(side, kind);
-            self.tenant.end_list(side, kind, list);
-        }
-        self.tenant.set_unprovisioned(None);
+        list_all(&self.tenant);
         self.engine.enter(&self.tenant);
         self
     }
@@ -248,6 +265,15 @@ impl World {
     }
 }
 
+/// Has everything of a tenant listed, and nothing found.
+fn list_all(tenant: &Tenant) {
+    for (side, kind) in lists() {
+        let list = tenant.state().begin_list(side, kind);
+        tenant.end_list(side, kind, list);
+    }
+    tenant.set_unprovisioned(None);
+}
+
 /// A pod of namespace `shop`.
 pub(crate) fn pod(name: &str) -> Value {
     json!({
@@ -295,7 +321,7 @@ pub(crate) fn context() -> Context {
 /// Limits that no test comes near.
 pub(crate) fn engine_config() -> config::Engine {
     config::Engine {
-        workers: 1,
+        workers: 64,
         max_concurrent_lists: 1,
         scan_interval: std::time::Duration::from_mins(5),
         hosts_image: None,
@@ -306,12 +332,15 @@ pub(crate) fn engine_config() -> config::Engine {
         custom_resources: crate::custom::Allowed::default(),
         selector: None,
         fresh_objects: 16,
+        host_requests: 64,
+        weights: std::collections::BTreeMap::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
                 in_flight: 4,
             },
             writes_per_second: 1000,
+            writes_burst: 2000,
             events_per_second: 100,
             object_bytes: 1 << 20,
         },

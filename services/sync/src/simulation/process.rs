@@ -103,12 +103,15 @@ fn limits() -> config::Engine {
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
+        host_requests: 16,
+        weights: std::collections::BTreeMap::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
                 in_flight: 2,
             },
             writes_per_second: 50,
+            writes_burst: 100,
             events_per_second: 10,
             object_bytes: 8192,
         },

@@ -37,6 +37,11 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         );
         return (State::Frozen, text);
     }
+    if tenant.is_unresponsive() {
+        let text = "the virtual API server can be reached, but fails or does not answer in time: it is asked now and then \
+                    with one object, and the others wait";
+        return (State::Frozen, text.to_owned());
+    }
     if let Some(missing) = tenant.missing_right() {
         let text = format!("nothing is changed or deleted on the host: {missing}");
         return (State::Frozen, text);
@@ -58,6 +63,10 @@ pub fn state(tenant: &Tenant) -> (State, String) {
             text = format!(
                 "{text}; kept on the host for their data, though the accepted store lacks them: {kept}"
             );
+        }
+        if tenant.is_throttled() {
+            text =
+                format!("{text}; it writes more than its allowance, and its objects follow later");
         }
         return (State::Synced, text);
     }
@@ -90,6 +99,7 @@ pub fn observe(tenant: &Tenant) -> Observation {
     let (status, reason) = match state {
         State::Synced if tenant.unmapped().is_some() => (Status::True, Reason::MappingsWaiting),
         State::Synced if tenant.kept_said().is_some() => (Status::True, Reason::ObjectsKept),
+        State::Synced if tenant.is_throttled() => (Status::True, Reason::Throttled),
         State::Synced => (Status::True, Reason::Available),
         State::Starting if tenant.conflict().is_some() => (Status::False, Reason::ObjectConflict),
         State::Starting => (Status::False, Reason::Progressing),
@@ -105,10 +115,10 @@ pub fn observe(tenant: &Tenant) -> Observation {
 }
 
 fn frozen(tenant: &Tenant) -> Reason {
-    if tenant.link.is_up() {
-        Reason::Refused
-    } else {
-        Reason::Unreachable
+    match (tenant.link.is_up(), tenant.is_unresponsive()) {
+        (false, _) => Reason::Unreachable,
+        (true, true) => Reason::Unresponsive,
+        (true, false) => Reason::Refused,
     }
 }
 

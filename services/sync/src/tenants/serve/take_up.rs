@@ -28,6 +28,8 @@ const JITTER: Duration = Duration::from_millis(500);
 /// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
 /// keep them out.
 const LISTING: Duration = Duration::from_mins(1);
+/// How long a first list counts among those that may be under way at once.
+const PROMPT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Serves until the object calls for something else.
@@ -104,11 +106,12 @@ impl Supervisor {
                 virtual_,
                 host: HostClient(self.engine.host.tenant(token, &self.bill.host)),
             },
-            limits: self.engine.config.tenant,
+            limits: self.engine.config.limits_of(&self.id.namespace),
             creation: cluster.creation_trace(),
             bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
             room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
@@ -124,7 +127,7 @@ impl Supervisor {
         let jitter = JITTER.mul_f64(chance::draw());
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
-        let _permit = self.engine.lists.acquire().await.ok();
+        let permit = self.engine.lists.acquire().await.ok();
         if !reporter.says_ready() {
             reporter
                 .report(&[observe(tenant)], cluster.metadata.generation)
@@ -157,6 +160,7 @@ impl Supervisor {
                     })
                 };
                 let thawed = || {
+                    tenant.reopen();
                     tenant.notify();
                     tenant.add_all(Lane::List);
                 };
@@ -171,7 +175,12 @@ impl Supervisor {
             }
         };
         let listed = tenant.token.run_until_cancelled(listed);
-        drop(tokio::time::timeout(LISTING, listed).await);
+        let mut listed = std::pin::pin!(listed);
+        if tokio::time::timeout(PROMPT, &mut listed).await.is_err() {
+            // It is its API server that takes so long: others' lists do not wait for that.
+            drop(permit);
+            drop(tokio::time::timeout(LISTING, listed).await);
+        }
         Ok(())
     }
 
