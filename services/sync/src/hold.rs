@@ -121,6 +121,7 @@ impl Hold {
                 field,
                 message,
             },
+            Failure::Ours(refusal) => Self::refusal(refusal),
             Failure::NotKept => Self::Refused {
                 by,
                 reason: "NotKept",
