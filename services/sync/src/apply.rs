@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use tracing::{Instrument, Span};
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_resources::ownership;
-use vcluster_translate::Patch;
 use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
+use vcluster_translate::{Patch, Refusal};
 
 use crate::gate::Class;
 use crate::object::page::{Listed, Page};
@@ -54,6 +54,9 @@ pub enum Failure {
         /// What the server says.
         message: String,
     },
+    /// We will not: what it would take is more than there is room for, or somebody else's.
+    #[error("{0}")]
+    Ours(Refusal),
     /// The server takes this change and does not keep it.
     #[error("the server takes the change and does not keep it")]
     NotKept,

@@ -123,6 +123,7 @@ impl Hold {
                 field,
                 message,
             },
+            Failure::Ours(refusal) => Self::refusal(refusal),
             Failure::NotKept => Self::Refused {
                 by,
                 reason: "NotKept",

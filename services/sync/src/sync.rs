@@ -116,7 +116,7 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 let message = failure.to_string();
                 return (Next::Retry { after, message }, done);
             }
-            Err(failure @ Failure::Refused { .. }) => {
+            Err(failure @ (Failure::Refused { .. } | Failure::Ours(_))) => {
                 tenant.holds.set(key, Some(Hold::failure(&failure)));
                 let message = tenant.stuck(key, &failure);
                 let after = Some(OTHERS);

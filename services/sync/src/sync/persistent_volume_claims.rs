@@ -155,16 +155,14 @@ async fn refused(
     claim: Option<&Value>,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let message = match failure {
-        Failure::Refused { message, .. } => {
-            claim.map(|claim| names(claim, None, &tenant.context).translate(&message))
-        }
-        Failure::NotKept => Some(NOT_KEPT.to_owned()),
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::NotKept => Trouble::hosts(NOT_KEPT),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
         failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
             return Err(failure);
         }
     };
-    let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
     Ok(tenant.park(engine, key, claim, trouble).await)
 }
 

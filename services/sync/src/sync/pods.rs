@@ -196,11 +196,7 @@ async fn create(
             let hold = Hold::waits("Environment", message);
             return Ok(Step::Held(hold, Next::Until(Instant::now() + SOON)));
         }
-        Err(Failure::Refused { message, .. }) => {
-            let trouble = Trouble::hosts(&message);
-            return Ok(tenant.report(engine, key, Some(pod), trouble).await);
-        }
-        Err(failure) => return Err(failure),
+        Err(failure) => return unmade(engine, tenant, key, pod, failure).await,
     }
     let standing = |class, name: &str| engine.class_standing(tenant, class, name);
     if let Err(refusal) = class::check(Kind::Pod, pod, standing) {
@@ -242,15 +238,10 @@ async fn create(
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);
         }
     }
-    if !wanted.tokens.is_empty() {
-        match tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await {
-            Ok(()) => {}
-            Err(Failure::Refused { message, .. }) => {
-                let trouble = Trouble::hosts(&message);
-                return Ok(tenant.report(engine, key, Some(pod), trouble).await);
-            }
-            Err(failure) => return Err(failure),
-        }
+    if !wanted.tokens.is_empty()
+        && let Err(failure) = tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await
+    {
+        return unmade(engine, tenant, key, pod, failure).await;
     }
     match tenant.create(Side::Host, Kind::Pod, &wanted.object).await {
         Ok(made) => {
@@ -258,12 +249,28 @@ async fn create(
             tenant.take_note(Side::Host, key, &made);
             Ok(Step::Again)
         }
-        Err(Failure::Refused { message, .. }) => {
-            let trouble = Trouble::hosts(&message);
-            Ok(tenant.report(engine, key, Some(pod), trouble).await)
-        }
-        Err(failure) => Err(failure),
+        Err(failure) => unmade(engine, tenant, key, pod, failure).await,
     }
+}
+
+/// What follows from a request on the way to a host pod that was not done.
+async fn unmade(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    pod: &Value,
+    failure: Failure,
+) -> Result<Step, Failure> {
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
+        failure @ (Failure::Gone
+        | Failure::Exists
+        | Failure::Changed
+        | Failure::NotKept
+        | Failure::Later { .. }) => return Err(failure),
+    };
+    Ok(tenant.report(engine, key, Some(pod), trouble).await)
 }
 
 enum References {

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use vcluster_translate::refusal::Reason;
+use vcluster_translate::text::Names;
 use vcluster_translate::{Refusal, pod};
 
 use super::{Next, Step};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
-use crate::object::{Key, Kind, Side, time};
+use crate::object::{Key, Kind, Name, Side, time};
 use crate::queue::Lane;
 use crate::state::Problem;
 use crate::tenant::Tenant;
@@ -118,7 +119,7 @@ impl Tenant {
         object: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = trouble;
+        let Trouble { refusal, may_pass } = self.in_words_inside(key, object, trouble);
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -169,7 +170,7 @@ impl Tenant {
         pod: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = trouble;
+        let Trouble { refusal, may_pass } = self.in_words_inside(key, pod, trouble);
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -208,6 +209,16 @@ impl Tenant {
                 tracing::debug!(tenant = %self.id, %key, %failure, "condition not written");
             }
         }
+    }
+
+    /// What the host says of an object, with the names that it has inside.
+    fn in_words_inside(&self, key: &Key, object: Option<&Value>, mut trouble: Trouble) -> Trouble {
+        if trouble.refusal.reason == Reason::HostRefused {
+            let Name { namespace, name } = &key.name;
+            let names = Names::about(key.kind, (namespace, name), object, &self.context);
+            trouble.refusal.message = names.translate(&trouble.refusal.message);
+        }
+        trouble
     }
 
     /// The object is as it should be.

@@ -150,11 +150,16 @@ async fn variables(
 ) -> Result<Next, Failure> {
     match tenant.follow_links(&key.name.namespace).await {
         Ok(at) => Ok(at.map_or(Next::Settled, Next::Until)),
-        Err(Failure::Refused { message, .. }) => {
+        Err(failure @ (Failure::Refused { .. } | Failure::Ours(_))) => {
+            let message = failure.to_string();
             tracing::warn!(tenant = %tenant.id, %key, message, "variables are not kept up to date");
-            let reason = Reason::HostRefused.as_str();
+            let reason = if let Failure::Ours(refusal) = &failure {
+                refusal.reason
+            } else {
+                Reason::HostRefused
+            };
             tenant
-                .tell(engine, key.kind, service, reason, &message)
+                .tell(engine, key.kind, service, reason.as_str(), &message)
                 .await;
             Ok(Next::Settled)
         }
@@ -209,14 +214,14 @@ async fn refused(
     object: Option<&Value>,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let message = match failure {
-        Failure::Refused { message, .. } => message,
-        Failure::NotKept => NOT_KEPT.to_owned(),
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::NotKept => Trouble::hosts(NOT_KEPT),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
         failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
             return Err(failure);
         }
     };
-    let trouble = Trouble::hosts(&message);
     Ok(tenant.park(engine, key, object, trouble).await)
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
-use vcluster_translate::Patch;
 use vcluster_translate::environment::{
     namespace_of, service_variables, services_config_map, services_name,
 };
 use vcluster_translate::patch::Format;
 use vcluster_translate::plan::{Cause, Delete};
+use vcluster_translate::refusal::Reason;
+use vcluster_translate::{Patch, Refusal};
 
 use super::Tenant;
 use crate::apply::Failure;
@@ -24,6 +25,9 @@ use crate::object::{Kind, Name, Object, Side};
 
 /// Largest data of a ConfigMap, with room for the rest of it.
 const MOST: usize = 1000 << 10;
+
+/// The field of a pod that asks for them.
+const LINKS: &str = "spec.enableServiceLinks";
 
 /// The least time between two writes of one ConfigMap for the sake of Services: many that are made one after the other
 /// are written together. A pod that needs it does not wait.
@@ -181,7 +185,7 @@ impl Tenant {
             return Ok(Some(due));
         }
         match self.ensure_links(all, namespace).await {
-            Err(Failure::Refused { .. })
+            Err(Failure::Refused { .. } | Failure::Ours(_))
                 if matches!(kept.outcome, Outcome::TooMany | Outcome::NotOurs) =>
             {
                 Ok(None)
@@ -289,10 +293,11 @@ impl Tenant {
                 self.create(Side::Host, Kind::ConfigMap, &wanted).await?;
             }
             Some(found) if !self.made(found.json()) => {
-                let failure = Failure::Refused {
-                    code: 409,
+                let failure = Failure::Ours(Refusal {
+                    reason: Reason::NameTaken,
+                    field: LINKS.to_owned(),
                     message: format!("the ConfigMap {name} exists on the host and is not ours"),
-                };
+                });
                 return Ok((Outcome::NotOurs, Some(failure)));
             }
             Some(found) => {
@@ -307,13 +312,14 @@ impl Tenant {
 }
 
 fn too_many(namespace: &str) -> Failure {
-    Failure::Refused {
-        code: 413,
+    Failure::Ours(Refusal {
+        reason: Reason::NotSupported,
+        field: LINKS.to_owned(),
         message: format!(
             "the namespace {namespace:?} has too many Services to name them all in environment variables: set \
              enableServiceLinks to false in the pod"
         ),
-    }
+    })
 }
 
 fn difference(found: &Object, wanted: &Value) -> Option<Patch> {

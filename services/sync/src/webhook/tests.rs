@@ -429,7 +429,9 @@ async fn a_tenant_with_its_fill_is_told_so_and_others_are_served() {
 async fn more_ports_than_a_service_may_have_are_refused_before_the_host_is_asked() {
     let scene = scene(give);
     let mut object = service();
-    object["spec"]["ports"] = (1..=PORTS + 1).map(|port| json!({"port": port})).collect();
+    object["spec"]["ports"] = (1..=SERVICE_PORTS + 1)
+        .map(|port| json!({"port": port}))
+        .collect();
     let response = scene.ask(&review("CREATE", &object, None)).await;
     assert_eq!(response["status"]["code"], 422);
     assert_eq!(

@@ -262,6 +262,78 @@ fn an_address_that_differs_is_put_right_unless_a_load_balancer_would_go() {
     assert_eq!(refusal.reason, Reason::AddressDiffers);
 }
 
+/// The host Service that was made before `service` was stored.
+fn reserved_for(service: &Value) -> Value {
+    let mut new = service.clone();
+    new["metadata"]["uid"] = Review::UID.into();
+    reserved(host_of(&new), "2026-01-01T00:01:00Z")
+}
+
+#[test]
+fn an_address_that_a_later_webhook_chose_is_put_right_at_once() {
+    let delete = Action::DeleteHost(Delete {
+        uid: "b057".to_owned(),
+        grace_seconds: None,
+        cause: Cause::Replace,
+    });
+    let address = |address: &str| json!({"clusterIP": address, "clusterIPs": [address]});
+    for kind in ["ClusterIP", "LoadBalancer"] {
+        let asked = with(web(), json!({"type": kind}));
+        let host = reserved_for(&asked);
+        for stored in ["10.96.77.77", "None"].map(|ip| with(asked.clone(), address(ip))) {
+            assert_eq!(update_host(&stored, &host, &context()), Ok(Change::Replace));
+            assert_eq!(reservation(Some(&stored), &host, &delete), None);
+        }
+        assert!(reservation(None, &host, &delete).is_some());
+    }
+}
+
+#[test]
+fn a_class_that_a_later_webhook_chose_is_had_by_a_change_of_type_and_back() {
+    let asked = with(
+        web(),
+        json!({
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30002,
+            "allocateLoadBalancerNodePorts": true, "loadBalancerSourceRanges": ["192.0.2.0/24"],
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}],
+        }),
+    );
+    let stored = with(
+        asked.clone(),
+        json!({"loadBalancerClass": "service.k8s.aws/nlb"}),
+    );
+    let mut host = reserved_for(&asked);
+    let Ok(Change::Patch(first)) = update_host(&stored, &host, &context()) else {
+        panic!("not patched")
+    };
+    assert_eq!(
+        first.body["spec"],
+        json!({
+            "type": "ClusterIP", "externalTrafficPolicy": null, "healthCheckNodePort": null,
+            "allocateLoadBalancerNodePorts": null, "loadBalancerSourceRanges": null,
+            "ports": [{"port": 80, "protocol": "TCP"}],
+        })
+    );
+    host = patched(&host, &first);
+    let Ok(Change::Patch(second)) = update_host(&stored, &host, &context()) else {
+        panic!("not patched")
+    };
+    host = patched(&host, &second);
+    for key in [
+        "type",
+        "loadBalancerClass",
+        "clusterIP",
+        "healthCheckNodePort",
+        "ports",
+    ] {
+        assert_eq!(host["spec"][key], stored["spec"][key], "{key}");
+    }
+    assert_eq!(update_host(&stored, &host, &context()), Ok(Change::None));
+    // A class that only the host has is its own.
+    host["spec"]["loadBalancerClass"] = "by-the-host".into();
+    assert_eq!(update_host(&asked, &host, &context()), Ok(Change::None));
+}
+
 #[test]
 fn a_load_balancer_s_status_comes_up_and_goes_with_its_type() {
     let balanced = with(web(), json!({"type": "LoadBalancer"}));
