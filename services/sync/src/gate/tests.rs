@@ -148,7 +148,7 @@ impl World {
         world
     }
 
-    async fn run(self: Arc<Self>) {
+    async fn run(self: Arc<Self>) -> ! {
         loop {
             let taken = self.work.take().await;
             let world = Arc::clone(&self);

@@ -76,7 +76,7 @@ impl Supervisor {
                 tokio::time::sleep(RETRY.cap).await;
             }
         };
-        token.run_until_cancelled(begun).await;
+        token.run_until_cancelled(Box::pin(begun)).await;
         self.let_go().await;
         self.engine.standing().forget(&self.id);
     }
