@@ -7,7 +7,6 @@
 //! it, or at the next look; changes and deletions follow within [`PAUSE`]. What is gone inside is deleted only after a
 //! complete list of a virtual cluster that is being worked for, by its UID.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use vcluster_translate::{Context, Refusal};
 use self::requests::{get, list, write};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::hash::HashMap;
 use crate::tenant::{Id, Tenant};
 
 mod requests;
@@ -80,7 +80,7 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
         .any(|of| own_class::is_asked_for(of, &tenant.context));
     let token = tenant.token.clone();
     let kept = async {
-        let (mut told, mut said) = (Told::new(), String::new());
+        let (mut told, mut said) = (Told::default(), String::new());
         loop {
             let mut done = tenant.is_active();
             for of in Class::ALL {

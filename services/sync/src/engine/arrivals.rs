@@ -4,24 +4,43 @@
 //! itself, and after a restart all of them are there within moments: so that list waits for them, within a deadline.
 //! Whoever comes later lists for itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The longest that a list waits.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many are awaited. A new term has new ones.
 #[derive(Debug, Clone, Default)]
-pub struct Arrivals(Arc<watch::Sender<Awaited>>);
+pub struct Arrivals(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    awaited: Mutex<Awaited>,
+    /// Wakes those who wait in the order in which they came.
+    changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Awaited {
     /// Everybody who is to come is known.
     complete: bool,
     coming: usize,
+}
+
+impl Shared {
+    fn change(&self, change: impl FnOnce(&mut Awaited)) {
+        change(&mut self.awaited.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_waiters();
+    }
+
+    fn has_all(&self) -> bool {
+        let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.complete && awaited.coming == 0
+    }
 }
 
 /// A tenant that is awaited until this is dropped, or it has arrived.
@@ -34,7 +53,7 @@ pub struct Coming {
 impl Arrivals {
     /// Awaits another one.
     pub fn expect(&self) -> Coming {
-        self.0.send_modify(|awaited| awaited.coming += 1);
+        self.0.change(|awaited| awaited.coming += 1);
         Coming {
             arrivals: self.clone(),
             arrived: AtomicBool::new(false),
@@ -43,13 +62,21 @@ impl Arrivals {
 
     /// Everybody who is to come is known.
     pub fn complete(&self) {
-        self.0.send_modify(|awaited| awaited.complete = true);
+        self.0.change(|awaited| awaited.complete = true);
     }
 
     /// Waits until everybody has arrived, but not for ever.
     pub async fn all(&self) {
-        let mut awaited = self.0.subscribe();
-        let all = awaited.wait_for(|awaited| awaited.complete && awaited.coming == 0);
+        let all = async {
+            loop {
+                // What changes from here on is not missed.
+                let changed = self.0.changed.notified();
+                if self.0.has_all() {
+                    return;
+                }
+                changed.await;
+            }
+        };
         // Who is late lists for itself.
         drop(tokio::time::timeout(PATIENCE, all).await);
     }
@@ -59,7 +86,7 @@ impl Coming {
     /// It is in the engine, or does not come for now.
     pub fn arrived(&self) {
         if !self.arrived.swap(true, Ordering::AcqRel) {
-            self.arrivals.0.send_modify(|awaited| awaited.coming -= 1);
+            self.arrivals.0.change(|awaited| awaited.coming -= 1);
         }
     }
 }
