@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::guard::{self, Guard};
+
 /// A token bucket.
 #[derive(Debug)]
 pub struct Bucket {
@@ -45,7 +47,8 @@ impl Bucket {
         let enough = left >= 1.0;
         let left = if enough || ahead { left - 1.0 } else { left };
         *state = (left, now);
-        (!enough).then(|| Duration::from_secs_f64((-left).max(0.0) / self.rate))
+        (!guard::passes(Guard::Allowance, enough))
+            .then(|| Duration::from_secs_f64((-left).max(0.0) / self.rate))
     }
 }
 

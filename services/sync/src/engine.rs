@@ -25,6 +25,7 @@ use vcluster_translate::{mirror, persistent_volume};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
+use crate::guard::{self, Guard};
 use crate::hash::{HashMap, HashSet};
 use crate::hold::Hold;
 use crate::metrics::{Found, Metrics, Outcome};
@@ -402,7 +403,12 @@ impl Engine {
             Ok((Next::Retry { after, message }, _)) => {
                 let key = &taken.key;
                 tracing::debug!(tenant = %tenant.id, %key, failures = taken.failures, message, "tried again later");
-                let delay = after.unwrap_or_default() + RETRY.delay(taken.failures);
+                let failures = if guard::stands(Guard::BackOff) {
+                    taken.failures
+                } else {
+                    0
+                };
+                let delay = after.unwrap_or_default() + RETRY.delay(failures);
                 (After::Failed(Instant::now() + delay), Outcome::Retried)
             }
             Err(_panic) => {

@@ -14,6 +14,7 @@ pub mod directory;
 pub mod engine;
 pub mod explain;
 pub mod gauges;
+pub mod guard;
 pub mod hash;
 pub mod hold;
 pub mod host_history;

@@ -24,6 +24,7 @@ mod tests;
 pub use lane::Lane;
 use lane::{COUNT, order};
 
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 
 /// One stay of a tenant in the queue: a tenant that leaves and comes back gets another number.
@@ -292,7 +293,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             return;
         }
         tenant.in_ring = true;
-        if tenant.credit > 0 {
+        if guard::passes(Guard::Turns, tenant.credit > 0) {
             self.ring.push_front(ticket);
         } else {
             tenant.credit = tenant.limits.weight;
@@ -337,7 +338,8 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
     }
 
     fn may_be_served(&self) -> bool {
-        self.in_flight < self.limits.in_flight && self.lanes.iter().any(|lane| !lane.is_empty())
+        guard::passes(Guard::InFlight, self.in_flight < self.limits.in_flight)
+            && self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
     fn add(&mut self, key: K, lane: Lane, now: Instant, number: u64) {

@@ -21,6 +21,7 @@ use vcluster_translate::patch::Subresource;
 use vcluster_translate::pod;
 
 use crate::bodies::Bodies;
+use crate::guard::{self, Guard};
 use crate::hash::{HashMap, HashSet};
 use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -530,6 +531,9 @@ impl State {
             let slot = entry.slot_mut(side);
             if key.kind == kind && slot.seen.is_some() && !running.listed.contains(key) {
                 slot.doubted = true;
+                if !guard::stands(Guard::MissingIsRead) {
+                    *slot = Slot::default();
+                }
                 slot.missing = true;
                 missing.push(key.clone());
             }
@@ -587,7 +591,7 @@ impl State {
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {
-        if self.gone.uids.contains(object.uid()) {
+        if self.gone.uids.contains(object.uid()) && guard::stands(Guard::GoneIsGone) {
             return true;
         }
         let Some(seen) = self
@@ -598,7 +602,7 @@ impl State {
             return false;
         };
         match (seen.version, object.version()) {
-            (Some(known), Some(new)) => new <= known,
+            (Some(known), Some(new)) => !guard::passes(Guard::NewestCounts, new > known),
             // Versions that cannot be compared: what comes last counts.
             (Some(_) | None, Some(_) | None) => false,
         }

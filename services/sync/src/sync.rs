@@ -14,6 +14,7 @@ use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::hold::Hold;
 use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -103,7 +104,9 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 return (next, done);
             }
             Err(failure @ (Failure::Gone | Failure::Changed | Failure::Exists)) => {
-                tenant.doubt(key);
+                if guard::stands(Guard::SurpriseIsDoubted) {
+                    tenant.doubt(key);
+                }
                 doubt = Some(failure);
             }
             Err(failure @ Failure::Later { after, .. }) => {
@@ -224,7 +227,7 @@ impl Tenant {
     async fn look(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
         let name = self.name_on(side, key);
         let Some(object) = self.read(side, key.kind, &name).await? else {
-            if side == Side::Virtual {
+            if side == Side::Virtual && guard::stands(Guard::StoreIsConfirmed) {
                 self.confirm_store().await?;
             }
             self.state().clear(side, key);
@@ -333,14 +336,16 @@ impl Tenant {
                 .all(|side| state.is_listed(side, kind) && state.is_served(side, kind))
         };
         let users = is_used || to_host::users_of(kind, &self.context).all(listed);
-        knowledge(listed(kind) && users && self.link.is_up())
+        let is_listed = guard::passes(Guard::CompleteLists, listed(kind) && users);
+        knowledge(is_listed && guard::passes(Guard::Frozen, self.link.is_up()))
     }
 
     /// Whether everything of a kind is known inside and on the host, whose own it is.
     fn knows_mirrored(&self, engine: &Engine, kind: Kind) -> Knowledge {
         let state = self.state();
         let inside = state.is_listed(Side::Virtual, kind) && state.is_served(Side::Virtual, kind);
-        knowledge(inside && engine.is_listed(kind))
+        let is_listed = inside && engine.is_listed(kind);
+        knowledge(guard::passes(Guard::CompleteLists, is_listed))
     }
 
     /// As [`Self::patched`], as a step.
@@ -351,7 +356,8 @@ impl Tenant {
     /// Patches the object of a key on one side and takes note of the answer. What the server took a moment ago and
     /// did not keep is not written again before its time: it would be written for ever.
     async fn patched(&self, side: Side, key: &Key, patch: &Patch) -> Result<Object, Failure> {
-        if self.state().is_unkept(side, key, patch, report::PARKED) {
+        let is_unkept = self.state().is_unkept(side, key, patch, report::PARKED);
+        if !guard::passes(Guard::UnkeptIsParked, !is_unkept) {
             self.metrics.not_kept(side, key.kind);
             return Err(Failure::NotKept);
         }

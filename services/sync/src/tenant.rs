@@ -20,6 +20,7 @@ use vcluster_translate::kind::{Inside, Need, Translation};
 use crate::bill::Bill;
 use crate::bucket::Bucket;
 use crate::config::Limits;
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::hold::Holds;
 use crate::link::Link;
@@ -282,8 +283,8 @@ impl Tenant {
     /// Whether it may be worked on at this moment.
     pub fn is_active(&self) -> bool {
         self.is_ready()
-            && self.link.is_up()
-            && !self.has_lost_its_store()
+            && guard::passes(Guard::Frozen, self.link.is_up())
+            && guard::passes(Guard::LossIsFinal, !self.has_lost_its_store())
             && !self.token.is_cancelled()
     }
 
@@ -428,7 +429,8 @@ impl Tenant {
 
     /// Begins to work if every list is complete.
     fn begin_if_listed(&self) {
-        if !self.is_ready() && self.unlisted().is_empty() {
+        let is_listed = guard::passes(Guard::CompleteLists, self.unlisted().is_empty());
+        if !self.is_ready() && is_listed {
             self.ready.store(true, Ordering::Release);
             tracing::info!(tenant = %self.id, "every list is complete: work begins");
             self.add_all(Lane::List);

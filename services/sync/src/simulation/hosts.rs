@@ -7,22 +7,28 @@ use jiff::Timestamp;
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
+use vcluster_resources::label;
 
 use super::ground::NODES;
-use super::law::{Law, PODS, is_deleting};
+use super::law::{CLUSTERS, Law, PODS, is_deleting};
 use super::store::{Id, Store, deleted};
-use super::world::text;
+use super::world::{annotation, text};
 
 /// How often they look.
 pub(super) const TICK: Duration = Duration::from_millis(500);
+/// After so many looks the garbage collector looks, too.
+pub(super) const GARBAGE: u64 = 8;
 
-/// One look of scheduler, kubelets and garbage collector.
+/// One look of scheduler and kubelets.
 pub(super) fn tick(store: &mut Store, now: Timestamp, chance: &mut StdRng) {
+    if !is_busy(store) {
+        return;
+    }
     let pods: Vec<_> = store
         .all(PODS)
         .map(|(id, pod)| (id.clone(), Arc::clone(pod)))
         .collect();
-    for (id, pod) in pods.into_iter().filter(|(id, _)| id.name != "stranger") {
+    for (id, pod) in pods.into_iter().filter(|(_, pod)| is_live(pod)) {
         if is_deleting(&pod) {
             end_if_time(store, &id, &pod, now);
         } else if pod["spec"]["nodeName"].is_null() {
@@ -39,7 +45,13 @@ pub(super) fn tick(store: &mut Store, now: Timestamp, chance: &mut StdRng) {
             store.change(&id, now, |pod| pod["status"] = running(&ip, now));
         }
     }
-    collect_garbage(store, now);
+}
+
+/// Whether there is a pod that is not as it will stay.
+fn is_busy(store: &Store) -> bool {
+    let mut pods = store.all(PODS).map(|(_, pod)| pod);
+    let is_still = |pod: &Value| !is_deleting(pod) && text(pod, "/status/phase") == "Running";
+    pods.any(|pod| is_live(pod) && !is_still(pod))
 }
 
 fn running(ip: &str, now: Timestamp) -> Value {
@@ -68,11 +80,41 @@ fn end_if_time(store: &mut Store, id: &Id, pod: &Value, now: Timestamp) {
     store.lose(id, now);
 }
 
+/// Whether sync made a pod for a virtual cluster of today.
+fn is_live(pod: &Value) -> bool {
+    annotation(pod, label::CLUSTER_UID).starts_with("cluster-")
+}
+
+/// Somebody on the host takes the labels off an object of sync's; tells which.
+pub(super) fn unlabel(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> Option<String> {
+    let ours = store.objects().filter(|(_, object)| {
+        is_live(object) && !annotation(object, label::VIRTUAL_KIND).is_empty()
+    });
+    let ours: Vec<_> = ours.map(|(id, _)| id.clone()).collect();
+    if ours.is_empty() {
+        return None;
+    }
+    let id = &ours[chance.random_range(0..ours.len())];
+    store.change(id, now, |object| object["metadata"]["labels"] = json!({}));
+    Some(format!("takes the labels off {id:?}"))
+}
+
+/// Somebody deletes a VirtualCluster.
+pub(super) fn delete_cluster(store: &mut Store, namespace: &str, name: &str, now: Timestamp) {
+    let id = Id::new(CLUSTERS, namespace, name);
+    let Some(found) = store.get(&id).cloned() else {
+        return;
+    };
+    match deleted(&id, &found, None, now) {
+        Some(left) => drop(store.put(&id, left, now)),
+        None => drop(store.lose(&id, now)),
+    }
+}
+
 /// Removes what belongs to a VirtualCluster that is gone.
-fn collect_garbage(store: &mut Store, now: Timestamp) {
-    let clusters = "/apis/vcluster.dev/v1alpha1/virtualclusters";
+pub(super) fn collect_garbage(store: &mut Store, now: Timestamp) {
     let live: Vec<_> = store
-        .all(clusters)
+        .all(CLUSTERS)
         .map(|(_, found)| text(found, "/metadata/uid").to_owned())
         .collect();
     let orphans = store.objects().filter(|(_, object)| {
@@ -92,7 +134,7 @@ pub(super) fn take_away(
     now: Timestamp,
     chance: &mut StdRng,
 ) -> Option<String> {
-    let ours = |(id, _): &(&Id, &Arc<Value>)| id.name != "stranger";
+    let ours = |(_, pod): &(&Id, &Arc<Value>)| is_live(pod);
     let pods: Vec<_> = store
         .all(PODS)
         .filter(ours)

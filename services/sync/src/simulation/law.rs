@@ -6,26 +6,31 @@
 //!   host pod of it is left.
 //! - Nothing of strangers is written or deleted, on either side.
 //!
+//! - Only who holds the lease sends a write; the first write follows the finalizer; of a virtual cluster that goes, pods
+//!   are deleted before what they use.
+//!
 //! A virtual object that was lost with its store, and not by anybody's wish, counts as alive.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 use vcluster_resources::label;
+use vcluster_resources::ownership::SYNC_FINALIZER;
 use vcluster_translate::environment;
 
-use super::store::{Id, Written};
+use super::store::{Call, Id, Place, Written};
 use super::world::{Cluster, Inner, Target, annotation, text};
 use crate::object::Kind;
 
 /// How old a decision may be when it arrives: the longest that a request is under way.
 const UNDER_WAY: i64 = 120;
-const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
+pub(super) const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
 pub(super) const PODS: &str = "/api/v1/pods";
-const NAMESPACES: &str = "/api/v1/namespaces";
+pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
 
 /// What was broken, and what is needed to tell.
 #[derive(Debug, Default)]
@@ -34,6 +39,10 @@ pub(super) struct Law {
     /// UIDs of virtual pods whose host pods were ended by the host's side.
     ended: BTreeSet<String>,
     writes: u64,
+    /// Those to VirtualClusters.
+    said: u64,
+    /// Virtual API servers' collections that were listed lately.
+    lists: Vec<(Target, String)>,
 }
 
 impl Law {
@@ -53,6 +62,57 @@ impl Law {
         self.writes
     }
 
+    /// The same without what is said of virtual clusters.
+    pub(super) fn writes_to_objects(&self) -> u64 {
+        self.writes - self.said
+    }
+
+    /// Forgets what was listed.
+    pub(super) fn begin_lists(&mut self) {
+        self.lists.clear();
+    }
+
+    /// What was listed since: which collection of which virtual API server.
+    pub(super) fn lists(&self) -> &[(Target, String)] {
+        &self.lists
+    }
+
+    /// Judges a request of sync at the moment when it is sent.
+    pub(super) fn sent(
+        &mut self,
+        world: &mut Inner,
+        process: usize,
+        target: Target,
+        call: &Call,
+        at: Duration,
+    ) {
+        let Some(place) = Place::of(&call.path) else {
+            return;
+        };
+        if call.method == Method::GET {
+            let is_list = place.id.name.is_empty() && !call.is_watch();
+            if is_list && target != Target::Host && call.parameter("fieldSelector").is_none() {
+                self.lists.push((target, place.id.collection));
+            }
+            return;
+        }
+        if place.id.collection.ends_with("/leases") || leads(world, process) {
+            return;
+        }
+        let line = format!(
+            "{:.3}: process {process} {target:?} {} {}: another holds the lease",
+            at.as_secs_f64(),
+            call.method,
+            call.path
+        );
+        self.breaks(world, at, line);
+    }
+
+    fn breaks(&mut self, world: &mut Inner, at: Duration, line: String) {
+        world.trace.note(at, format_args!("BROKEN {line}"));
+        self.broken.push(line);
+    }
+
     /// Judges a write of sync.
     pub(super) fn judge(
         &mut self,
@@ -66,9 +126,8 @@ impl Law {
         {
             return;
         }
-        if changes(written) {
-            self.writes += 1;
-        }
+        self.writes += 1;
+        self.said += u64::from(written.id.collection == CLUSTERS);
         let found = match target {
             Target::Host => on_host(world, written, now),
             Target::Virtual(number) => self.inside(world, number, written),
@@ -79,8 +138,7 @@ impl Law {
                 "{:.3}: process {process} {target:?} {method} {id:?}: {why}",
                 at.as_secs_f64()
             );
-            world.trace.note(at, format_args!("BROKEN {line}"));
-            self.broken.push(line);
+            self.breaks(world, at, line);
         }
     }
 
@@ -132,7 +190,7 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
         return Ok(());
     }
     let Some(before) = &written.before else {
-        return Ok(());
+        return is_held(world, &written.id);
     };
     let uid = annotation(before, label::CLUSTER_UID);
     let Some(cluster) = world.clusters.iter().find(|cluster| cluster.uid == uid) else {
@@ -141,19 +199,64 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
     if cluster.namespace != written.id.namespace {
         return Err("it is in another's namespace".to_owned());
     }
-    if written.method != "DELETE" || is_going(world, cluster) {
+    if written.method != "DELETE" {
         return Ok(());
+    }
+    if is_going(world, cluster) {
+        return pods_first(world, cluster, &written.id);
     }
     may_be_deleted(cluster, &written.id, before, now)
 }
 
-/// Whether anything is another than before.
-fn changes(written: &Written) -> bool {
-    match (&written.before, &written.after) {
-        (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
+/// Whether a virtual cluster waits, when it is deleted, for what is made for it now.
+fn is_held(world: &Inner, id: &Id) -> Result<(), String> {
+    let cluster = world
+        .clusters
+        .iter()
+        .find(|cluster| cluster.namespace == id.namespace);
+    let found = cluster.and_then(|cluster| {
+        let id = Id::new(CLUSTERS, &cluster.namespace, &cluster.name);
+        world.host.get(&id)
+    });
+    let Some(found) = found else {
+        return Ok(());
+    };
+    let finalizers = found
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array);
+    let is_held = finalizers.is_some_and(|all| all.iter().any(|one| one == SYNC_FINALIZER));
+    if is_held {
+        Ok(())
+    } else {
+        Err("its virtual cluster does not wait for it: the finalizer is missing".to_owned())
     }
+}
+
+/// Whether what pods use outlives them.
+fn pods_first(world: &Inner, cluster: &Cluster, id: &Id) -> Result<(), String> {
+    let mut pods = world.host.all(PODS);
+    let left = pods.any(|(_, pod)| annotation(pod, label::CLUSTER_UID) == cluster.uid);
+    let is_there = world
+        .host
+        .get(&Id::new(CLUSTERS, &cluster.namespace, &cluster.name));
+    if id.collection != PODS && left && is_there.is_some() {
+        Err("pods that may use it are left".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a process holds the lease of those that work.
+fn leads(world: &Inner, process: usize) -> bool {
+    let id = Id::new(
+        "/apis/coordination.k8s.io/v1/leases",
+        "vcluster-system",
+        "vcluster-sync",
+    );
+    let lease = world.host.get(&id);
+    lease.is_some_and(|lease| {
+        text(lease, "/spec/holderIdentity").starts_with(&format!("sync-{process}_"))
+    })
 }
 
 fn is_going(world: &Inner, cluster: &Cluster) -> bool {

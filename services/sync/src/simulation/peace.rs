@@ -9,7 +9,7 @@ use serde_json::Value;
 use vcluster_resources::label;
 use vcluster_translate::environment;
 
-use super::law::{PODS, collection, is_deleting, uses};
+use super::law::{CLUSTERS, PODS, collection, is_deleting, uses};
 use super::store::Id;
 use super::world::{Cluster, Inner, annotation, text};
 use crate::object::Kind;
@@ -27,11 +27,7 @@ pub(super) fn broken(world: &Inner) -> Option<String> {
 }
 
 fn cluster_at_peace(world: &Inner, cluster: &Cluster) -> Result<(), String> {
-    let id = Id::new(
-        "/apis/vcluster.dev/v1alpha1/virtualclusters",
-        &cluster.namespace,
-        &cluster.name,
-    );
+    let id = Id::new(CLUSTERS, &cluster.namespace, &cluster.name);
     if world.host.get(&id).is_none() {
         return nothing_is_left(world, cluster);
     }

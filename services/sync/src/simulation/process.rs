@@ -18,9 +18,6 @@ use crate::metrics::Metrics;
 use crate::queue;
 use crate::server::Host;
 
-/// Time between two scans.
-pub(super) const SCAN: Duration = Duration::from_mins(1);
-
 /// A process, until it is dropped: then nothing of it acts any more.
 pub(super) struct Process {
     pub(super) number: usize,
@@ -30,8 +27,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it.
-    pub(super) fn start(world: &Arc<World>, number: usize) -> Self {
+    /// Starts it; it scans so often.
+    pub(super) fn start(world: &Arc<World>, number: usize, scan: Duration) -> Self {
         let network = Network::new(Arc::clone(world), number);
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
         config.root_cert = Some(Vec::new());
@@ -40,7 +37,7 @@ impl Process {
         host.simulated = Some(network);
         let clock = Arc::new(world.clock());
         let kubelet_host = "vcluster-sync.vcluster-system.svc".to_owned();
-        let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
+        let engine = Engine::new(limits(scan), host, clock, Metrics::default(), kubelet_host);
         let engine = Arc::new(engine);
         let shutdown = Shutdown::new();
         let health = Health::new(&shutdown);
@@ -83,11 +80,11 @@ impl Drop for Process {
     }
 }
 
-fn limits() -> config::Engine {
+fn limits(scan_interval: Duration) -> config::Engine {
     config::Engine {
         workers: 4,
         max_concurrent_lists: 1,
-        scan_interval: SCAN,
+        scan_interval,
         hosts_image: None,
         annotations: Annotations::default(),
         selector: None,

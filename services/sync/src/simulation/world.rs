@@ -8,15 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use vcluster_chassis::clock::Clock;
+use vcluster_resources::layout;
+use vcluster_translate::environment;
 
-use super::law::Law;
+use super::ground;
+use super::law::{CLUSTERS, Law, NAMESPACES};
 use super::store::{Answer, Call, Id, Selector, Store, Written};
 use super::trace::Trace;
 use super::weather::{Fate, Weather};
+use super::wire;
+use crate::tenant::store::{STORE_MARK, STORE_ROLLED_BACK, STORE_UID};
 
 /// An API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +55,8 @@ pub(super) struct Cluster {
     pub(super) store: Store,
     /// What its API server had before it lost everything, and will have again.
     pub(super) lost: Option<Store>,
+    /// A copy of what its API server had.
+    pub(super) copy: Option<Store>,
 }
 
 /// A crash that will come.
@@ -159,9 +166,7 @@ impl World {
         let store = inner.store_mut(target);
         let before = store.version();
         let done = act(store, now);
-        if store.version() != before {
-            inner.tell(target, None);
-        }
+        inner.tell_since(target, before);
         done
     }
 
@@ -200,7 +205,7 @@ impl World {
             inner.kill(process);
             return None;
         }
-        let (answer, written) = inner.store_mut(target).handle(call, now);
+        let (answer, written) = inner.store_mut(target).handle(&wire::stripped(call), now);
         inner
             .trace
             .add(elapsed, process, target, call, answer.code, is_late);
@@ -280,6 +285,82 @@ impl World {
         Arc::clone(topic)
     }
 
+    /// Has the host namespace of a virtual cluster go with all in it, and come again with another virtual cluster of the
+    /// same name.
+    pub(super) fn make_anew(&self, number: usize, generation: usize) {
+        let now = self.now();
+        let mut inner = self.locked();
+        let namespace = inner.clusters[number].namespace.clone();
+        let within = |(id, _): &(&Id, &Arc<Value>)| {
+            id.namespace == namespace || (id.collection == NAMESPACES && id.name == namespace)
+        };
+        let all: Vec<_> = inner
+            .host
+            .objects()
+            .filter(within)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in all {
+            inner.host.lose(&id, now);
+        }
+        let cluster = Cluster {
+            uid: format!("cluster-{number}-{generation}-{}", inner.host.version()),
+            store: ground::inside(&format!("v{number}-{}-", inner.host.version()), now),
+            ..ground::cluster(number, now)
+        };
+        inner
+            .host
+            .put(&Id::new(NAMESPACES, "", &namespace), json!({}), now);
+        let secret = Id::new("/api/v1/secrets", &namespace, layout::SYNC_SECRET);
+        inner.host.put(&secret, ground::credential(), now);
+        let id = Id::new(CLUSTERS, &namespace, &cluster.name);
+        inner.host.put(&id, ground::virtual_cluster(&cluster), now);
+        inner.clusters[number] = cluster;
+        inner.tell(Target::Host, None);
+        inner.tell(Target::Virtual(number), None);
+    }
+
+    /// Has a person say, of each store that was seen to go back and is as it was again, that it is right; tells whether
+    /// there was one.
+    pub(super) fn accept_stores(&self) -> bool {
+        let now = self.now();
+        let mut inner = self.locked();
+        let ids: Vec<_> = (0..inner.clusters.len())
+            .map(|number| inner.note_of(number))
+            .collect();
+        let mut accepted = false;
+        for id in ids {
+            let is_doubted = inner
+                .host
+                .get(&id)
+                .is_some_and(|kept| !annotation(kept, STORE_ROLLED_BACK).is_empty());
+            if is_doubted {
+                inner.host.change(&id, now, |kept| {
+                    if let Some(all) = kept["metadata"]["annotations"].as_object_mut() {
+                        all.remove(STORE_UID);
+                    }
+                });
+                accepted = true;
+            }
+        }
+        if accepted {
+            inner.tell(Target::Host, None);
+        }
+        accepted
+    }
+
+    /// Judges a request of sync when it is sent.
+    pub(super) fn sends(&self, process: usize, target: Target, call: &Call) {
+        let at = self.elapsed();
+        let mut inner = self.locked();
+        if inner.dead.contains(&process) {
+            return;
+        }
+        let mut law = std::mem::take(&mut inner.law);
+        law.sent(&mut inner, process, target, call, at);
+        inner.law = law;
+    }
+
     /// What a watch is told, and the version up to which; nothing if the past is forgotten.
     pub(super) fn since(
         &self,
@@ -294,6 +375,11 @@ impl World {
 }
 
 impl Cluster {
+    /// Namespace and name of its VirtualCluster.
+    pub(super) fn place(&self) -> (String, String) {
+        (self.namespace.clone(), self.name.clone())
+    }
+
     /// What the tenant has, and has not lost by its own wish.
     pub(super) fn truth(&self) -> &Store {
         self.lost.as_ref().unwrap_or(&self.store)
@@ -313,6 +399,18 @@ impl Inner {
             Target::Host => &mut self.host,
             Target::Virtual(number) => &mut self.clusters[number].store,
         }
+    }
+
+    /// The ConfigMap by which the host remembers a store.
+    fn note_of(&self, number: usize) -> Id {
+        let namespace = &self.clusters[number].namespace;
+        Id::new("/api/v1/configmaps", namespace, environment::CONFIG_MAP)
+    }
+
+    /// The mark of a store that the host remembers.
+    pub(super) fn mark_of(&self, number: usize) -> Option<String> {
+        let kept = self.host.get(&self.note_of(number))?;
+        Some(annotation(kept, STORE_MARK).to_owned()).filter(|mark| !mark.is_empty())
     }
 
     fn link(&mut self, process: usize, target: Target) -> &mut Link {
@@ -342,16 +440,30 @@ impl Inner {
         let mut law = std::mem::take(&mut self.law);
         law.judge(self, process, target, written, at);
         self.law = law;
-        self.tell(target, Some(&written.id));
+        self.tell(target, Some(&written.id.collection));
     }
 
-    fn tell(&self, target: Target, about: Option<&Id>) {
+    /// Tells those who watch a server; only of one collection if that is given.
+    fn tell(&self, target: Target, about: Option<&str>) {
         for ((of, collection), topic) in &self.topics {
-            if *of == target && about.is_none_or(|id| id.collection == *collection) {
+            if *of == target && about.is_none_or(|about| *about == *collection) {
                 topic.notify_waiters();
             }
         }
     }
+
+    /// Tells those who watch what has changed since a version.
+    fn tell_since(&self, target: Target, version: u64) {
+        for collection in self.store(target).changed(version) {
+            self.tell(target, Some(collection));
+        }
+    }
+}
+
+/// The mark that a store bears.
+pub(super) fn mark(store: &Store) -> Option<String> {
+    let system = store.get(&Id::new(NAMESPACES, "", "kube-system"))?;
+    Some(annotation(system, STORE_MARK).to_owned()).filter(|mark| !mark.is_empty())
 }
 
 /// A text of an object.

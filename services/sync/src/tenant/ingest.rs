@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use vcluster_translate::{Owner, owner, policy};
 
 use super::Tenant;
+use crate::guard::{self, Guard};
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::state::ListId;
@@ -203,7 +204,7 @@ impl Tenant {
             return;
         };
         let key = key_of(kind, &owner);
-        let news = if object.has_ended() {
+        let news = if guard::passes(Guard::HiddenIsRead, object.has_ended()) {
             self.state().vanish(Side::Host, &key, object.uid())
         } else {
             self.state().lose_sight(Side::Host, &key, object)

@@ -20,6 +20,7 @@ use vcluster_translate::environment;
 
 use super::finalizer;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::object::{Kind, Object, resource};
 use crate::tenant::Id;
 use crate::tenant_token::{self, TenantToken};
@@ -82,7 +83,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
 /// Deletes what is there; pods first, because they use the rest.
 async fn once(tenant: &Client, id: &Id, custom: &Kinds) -> Result<Left, kube::Error> {
     let pods = sweep(tenant, id, Kind::Pod).await?;
-    if !matches!(pods, Left::Nothing) {
+    if !guard::passes(Guard::PodsFirst, matches!(pods, Left::Nothing)) {
         return Ok(pods);
     }
     let mut left = 0;

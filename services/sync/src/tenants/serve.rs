@@ -30,6 +30,7 @@ use crate::apply::{Failure, with_causes};
 use crate::bill::Bill;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::mapping;
 use crate::metrics::State;
 use crate::object::{Kind, resource};
@@ -269,10 +270,11 @@ impl Supervisor {
         let resolved = custom::resolve(&self.engine, cluster).await;
         let tenant = self.tenant(cluster, &endpoint, &credentials, access, &resolved)?;
         // Before the first write, so that a deletion waits for what we are about to make.
-        if !finalizer::add(&own, &self.id)
-            .await
-            .map_err(|error| Error::Finalizer(Box::new(error)))?
-        {
+        let is_held = !guard::stands(Guard::FinalizerFirst)
+            || finalizer::add(&own, &self.id)
+                .await
+                .map_err(|error| Error::Finalizer(Box::new(error)))?;
+        if !is_held {
             // It is gone, or going: what is known of it is older than that.
             let pause = tokio::time::sleep(OLDER);
             tokio::select! {
@@ -342,7 +344,8 @@ impl Supervisor {
         let jitter = JITTER.mul_f64(chance::draw());
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
-        let _permit = self.engine.lists.acquire().await.ok();
+        let permit = self.engine.lists.acquire().await.ok();
+        let _permit = permit.filter(|_| guard::stands(Guard::FewFirstLists));
         reporter
             .report(&[observe(tenant)], cluster.metadata.generation)
             .await;

@@ -14,6 +14,7 @@ use vcluster_resources::ownership::SYNC_STATUS;
 use vcluster_translate::Custom;
 
 use crate::custom::Resolved;
+use crate::guard::{self, Guard};
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
@@ -180,7 +181,7 @@ impl Reporter {
         let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
         let state = |observation| condition::state(observation, &self.last, generation, &now);
         let wanted: Vec<_> = observations.iter().map(state).collect();
-        if self.last == wanted {
+        if !guard::passes(Guard::SaidOnce, self.last != wanted) {
             return;
         }
         let body = json!({

@@ -1,5 +1,6 @@
 //! Lists and watches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -62,6 +63,15 @@ impl Selector {
 }
 
 impl Store {
+    /// Collections that have changed since a version.
+    pub(in crate::simulation) fn changed(&self, version: u64) -> BTreeSet<&str> {
+        let begin = self
+            .history
+            .partition_point(|event| event.version <= version);
+        let events = self.history.range(begin..);
+        events.map(|event| &*event.id.collection).collect()
+    }
+
     /// The version that it has now.
     pub(in crate::simulation) fn version(&self) -> u64 {
         self.version
@@ -70,7 +80,7 @@ impl Store {
     pub(super) fn read(&mut self, call: &Call, place: &Place) -> Answer {
         if !place.id.name.is_empty() {
             return match self.objects.get(&place.id) {
-                Some(object) => Answer::new(200, Value::clone(object)),
+                Some(object) => Answer::new(200, object),
                 None => Answer::status(404, "NotFound"),
             };
         }
@@ -102,10 +112,14 @@ impl Store {
             self.pages.insert(token.clone(), rest);
             metadata["continue"] = token.into();
         }
-        let items: Vec<&Value> = items.iter().map(|item| &**item).collect();
-        let body =
-            json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items});
-        Answer::new(200, body)
+        let items: Vec<_> = items.iter().map(|item| item.to_string()).collect();
+        let items = items.join(",");
+        Answer {
+            code: 200,
+            body: format!(
+                r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":[{items}]}}"#
+            ),
+        }
     }
 
     /// What a watch is told of what happened after a version, line by line; nothing if that past is forgotten.
@@ -114,7 +128,8 @@ impl Store {
         version: u64,
         selector: &Selector,
     ) -> Option<Vec<String>> {
-        if version < self.compacted {
+        let forgotten = self.forgotten.get(&selector.collection);
+        if version < self.compacted || forgotten.is_some_and(|forgotten| version <= *forgotten) {
             return None;
         }
         let begin = self
@@ -127,18 +142,21 @@ impl Store {
             }
             let matches = |object: &&Arc<Value>| selector.matches(object);
             let was = event.before.as_ref().filter(matches);
-            let (word, object) = match (was, event.after.as_ref().filter(matches)) {
+            lines.push(match (was, event.after.as_ref().filter(matches)) {
                 (None, None) => continue,
-                (None, Some(now)) => ("ADDED", Value::clone(now)),
-                (Some(_), Some(now)) => ("MODIFIED", Value::clone(now)),
+                (None, Some(now)) => line("ADDED", now),
+                (Some(_), Some(now)) => line("MODIFIED", now),
                 (Some(was), None) => {
                     let mut was = Value::clone(was);
                     was["metadata"]["resourceVersion"] = event.version.to_string().into();
-                    ("DELETED", was)
+                    line("DELETED", &was)
                 }
-            };
-            lines.push(json!({"type": word, "object": object}).to_string());
+            });
         }
         Some(lines)
     }
+}
+
+fn line(word: &str, object: &Value) -> String {
+    format!(r#"{{"type":"{word}","object":{object}}}"#)
 }

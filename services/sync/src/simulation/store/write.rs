@@ -54,7 +54,7 @@ impl Store {
         let before = self.objects.get(&place.id).cloned();
         let after = self.commit(&place.id, object, now);
         let answer = match &after {
-            Some(object) => Answer::new(code, Value::clone(object)),
+            Some(object) => Answer::new(code, object),
             None => Answer::success(code),
         };
         let written = Written {
@@ -138,10 +138,9 @@ impl Store {
         };
         if differs("/metadata/uid") {
             // As a change of an immutable field, which is what a real one says.
-            let mut answer = Answer::status(422, "Invalid");
-            answer.body["details"] =
-                json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
-            return (answer, None);
+            let cause = json!({"reason": "FieldValueInvalid", "field": "metadata.uid"});
+            let details = json!({"causes": [cause]});
+            return (Answer::because(422, "Invalid", &details), None);
         }
         if differs("/metadata/resourceVersion") {
             return (Answer::status(409, "Conflict"), None);
@@ -235,7 +234,7 @@ fn token(now: Timestamp) -> Answer {
     let expires = crate::object::time(now + std::time::Duration::from_hours(1));
     Answer::new(
         201,
-        json!({
+        &json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "metadata": {}, "spec": {"audiences": []},
             "status": {"token": "t", "expirationTimestamp": expires},

@@ -1,0 +1,61 @@
+//! For each guard of the engine a schedule that breaks a promise without it, and keeps all with it.
+//!
+//! Schedules change with the simulation. `VCLUSTER_GUARD=all VCLUSTER_SEEDS=0..2000` finds others; the name of a guard
+//! in place of `all` finds them for that one.
+
+use super::run;
+use super::tests::first_of;
+use crate::guard::{self, Guard};
+
+/// Each guard, and a seed that fails without it.
+const GUARDS: &[(Guard, u64)] = &[];
+
+/// Runs a seed without a guard; tells what breaks.
+fn without(guard: Guard, seed: u64) -> Option<String> {
+    let _out = guard::take_out(Some(guard));
+    run(seed, false).broken
+}
+
+#[test]
+fn taking_out_any_guard_fails_its_recorded_seed() {
+    let mut wrong = Vec::new();
+    for &(guard, seed) in GUARDS {
+        match (without(guard, seed), run(seed, false).broken) {
+            (Some(_), None) => {}
+            (None, _) => wrong.push(format!("{guard:?}: seed {seed} passes without it")),
+            (_, Some(why)) => wrong.push(format!("{guard:?}: seed {seed} fails with it: {why}")),
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{wrong:#?}\nto find others: VCLUSTER_GUARD=all VCLUSTER_SEEDS=0..2000 cargo test --workspace --lib -- \
+         --nocapture a_seed_is_found"
+    );
+}
+
+#[test]
+fn every_guard_has_a_recorded_seed() {
+    for guard in Guard::ALL {
+        let found = GUARDS.iter().filter(|(recorded, _)| recorded == guard);
+        assert_eq!(found.count(), 1, "{guard:?}");
+    }
+}
+
+/// By choice only: see the module.
+#[test]
+fn a_seed_is_found_for_each_guard_that_is_asked_for() {
+    let Some(asked) = std::env::var_os("VCLUSTER_GUARD") else {
+        return;
+    };
+    let is_asked = |guard: &&Guard| asked == "all" || *asked == *format!("{guard:?}");
+    for &guard in Guard::ALL.iter().filter(is_asked) {
+        let found = first_of(|seed| {
+            let why = without(guard, seed)?;
+            run(seed, false).broken.is_none().then_some(why)
+        });
+        match found {
+            Some((seed, why)) => println!("    (Guard::{guard:?}, {seed}), // {why}"),
+            None => println!("    // {guard:?}: no seed fails without it"),
+        }
+    }
+}
