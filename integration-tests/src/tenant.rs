@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, thread};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{Command, Host, host};
@@ -99,6 +99,22 @@ impl Tenant {
             "-n {} pods -l vcluster.dev/part=workload",
             self.namespace
         ))
+    }
+
+    /// Patches `spec.sync` of the VirtualCluster, as its owner on the host does: a JSON merge patch (RFC 7386).
+    pub fn patch_sync(&self, policy: &Value) -> Command {
+        let body = json!({"spec": {"sync": policy}}).to_string();
+        let (name, namespace) = (&self.name, &self.namespace);
+        self.host.kubectl_args(&[
+            "-n",
+            namespace,
+            "patch",
+            "virtualcluster",
+            name,
+            "--type=merge",
+            "-p",
+            &body,
+        ])
     }
 
     /// Waits until the VirtualCluster has the condition.

@@ -147,17 +147,7 @@ fn rules() -> Value {
 }
 
 fn follow(tenant: &Tenant) {
-    let patch = json!({"spec": {"sync": {"customResources": rules()}}}).to_string();
-    let at = ["-n", &tenant.namespace];
-    let what = [
-        "patch",
-        "virtualcluster",
-        &tenant.name,
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    tenant.host().kubectl_args(&[&at[..], &what].concat()).ok();
+    tenant.patch_sync(&json!({"customResources": rules()})).ok();
     tenant
         .host()
         .kubectl(&format!(

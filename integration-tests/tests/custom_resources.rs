@@ -88,18 +88,7 @@ fn rule(definition: &str, with: &Value) -> Value {
 }
 
 fn patch(tenant: &Tenant, rules: &Value) -> integration_tests::Command {
-    let patch = json!({"spec": {"sync": {"customResources": rules}}}).to_string();
-    let args = [
-        "-n",
-        &tenant.namespace,
-        "patch",
-        "virtualcluster",
-        &tenant.name,
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    tenant.host().kubectl_args(&args)
+    tenant.patch_sync(&json!({"customResources": rules}))
 }
 
 /// Waits until the condition says so.

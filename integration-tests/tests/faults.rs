@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use integration_tests::{Tenant, container, eventually, host};
+use integration_tests::{Host, Tenant, container, eventually, host};
 use serde_json::{Value, json};
 
 const CONTROL_PLANE: &str = "vcluster.dev/part=control-plane";
@@ -278,4 +278,156 @@ fn a_service_that_is_made_while_sync_is_down_is_refused_and_gets_no_wrong_addres
             Err(output)
         }
     });
+}
+
+/// Runs so many replicas of sync, until dropped; then as many as before.
+struct Scaled {
+    host: Host,
+    before: u64,
+}
+
+impl Scaled {
+    fn to(replicas: u64) -> Self {
+        let host = Host::get();
+        let deployment = host.kubectl(&format!(
+            "-n {} get deployment vcluster-sync -o json",
+            host::RELEASE
+        ));
+        let before = deployment.json()["spec"]["replicas"].as_u64().unwrap_or(1);
+        let scaled = Self { host, before };
+        scaled.scale(replicas);
+        scaled
+    }
+
+    fn scale(&self, replicas: u64) {
+        let release = host::RELEASE;
+        for args in [
+            format!("-n {release} scale deployment/vcluster-sync --replicas={replicas}"),
+            format!("-n {release} rollout status deployment/vcluster-sync --timeout=180s"),
+        ] {
+            self.host.kubectl(&args).ok();
+        }
+    }
+
+    /// The pod of the replica that serves a tenant, by its Lease; empty if none does.
+    fn serving(&self, tenant: &Tenant) -> String {
+        let cluster = format!(
+            "-n {} get virtualcluster {} -o json",
+            tenant.namespace, tenant.name
+        );
+        let uid = self.host.kubectl(&cluster).json()["metadata"]["uid"].clone();
+        let lease = format!(
+            "-n {} get lease vcluster-sync-tenant-{} -o json",
+            host::RELEASE,
+            uid.as_str().unwrap_or_default()
+        );
+        let lease = self.host.kubectl(&lease).run();
+        let lease: Value = serde_json::from_str(&lease.stdout).unwrap_or_default();
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        holder.split('@').next().unwrap_or_default().to_owned()
+    }
+
+    fn pods(&self) -> Vec<String> {
+        let all = self.host.list(&format!(
+            "-n {} pods -l app.kubernetes.io/component=sync",
+            host::RELEASE
+        ));
+        let live = all
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        live.map(|pod| host::name(pod).to_owned()).collect()
+    }
+}
+
+impl Drop for Scaled {
+    fn drop(&mut self) {
+        let scale = format!(
+            "-n {} scale deployment/vcluster-sync --replicas={}",
+            host::RELEASE,
+            self.before
+        );
+        // Best effort: the test that needs another number sets it.
+        drop(self.host.kubectl(&scale).run());
+    }
+}
+
+fn sleeper(tenant: &Tenant, name: &str) {
+    tenant
+        .kubectl(&format!(
+            "run {name} --image=docker.io/library/busybox:latest --image-pull-policy=IfNotPresent -- sleep 3600"
+        ))
+        .ok();
+}
+
+fn runs(tenant: &Tenant, name: &str) {
+    tenant
+        .kubectl(&format!(
+            "wait --for=condition=Ready pod/{name} --timeout=120s"
+        ))
+        .ok();
+}
+
+/// UIDs of the host pods, by name.
+fn host_uids(tenant: &Tenant) -> Vec<String> {
+    let pods = tenant.host_pods();
+    let mut uids: Vec<_> = pods
+        .iter()
+        .map(|pod| pod["metadata"]["uid"].to_string())
+        .collect();
+    uids.sort();
+    uids
+}
+
+#[test]
+fn replicas_of_sync_share_tenants_and_take_over_from_one_that_is_killed_or_restarted() {
+    let _alone = alone();
+    let scaled = Scaled::to(2);
+    let (one, other) = Tenant::pair("shareone", "shareother");
+    let tenants = [&one, &other];
+    for tenant in tenants {
+        sleeper(tenant, "before");
+        runs(tenant, "before");
+    }
+    let before: Vec<_> = tenants.iter().map(|tenant| host_uids(tenant)).collect();
+    let killed = scaled.serving(&one);
+    assert!(!killed.is_empty(), "somebody serves it");
+    // Whichever replica is asked, the one that serves the tenant answers.
+    for tenant in tenants {
+        let usage = format!("usage {} -n {} -o json", tenant.name, tenant.namespace);
+        let spent = scaled.host.vcluster(&usage).json()["items"][0].clone();
+        assert_eq!(spent["state"], "Synced", "{spent}");
+    }
+    let kill = format!(
+        "-n {} delete pod {killed} --force --grace-period=0",
+        host::RELEASE
+    );
+    scaled.host.kubectl(&kill).ok();
+    eventually("another replica serves it", || {
+        let serving = scaled.serving(&one);
+        let taken = serving != killed && scaled.pods().contains(&serving);
+        taken.then_some(()).ok_or(serving)
+    });
+    for tenant in tenants {
+        sleeper(tenant, "after");
+        runs(tenant, "after");
+    }
+    let release = host::RELEASE;
+    for args in [
+        format!("-n {release} rollout restart deployment/vcluster-sync"),
+        format!("-n {release} rollout status deployment/vcluster-sync --timeout=180s"),
+    ] {
+        scaled.host.kubectl(&args).ok();
+    }
+    for (tenant, before) in tenants.iter().zip(before) {
+        sleeper(tenant, "restarted");
+        runs(tenant, "restarted");
+        let now = host_uids(tenant);
+        assert_eq!(now.len(), 3);
+        assert!(
+            before.iter().all(|uid| now.contains(uid)),
+            "nothing was deleted"
+        );
+        let serving = scaled.serving(tenant);
+        assert!(scaled.pods().contains(&serving), "{serving}");
+    }
 }

@@ -6,25 +6,6 @@ use serde_json::{Value, json};
 const PAUSE_POD: &str = "docker.io/library/busybox:latest";
 
 /// Merges this into `spec.sync`.
-fn set(tenant: &Tenant, policy: &Value) {
-    patch(tenant, policy).ok();
-}
-
-fn patch(tenant: &Tenant, policy: &Value) -> integration_tests::Command {
-    let body = json!({"spec": {"sync": policy}}).to_string();
-    let args = [
-        "-n",
-        &tenant.namespace,
-        "patch",
-        "virtualcluster",
-        &tenant.name,
-        "--type=merge",
-        "-p",
-        &body,
-    ];
-    tenant.host().kubectl_args(&args)
-}
-
 fn on_host(tenant: &Tenant, collection: &str, name: &str) -> Option<Value> {
     let all = tenant
         .host()
@@ -115,10 +96,11 @@ fn a_kind_that_is_turned_off_leaves_the_host_and_what_runs_or_holds_something_st
         .kubectl("wait --for=condition=Ready pod/stays --timeout=120s")
         .ok();
     let only = json!({"namespaces": ["other"]});
-    set(
-        &tenant,
-        &json!({"toHost": {"ingresses": {"enabled": false}, "pods": only, "services": only}}),
-    );
+    tenant
+        .patch_sync(
+            &json!({"toHost": {"ingresses": {"enabled": false}, "pods": only, "services": only}}),
+        )
+        .ok();
     leaves(&tenant, "ingresses", "web");
     told(&tenant, "Ingress", "web", "spec.sync.toHost.ingresses");
     inside.apply(&pod("late", &json!({})));
@@ -131,7 +113,7 @@ fn a_kind_that_is_turned_off_leaves_the_host_and_what_runs_or_holds_something_st
     tenant
         .kubectl("create service clusterip headless --clusterip=None")
         .ok();
-    set(&tenant, &json!({"toHost": null}));
+    tenant.patch_sync(&json!({"toHost": null})).ok();
     reaches(&tenant, "ingresses", "web");
     reaches(&tenant, "pods", "late");
 }
@@ -148,13 +130,12 @@ fn what_is_not_shown_of_the_host_cannot_be_used_and_nodes_are_shown_while_they_a
             .then_some(())
             .ok_or_else(|| found.to_string())
     });
-    set(
-        &tenant,
-        &json!({"fromHost": {
+    tenant
+        .patch_sync(&json!({"fromHost": {
             "storageclasses": {"selector": {"matchLabels": {"no": "such"}}},
             "nodes": {"policy": "Used"},
-        }}),
-    );
+        }}))
+        .ok();
     eventually("neither classes nor nodes are shown", || {
         let left = tenant.kubectl("get storageclasses,nodes -o name").ok();
         left.trim().is_empty().then_some(()).ok_or(left)
@@ -323,7 +304,7 @@ fn configmaps_and_secrets_of_the_host_are_shown_follow_and_go() {
         "from": {"namespace": other, "name": "registry"},
         "to": {"namespace": "default", "name": "registry"},
     }]});
-    set(&tenant, &json!({"fromHost": policy}));
+    tenant.patch_sync(&json!({"fromHost": policy})).ok();
     let data = |args: &str| {
         let found = tenant
             .kubectl(&format!("get {args} --ignore-not-found -o json"))
@@ -381,7 +362,7 @@ fn configmaps_and_secrets_of_the_host_are_shown_follow_and_go() {
     shows("configmap config", json!({"a": "c"}));
     on_host(&format!("-n {namespace} delete configmap shared"));
     shows("configmap config", Value::Null);
-    set(&tenant, &json!({"fromHost": null}));
+    tenant.patch_sync(&json!({"fromHost": null})).ok();
     shows("secret registry", Value::Null);
 }
 
@@ -408,17 +389,16 @@ fn services_are_mapped_in_and_out() {
     tenant
         .kubectl("expose pod web --port=80 --target-port=8080")
         .ok();
-    set(
-        &tenant,
-        &json!({
+    tenant
+        .patch_sync(&json!({
             "toHost": {"services": {"mappings": [
                 {"from": {"namespace": "default", "name": "web"}, "to": {"name": "plain"}},
             ]}},
             "fromHost": {"services": {"mappings": [
                 {"from": {"name": "host-web"}, "to": {"namespace": "default", "name": "outer"}},
             ]}},
-        }),
-    );
+        }))
+        .ok();
     // The host's own pod and Service, which the tenant reaches, and which reach the tenant's.
     web["metadata"] =
         json!({"name": "host-web", "namespace": namespace, "labels": {"app": "host-web"}});
@@ -482,7 +462,9 @@ fn services_are_mapped_in_and_out() {
             text.contains("from-inside").then_some(()).ok_or(text)
         },
     );
-    set(&tenant, &json!({"toHost": null, "fromHost": null}));
+    tenant
+        .patch_sync(&json!({"toHost": null, "fromHost": null}))
+        .ok();
     eventually("both are gone", || {
         let outside = tenant
             .host()

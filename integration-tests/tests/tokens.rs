@@ -74,19 +74,8 @@ fn a_token_is_renewed_in_the_running_pod_before_it_ends() {
         tenant.namespace
     );
     tenant.host().kubectl(&args).ok();
-    let policy =
-        json!({"spec": {"sync": {"toHost": {"ingresses": {"enabled": false}}}}}).to_string();
-    let args = [
-        "-n",
-        &tenant.namespace,
-        "patch",
-        "virtualcluster",
-        &tenant.name,
-        "--type=merge",
-        "-p",
-        &policy,
-    ];
-    tenant.host().kubectl_args(&args).ok();
+    let policy = json!({"toHost": {"ingresses": {"enabled": false}}});
+    tenant.patch_sync(&policy).ok();
     let second = eventually("the pod reads another token", || {
         let found = token(&tenant);
         (found != first).then_some(found).ok_or("the same")

@@ -35,22 +35,6 @@ pub(crate) fn disarm(mallory: &Tenant) {
     mallory.kubectl("create -f -").input(own.to_string()).run();
 }
 
-fn set(mallory: &Tenant, sync: &Value) {
-    let body = json!({"spec": {"sync": sync}}).to_string();
-    let (name, namespace) = (&mallory.name, &mallory.namespace);
-    let args = [
-        "-n",
-        namespace,
-        "patch",
-        "virtualcluster",
-        name,
-        "--type=merge",
-        "-p",
-        &body,
-    ];
-    mallory.host().kubectl_args(&args).ok();
-}
-
 fn conditions_say(mallory: &Tenant, words: &[&str]) {
     let (name, namespace) = (&mallory.name, &mallory.namespace);
     eventually(&format!("the conditions say {words:?}"), || {
@@ -68,13 +52,11 @@ pub(crate) fn maps_nothing_of_others(mallory: &Tenant, victim: &Victim) {
         "from": {"namespace": victim.namespace, "name": crown},
         "to": {"namespace": "default", "name": "stolen"},
     });
-    set(
-        mallory,
-        &json!({"fromHost": {"secrets": {"mappings": [mapping]}}}),
-    );
+    let mapped = json!({"fromHost": {"secrets": {"mappings": [mapping]}}});
+    mallory.patch_sync(&mapped).ok();
     conditions_say(mallory, &[crown, "vcluster-sync may not get it"]);
     mallory.kubectl("get secret stolen").refused(&["NotFound"]);
-    set(mallory, &json!({"fromHost": null}));
+    mallory.patch_sync(&json!({"fromHost": null})).ok();
 }
 
 fn definition() -> Value {
@@ -102,13 +84,11 @@ pub(crate) fn custom_resources_name_only_own(mallory: &Tenant) {
         "wait --for=condition=Established crd/{GADGETS} --timeout=60s"
     ))
     .ok();
-    set(
-        mallory,
-        &json!({"customResources": [{
-            "group": "test.vcluster.dev", "version": "v1", "plural": "gadgets", "direction": "ToHost",
-            "references": [{"path": "spec.secret", "kind": "Secret"}],
-        }]}),
-    );
+    let rule = json!({
+        "group": "test.vcluster.dev", "version": "v1", "plural": "gadgets", "direction": "ToHost",
+        "references": [{"path": "spec.secret", "kind": "Secret"}],
+    });
+    mallory.patch_sync(&json!({"customResources": [rule]})).ok();
     let crown = "crown-x-default-x-victim";
     let gadget = |name: &str, secret: &str| {
         let more = json!({"metadata": {"namespace": "default"}, "spec": {"secret": secret}});

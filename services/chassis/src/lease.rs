@@ -94,6 +94,7 @@ pub struct Candidate {
 /// the lease is released once nobody holds one.
 #[derive(Debug, Clone)]
 pub struct Leadership {
+    holder: Arc<str>,
     term: watch::Receiver<Option<Instant>>,
     state: watch::Receiver<State>,
     /// The other end of a leadership without an election, which is never over.
@@ -108,14 +109,16 @@ impl Leadership {
         clock: impl Clock,
         shutdown: &Shutdown,
     ) -> Self {
+        let candidate = Candidate {
+            holder: unique(&candidate.holder),
+            ..candidate
+        };
+        let holder = Arc::from(candidate.holder.as_str());
         let (term, term_seen) = watch::channel(None);
         let (state, state_seen) = watch::channel(State::Follower);
         let election = Election {
             leases: Api::namespaced(client, &candidate.namespace),
-            candidate: Candidate {
-                holder: unique(&candidate.holder),
-                ..candidate
-            },
+            candidate,
             clock,
             term,
             state,
@@ -124,6 +127,7 @@ impl Leadership {
         let token = shutdown.token();
         shutdown.spawn("lease", election.run(token));
         Self {
+            holder,
             term: term_seen,
             state: state_seen,
             _unopposed: None,
@@ -135,10 +139,16 @@ impl Leadership {
         let (sender, state) = watch::channel(State::Leader);
         let (_, term) = watch::channel(None);
         Self {
+            holder: Arc::from(""),
             term,
             state,
             _unopposed: Some(Arc::new(sender)),
         }
+    }
+
+    /// What this process is called in the lease: the name of the candidate and a random part.
+    pub fn holder(&self) -> &str {
+        &self.holder
     }
 
     /// Follows the state.

@@ -3,6 +3,7 @@
 //! The host cluster is asked on every call whether the caller may `get` (or `list`) the virtual cluster; who the
 //! caller is stands in the request by the caller layer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,11 +21,14 @@ use crate::object::{Kind, Name, Side};
 use crate::tenant::{Id, Tenant};
 use crate::tenants::status;
 
+mod elsewhere;
 mod explain;
 mod refuse;
 mod request;
 mod resync;
 
+pub use elsewhere::Elsewhere;
+use elsewhere::{again, is_passed_on};
 use refuse::{not_found, not_leading, unavailable};
 use request::{Asked, List, Object, One, Translate};
 
@@ -33,12 +37,51 @@ use request::{Asked, List, Object, One, Translate};
 pub struct Service {
     engine: Arc<Engine>,
     authorizer: Authorizer,
+    elsewhere: Elsewhere,
 }
 
 impl Service {
     /// Makes it.
-    pub fn new(engine: Arc<Engine>, authorizer: Authorizer) -> Self {
-        Self { engine, authorizer }
+    pub fn new(engine: Arc<Engine>, authorizer: Authorizer, elsewhere: Elsewhere) -> Self {
+        Self {
+            engine,
+            authorizer,
+            elsewhere,
+        }
+    }
+
+    /// The address of the replica that serves a virtual cluster, if this one does not and may ask.
+    fn other<T>(&self, request: &Request<T>, one: &One) -> Option<SocketAddr> {
+        if is_passed_on(request) || self.engine.tenant(&one.namespace, &one.name).is_some() {
+            return None;
+        }
+        let known = self.engine.standing().of(&one.namespace, &one.name);
+        known.and_then(|(id, _, _)| self.engine.replicas.address(&id.uid))
+    }
+
+    /// Puts what other replicas tell of the tenants that they serve in the place of what this one knows of them.
+    async fn complete(
+        &self,
+        request: &Request<wire::ListTenantsRequest>,
+        page: &mut [wire::Tenant],
+    ) -> Result<(), Status> {
+        for address in self.engine.replicas.addresses() {
+            let asked = again(request)?;
+            let answer = self
+                .elsewhere
+                .ask(address, asked, |mut client, asked| async move {
+                    client.list_tenants(asked).await
+                });
+            for told in answer.await?.into_inner().tenants {
+                let same = |one: &&mut wire::Tenant| {
+                    one.host_namespace == told.host_namespace && one.name == told.name
+                };
+                if let Some(place) = page.iter_mut().find(same) {
+                    *place = told;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn authorize<T>(
@@ -169,20 +212,30 @@ impl SyncService for Service {
         let list = List::try_from(request.get_ref())?;
         self.authorize(&request, "list", &list.namespace, "")
             .await?;
-        let all = self.all()?;
+        let is_passed_on = is_passed_on(&request);
+        let mut all = self.all()?;
+        if is_passed_on {
+            // Another replica asks for what it does not serve itself.
+            all.retain(|id| self.engine.by_id(id).is_some());
+        }
         let wanted = all.iter().filter(|id| list.holds(id));
         let page: Vec<_> = wanted.take(list.size + 1).collect();
         let next = page
             .get(list.size)
             .and_then(|_more| page.get(list.size - 1));
+        let mut tenants: Vec<_> = page
+            .iter()
+            .take(list.size)
+            // One that has gone meanwhile is left out.
+            .filter_map(|id| self.shown(&One::from(*id)).ok())
+            .collect();
+        let next_page_token = next.map(|last| request::token(last)).unwrap_or_default();
+        if !is_passed_on {
+            self.complete(&request, &mut tenants).await?;
+        }
         Ok(Response::new(wire::ListTenantsResponse {
-            next_page_token: next.map(|last| request::token(last)).unwrap_or_default(),
-            tenants: page
-                .iter()
-                .take(list.size)
-                // One that has gone meanwhile is left out.
-                .filter_map(|id| self.shown(&One::from(*id)).ok())
-                .collect(),
+            tenants,
+            next_page_token,
         }))
     }
 
@@ -193,6 +246,15 @@ impl SyncService for Service {
         let one = One::try_from(request.get_ref())?;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
+        if let Some(address) = self.other(&request, &one) {
+            let asked = again(&request)?;
+            let answer = self
+                .elsewhere
+                .ask(address, asked, |mut client, asked| async move {
+                    client.get_tenant(asked).await
+                });
+            return answer.await;
+        }
         let tenant = self.shown(&one)?;
         let now = self.engine.clock.now();
         Ok(Response::new(wire::GetTenantResponse {
@@ -209,6 +271,15 @@ impl SyncService for Service {
         let one = &wanted.tenant;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
+        if let Some(address) = self.other(&request, one) {
+            let asked = again(&request)?;
+            let answer = self
+                .elsewhere
+                .ask(address, asked, |mut client, asked| async move {
+                    client.translate_name(asked).await
+                });
+            return answer.await;
+        }
         let tenant = self.tenant(one)?;
         let (name, host) = match wanted.object {
             Object::Virtual(name) => {
@@ -234,6 +305,15 @@ impl SyncService for Service {
         let one = &asked.tenant;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
+        if let Some(address) = self.other(&request, one) {
+            let asked = again(&request)?;
+            let answer = self
+                .elsewhere
+                .ask(address, asked, |mut client, asked| async move {
+                    client.explain(asked).await
+                });
+            return answer.await;
+        }
         let Some(tenant) = self.engine.tenant(&one.namespace, &one.name) else {
             let waiting = self.waiting(one)?;
             return Ok(Response::new(explain::unserved(
@@ -254,6 +334,15 @@ impl SyncService for Service {
         let one = &asked.tenant;
         self.authorize(&request, "update", &one.namespace, &one.name)
             .await?;
+        if let Some(address) = self.other(&request, one) {
+            let asked = again(&request)?;
+            let answer = self
+                .elsewhere
+                .ask(address, asked, |mut client, asked| async move {
+                    client.resync(asked).await
+                });
+            return answer.await;
+        }
         let tenant = self.tenant(one)?;
         let objects = resync::of_tenant(&tenant, &asked)?;
         Ok(Response::new(wire::ResyncResponse {

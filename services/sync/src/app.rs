@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::access::{Authorizer, CacheConfig, TokenReviewer};
@@ -22,7 +23,7 @@ use vcluster_proto::sync::v1::sync_service_server::SyncServiceServer;
 use vcluster_resources::layout::{CONNECT_COMMON_NAME, SYNC_SERVICE};
 use vcluster_translate::kind::Outside;
 
-use crate::api::Service;
+use crate::api::{Elsewhere, Service};
 use crate::args::Args;
 use crate::config::Config;
 use crate::directory::Directory;
@@ -33,6 +34,7 @@ use crate::kubelet::access::Accesses;
 use crate::metrics::{Metrics, Port};
 use crate::object::Kind;
 use crate::peer::{self, FrontProxies};
+use crate::replicas::{self, Replicas};
 use crate::resource_metrics::ResourceMetrics;
 use crate::server::Host;
 use crate::tenants::Tenants;
@@ -43,8 +45,6 @@ use crate::{gauges, host_history, host_watch};
 pub const SERVICE: &str = "vcluster-sync";
 /// Version in metrics and traces.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Lease of the replica that works.
-const LEASE: &str = "vcluster-sync";
 
 /// Runs until told to stop, and drains.
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -60,13 +60,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
-    let engine = Arc::new(Engine::new(
-        config.engine.clone(),
-        host,
-        Arc::clone(&clock),
-        metrics,
-        format!("{SYNC_SERVICE}.{}.svc", config.namespace),
-    ));
+    let client = host.own.request.clone();
+    let leadership = leadership(&config, client.clone(), Arc::clone(&clock), &shutdown);
+    let replicas = replicas(&config, client, &leadership);
+    let name = format!("{SYNC_SERVICE}.{}.svc", config.namespace);
+    let engine = Engine::new(config.engine.clone(), host, clock, metrics, name);
+    let engine = Arc::new(engine.among(replicas));
     let peers = serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
     peers.serve(
         Port::Kubelet,
@@ -83,7 +82,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let directory = Arc::new(Directory::new(Arc::clone(&engine)));
     peers.serve(Port::Webhook, webhook, Arc::new(Webhook::new(directory)));
     admin.serve(Arc::new(registry), health.clone(), &shutdown);
-    let leadership = leadership(&config, &engine, clock, &shutdown);
     shutdown.spawn(
         "gauges",
         gauges::show(Arc::clone(&engine), shutdown.token()),
@@ -123,6 +121,7 @@ async fn serve(
         .identity(&args.tls.tls_cert_file, &args.tls.tls_key_file)
         .await?;
     let roots = reloader.roots(&args.tls.tls_client_ca_file).await?;
+    let elsewhere = Elsewhere::new(&engine.kubelet_host, roots.clone(), identity.clone())?;
     let peers = peer::Server {
         identity: identity.clone(),
         authority: args.tls.tenant_ca_file.clone(),
@@ -141,13 +140,16 @@ async fn serve(
     );
     let client = engine.host.own.request.clone();
     let reviewer = TokenReviewer::new(client.clone(), Vec::new(), CacheConfig::TOKENS);
-    let service = Service::new(Arc::clone(engine), Authorizer::new(client));
+    let service = Service::new(Arc::clone(engine), Authorizer::new(client), elsewhere);
     grpc::Server::new(
         grpc::Options::default(),
         &grpc::Metrics::register(registry),
         health,
     )
-    .callers(CallerLayer::new([CONNECT_COMMON_NAME], reviewer))
+    .callers(CallerLayer::new(
+        [CONNECT_COMMON_NAME, SYNC_SERVICE],
+        reviewer,
+    ))
     .add(
         SyncServiceServer::new(service)
             .max_decoding_message_size(grpc::MAX_MESSAGE)
@@ -158,9 +160,10 @@ async fn serve(
     Ok(peers)
 }
 
+/// The Lease of this replica: while it is held, others know that it is there.
 fn leadership(
     config: &Config,
-    engine: &Engine,
+    client: Client,
     clock: Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) -> Leadership {
@@ -169,15 +172,24 @@ fn leadership(
     }
     let candidate = Candidate {
         namespace: config.namespace.clone(),
-        name: LEASE.to_owned(),
-        holder: config.holder.clone(),
+        name: replicas::lease(&config.pod),
+        holder: replicas::holder(&config.pod, config.address),
         timing: Timing::default(),
     };
-    Leadership::campaign(engine.host.own.request.clone(), candidate, clock, shutdown)
+    Leadership::campaign(client, candidate, clock, shutdown)
 }
 
-/// Works while this process leads, until the shutdown begins. One replica serves every tenant for now; when
-/// they are spread over replicas, this is the place that says which tenants are ours.
+fn replicas(config: &Config, client: Client, leadership: &Leadership) -> Replicas {
+    if config.unopposed {
+        return Replicas::alone();
+    }
+    let duration = Timing::default().lease_duration;
+    Replicas::new(client, &config.namespace, leadership.holder(), duration)
+}
+
+/// Works while this process holds its own Lease, until the shutdown begins: which tenants are its own, the Leases of
+/// all replicas say. When the shutdown begins the Lease is freed at once, and each tenant's when nothing is done for it
+/// any more.
 pub(crate) async fn lead(
     engine: &Arc<Engine>,
     mut leadership: Leadership,
@@ -194,14 +206,14 @@ pub(crate) async fn lead(
         .await
         .is_some()
     {
-        tracing::info!("leads: tenants are taken up");
+        tracing::info!("the lease is held: tenants are taken up");
         let term = end.child_token();
-        begin(engine, health, shutdown, &term, &leadership);
+        begin(engine, health, shutdown, &term);
         tokio::select! {
             biased;
             () = end.cancelled() => {}
             () = leadership.deposed(), if guard::stands(Guard::Deposed) => {
-                tracing::warn!("leads no more: tenants are let go");
+                tracing::warn!("the lease is lost: tenants are let go");
             }
         }
         term.cancel();
@@ -221,24 +233,17 @@ pub(crate) async fn lead(
     }
 }
 
-/// Begins everything that a leader does, until the term ends.
-fn begin(
-    engine: &Arc<Engine>,
-    health: &Health,
-    shutdown: &Shutdown,
-    term: &CancellationToken,
-    leadership: &Leadership,
-) {
+/// Begins everything that a replica does while it holds its Lease, until the term ends.
+fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &CancellationToken) {
     engine.reset();
     for number in 0..engine.config.workers {
         let work = Arc::clone(engine).work(term.clone());
-        // The lease is not given away while a worker still acts.
-        let leadership = leadership.clone();
-        shutdown.spawn(format!("worker {number}"), async move {
-            work.await;
-            drop(leadership);
-        });
+        shutdown.spawn(format!("worker {number}"), work);
     }
+    let (following, until) = (Arc::clone(engine), term.clone());
+    shutdown.spawn("replicas", async move {
+        following.replicas.follow(&until).await;
+    });
     for kind in Kind::all() {
         let (engine, term) = (Arc::clone(engine), term.clone());
         let name = format!("host {}", kind.plural());
@@ -261,12 +266,7 @@ fn begin(
     shutdown.spawn("host API servers", api_servers);
     let history = host_history::watch(Arc::clone(engine), shutdown.clone(), term.clone());
     shutdown.spawn("host history", history);
-    let tenants = Tenants::new(
-        Arc::clone(engine),
-        shutdown.clone(),
-        term.clone(),
-        leadership.clone(),
-    );
+    let tenants = Tenants::new(Arc::clone(engine), shutdown.clone(), term.clone());
     shutdown.spawn(
         "virtual clusters",
         tenants.run(health.gate("virtual-clusters")),

@@ -20,6 +20,7 @@ use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
+use crate::guard::{self, Guard};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
@@ -71,6 +72,10 @@ pub struct Written {
 /// Asks for nothing but an object's metadata.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+/// The same of a list.
+const METADATA_LIST: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
 impl Tenant {
     /// Reads an object; nothing if it is not there.
@@ -220,6 +225,27 @@ impl Tenant {
         kind: Kind,
         continue_at: Option<&str>,
     ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        let selector = (!kind.is_shown()).then_some(SELECTOR);
+        self.page(kind, selector, continue_at, None).await
+    }
+
+    /// The same of what lacks the label by which ours are found, of which it asks for nothing but the metadata.
+    pub async fn list_unlabelled_page(
+        &self,
+        kind: Kind,
+        continue_at: Option<&str>,
+    ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        self.page(kind, Some(UNLABELLED), continue_at, Some(METADATA_LIST))
+            .await
+    }
+
+    async fn page(
+        &self,
+        kind: Kind,
+        selector: Option<&str>,
+        continue_at: Option<&str>,
+        accept: Option<HeaderValue>,
+    ) -> Result<(Vec<Object>, Option<String>), Failure> {
         // ConfigMaps and Secrets may have a megabyte each.
         let page = if kind.description().confidential {
             20
@@ -230,16 +256,21 @@ impl Tenant {
             "{}?limit={page}",
             collection(kind, self.context.host_namespace.as_str()),
         );
-        if !kind.is_shown() {
+        if let Some(selector) = selector {
             path.push_str("&labelSelector=");
-            path.push_str(SELECTOR);
+            path.push_str(selector);
         }
         if let Some(token) = continue_at {
             // A continue token is base64url: it needs no escape.
             path.push_str("&continue=");
             path.push_str(token);
         }
-        let request = request(Side::Host, Method::GET, &path, None, None);
+        let request = request(Side::Host, Method::GET, &path, None, None).map(|mut request| {
+            if let Some(accept) = accept {
+                request.headers_mut().insert(ACCEPT, accept);
+            }
+            request
+        });
         let mut list = self.get(Side::Host, kind, request).await?;
         // Without items it is no list: an empty one would say that everything is gone.
         let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
@@ -272,6 +303,14 @@ impl Tenant {
             Side::Host => (&self.host_writes, &self.tally.host_writes),
         };
         allowance.take().await;
+        // Whoever has the key in hand learns here that another replica may serve the tenant by now.
+        if !guard::passes(Guard::LetGoIsLeft, !self.token.is_cancelled()) {
+            return Err(Failure::Later {
+                message: "the tenant was let go".to_owned(),
+                after: None,
+                reached: true,
+            });
+        }
         tally.fetch_add(1, Ordering::Relaxed);
         self.metrics.wrote(side);
         self.send(side, request).await
@@ -391,6 +430,8 @@ fn request(
 
 /// Finds the translated objects of a namespace.
 const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
+/// Finds everything else.
+const UNLABELLED: &str = "vcluster.dev%2Fpart%21%3Dworkload";
 
 fn collection(kind: Kind, namespace: &str) -> String {
     let api = kind.description().api;

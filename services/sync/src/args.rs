@@ -77,6 +77,10 @@ pub struct Args {
     )]
     pub pod_name: String,
 
+    /// Address of this pod, at which other replicas reach its gRPC API.
+    #[arg(long, env = "VCLUSTER_POD_IP", value_name = "ADDRESS")]
+    pub pod_ip: Option<std::net::IpAddr>,
+
     /// Serve without asking for the Lease. Only for one process that runs alone.
     #[arg(long, env = "VCLUSTER_UNOPPOSED")]
     pub unopposed: bool,

@@ -61,8 +61,10 @@ pub struct Config {
     pub resource_metrics_listen: SocketAddr,
     /// Namespace of the release.
     pub namespace: String,
-    /// Name of this process in the Lease.
-    pub holder: String,
+    /// Pod of this process.
+    pub pod: String,
+    /// Where other replicas reach the gRPC API, if that is known.
+    pub address: Option<SocketAddr>,
     /// Serve without the Lease.
     pub unopposed: bool,
     /// The engine.
@@ -89,7 +91,10 @@ impl TryFrom<&Args> for Config {
             webhook_listen: args.webhook_listen,
             resource_metrics_listen: args.resource_metrics_listen,
             namespace: args.namespace.clone(),
-            holder: args.pod_name.clone(),
+            pod: args.pod_name.clone(),
+            address: args
+                .pod_ip
+                .map(|ip| SocketAddr::new(ip, args.listen.port())),
             unopposed: args.unopposed,
             engine: Engine::try_from(&args.engine)?,
             drain_timeout: args.drain.drain_timeout,

@@ -31,6 +31,7 @@ use crate::hold::Hold;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
+use crate::replicas::Replicas;
 use crate::server::Host;
 use crate::sync::{self, Next};
 use crate::tenant::{Id, Tenant};
@@ -68,6 +69,8 @@ pub struct Engine {
     pub kubelet_host: String,
     /// Rights to list a tenant for the first time.
     pub lists: Semaphore,
+    /// Which tenants are this replica's.
+    pub replicas: Replicas,
     /// CustomResourceDefinitions of the host.
     pub definitions: Definitions,
     /// Watches of custom kinds.
@@ -131,6 +134,7 @@ impl Engine {
             metrics,
             lists,
             kubelet_host,
+            replicas: Replicas::alone(),
             definitions: Definitions::default(),
             watches: Watches::default(),
             custom: Mutex::default(),
@@ -144,6 +148,12 @@ impl Engine {
             draining: AtomicUsize::new(0),
             entered: watch::Sender::new(0),
         }
+    }
+
+    /// The same as one of these replicas.
+    #[must_use]
+    pub fn among(self, replicas: Replicas) -> Self {
+        Self { replicas, ..self }
     }
 
     /// Adds a tenant: events and work find it from now on.

@@ -30,8 +30,6 @@ pub enum Guard {
     MarkIsCompared,
     /// What is known is doubted after a write that met another world.
     SurpriseIsDoubted,
-    /// A patch that the server took and did not keep is not written again at once.
-    UnkeptIsParked,
     /// What fails is tried again later each time.
     BackOff,
     /// A tenant has so many keys in work at once at most.
@@ -40,14 +38,16 @@ pub enum Guard {
     Turns,
     /// A tenant writes so often per second at most.
     Allowance,
-    /// So many tenants are listed for the first time at once at most.
-    FewFirstLists,
     /// A watch that broke goes on where it was.
     WatchResumes,
-    /// Who leads no more lets its tenants go.
+    /// A replica whose own lease is over lets its tenants go.
     Deposed,
-    /// The lease is not given away while a worker or a supervisor still acts.
-    LeaseIsHeld,
+    /// Nothing is written any more for a tenant that was let go, whoever has one of its keys in hand.
+    LetGoIsLeft,
+    /// A tenant is let go once nothing is done for it any more.
+    RestFirst,
+    /// A tenant is taken once who had it cannot act any more.
+    HolderIsAwaited,
     /// The finalizer is on before the first write.
     FinalizerFirst,
     /// Pods are removed before what they use.
@@ -83,15 +83,15 @@ impl Guard {
         Self::ReturnIsConfirmed,
         Self::MarkIsCompared,
         Self::SurpriseIsDoubted,
-        Self::UnkeptIsParked,
         Self::BackOff,
         Self::InFlight,
         Self::Turns,
         Self::Allowance,
-        Self::FewFirstLists,
         Self::WatchResumes,
         Self::Deposed,
-        Self::LeaseIsHeld,
+        Self::LetGoIsLeft,
+        Self::RestFirst,
+        Self::HolderIsAwaited,
         Self::FinalizerFirst,
         Self::PodsFirst,
         Self::DataIsKept,

@@ -31,6 +31,7 @@ pub mod pool;
 pub mod provision;
 pub mod queue;
 pub mod references;
+pub mod replicas;
 pub mod reply;
 pub mod resource_metrics;
 pub mod scan;

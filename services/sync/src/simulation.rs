@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use vcluster_chassis::chance;
 
+mod crowd;
 mod end;
 mod ground;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod hosts;
 mod law;
 mod network;
 mod peace;
+mod pressure;
 mod process;
 mod run;
 mod store;

@@ -8,30 +8,34 @@
 //!   read before anything is concluded. So is one that a watch by labels does not select any more;
 //! - a kind counts as listed on a side only after a complete list.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use vcluster_resources::label;
-use vcluster_translate::Patch;
-use vcluster_translate::digest::Digest;
-use vcluster_translate::patch::Subresource;
 use vcluster_translate::pod;
 
 use crate::bodies::Bodies;
 use crate::guard::{self, Guard};
-use crate::hash::{HashMap, HashSet};
+use crate::hash::HashMap;
 use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::references::References;
 
 mod addresses;
+mod entry;
+mod gone;
+mod lists;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
 pub use addresses::Addresses;
+pub use entry::{Absence, Entry, Problem, Seen, Slot};
+use gone::Gone;
+use lists::List;
+pub use lists::ListId;
 
 /// The objects of one tenant.
 #[derive(Debug)]
@@ -55,122 +59,6 @@ pub struct State {
     pub bodies: Bodies,
     /// Addresses of own pods.
     pub addresses: Addresses,
-}
-
-/// One object on both sides.
-#[derive(Debug, Clone, Default)]
-pub struct Entry {
-    /// In the virtual cluster.
-    pub virtual_: Slot,
-    /// On the host.
-    pub host: Slot,
-    /// Why it is not as it should be, if so.
-    pub problem: Option<Problem>,
-    /// When the tenant was last told of the problem.
-    told: Option<Instant>,
-    /// The last patch that a server took, until nothing is left to do.
-    sent: Option<Sent>,
-    /// The versions of both sides for which there was nothing left to do.
-    settled: Option<Versions>,
-    /// W3C traceparent that its maker left on it.
-    pub traceparent: Option<Box<str>>,
-    host_name: Option<Arc<str>>,
-}
-
-/// What is known of an object on one side.
-#[derive(Debug, Clone, Default)]
-pub struct Slot {
-    /// The newest version seen; nothing if it is not there.
-    pub seen: Option<Seen>,
-    /// Read it before concluding anything.
-    pub doubted: bool,
-    /// It was missing from a list.
-    pub missing: bool,
-    /// It was read and is not there, or its end was seen: more than that nobody told of it.
-    pub absence: Option<Absence>,
-}
-
-/// How an object that is not there came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absence {
-    /// It was being deleted when it was last seen: somebody wanted that.
-    Deleted,
-    /// That is not known, or it never was there.
-    Unexplained,
-}
-
-/// Versions of both sides; nothing where the object is not there.
-type Versions = (Option<u64>, Option<u64>);
-
-/// A version of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// UID.
-    pub uid: Box<str>,
-    /// Resource version; `None` if it is not a number.
-    pub version: Option<u64>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
-
-/// Why an object is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// In one word.
-    pub reason: String,
-    /// In a sentence, for the tenant.
-    pub message: String,
-}
-
-/// A patch that a server took.
-#[derive(Debug, Clone)]
-struct Sent {
-    side: Side,
-    subresource: Option<Subresource>,
-    body: Digest,
-    at: Instant,
-}
-
-/// A list that is under way; to be given to [`State::end_list`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListId(u64);
-
-#[derive(Debug, Default)]
-struct List {
-    complete: bool,
-    unserved: bool,
-    running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    id: ListId,
-    listed: HashSet<Key>,
-}
-
-/// UIDs of objects that are gone. A UID never comes back, but a list, or the answer to a delete, may speak of it
-/// after its delete event has come.
-#[derive(Debug, Default)]
-struct Gone {
-    uids: HashSet<Arc<str>>,
-    order: VecDeque<Arc<str>>,
-}
-
-impl Gone {
-    /// Late news is seconds late; so many objects do not vanish within seconds.
-    const KEPT: usize = 2048;
-
-    fn add(&mut self, uid: &str) {
-        let uid: Arc<str> = Arc::from(uid);
-        if self.uids.insert(Arc::clone(&uid)) {
-            self.order.push_back(uid);
-        }
-        if self.order.len() > Self::KEPT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.uids.remove(&oldest);
-        }
-    }
 }
 
 impl State {
@@ -412,157 +300,6 @@ impl State {
         std::mem::take(&mut slot.missing)
     }
 
-    /// Nothing is left to do about these versions.
-    pub fn settle(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.settled = Some(entry.versions());
-            entry.problem = None;
-            entry.told = None;
-            entry.sent = None;
-        }
-    }
-
-    /// Takes note of a patch that a server took.
-    pub fn set_sent(&mut self, side: Side, key: &Key, patch: &Patch) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.sent = Some(Sent {
-                side,
-                subresource: patch.subresource,
-                body: Digest::of(&patch.body),
-                at: Instant::now(),
-            });
-        }
-    }
-
-    /// Whether this is the very patch that the server took last, less than `pause` ago, and there has been something
-    /// left to do ever since: the server does not keep it.
-    pub fn is_unkept(&self, side: Side, key: &Key, patch: &Patch, pause: Duration) -> bool {
-        let sent = self.entries.get(key).and_then(|entry| entry.sent.as_ref());
-        sent.is_some_and(|sent| {
-            sent.side == side
-                && sent.at.elapsed() < pause
-                && sent.subresource == patch.subresource
-                && sent.body == Digest::of(&patch.body)
-        })
-    }
-
-    /// Whether nothing was left to do and nothing has changed since.
-    pub fn is_settled(&self, key: &Key) -> bool {
-        self.entries.get(key).is_some_and(|entry| {
-            !entry.virtual_.doubted
-                && !entry.host.doubted
-                && entry.settled == Some(entry.versions())
-        })
-    }
-
-    /// Says why an object is not as it should be; tells whether that was news.
-    pub fn set_problem(&mut self, key: &Key, problem: Option<Problem>) -> bool {
-        match self.entries.get_mut(key) {
-            Some(entry) if entry.problem != problem => {
-                entry.problem = problem;
-                entry.told = None;
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-
-    /// Takes note that the tenant was told of the problem.
-    pub fn set_told(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.told = Some(Instant::now());
-        }
-    }
-
-    /// Whether the tenant was told of the problem less than `pause` ago.
-    pub fn is_told(&self, key: &Key, pause: Duration) -> bool {
-        let told = self.entries.get(key).and_then(|entry| entry.told);
-        told.is_some_and(|told| told.elapsed() < pause)
-    }
-
-    /// Begins a list of everything of that kind on that side; the kind is not listed until it ends.
-    pub fn begin_list(&mut self, side: Side, kind: Kind) -> ListId {
-        let list = self.lists.entry((side, kind)).or_default();
-        // A server that does not serve the kind is asked again and again; that is no news.
-        list.complete = list.unserved;
-        self.begin(side, kind)
-    }
-
-    /// Begins a list to compare with what is known, which stays good meanwhile. Nothing if that is not
-    /// complete, or is being listed: the check can wait. An earlier check that did not end is forgotten.
-    pub fn begin_check(&mut self, side: Side, kind: Kind) -> Option<ListId> {
-        let list = self.lists.get(&(side, kind))?;
-        // While a kind is complete what runs is a check, unless the kind is asked for again that was not served.
-        let free = list.running.is_none() || !list.unserved;
-        (list.complete && free).then(|| self.begin(side, kind))
-    }
-
-    /// Forgets a list that will not be complete. Nothing happens if another one has begun since.
-    pub fn abandon_list(&mut self, side: Side, kind: Kind, id: ListId) {
-        if let Some(list) = self.lists.get_mut(&(side, kind)) {
-            list.running.take_if(|running| running.id == id);
-        }
-    }
-
-    fn begin(&mut self, side: Side, kind: Kind) -> ListId {
-        self.next_list += 1;
-        let id = ListId(self.next_list);
-        let list = self.lists.entry((side, kind)).or_default();
-        list.running = Some(Running {
-            id,
-            listed: HashSet::default(),
-        });
-        id
-    }
-
-    /// Ends it; returns the keys that were known and are missing from it. Nothing happens if another
-    /// list has begun since.
-    pub fn end_list(&mut self, side: Side, kind: Kind, id: ListId) -> Vec<Key> {
-        let Some(list) = self.lists.get_mut(&(side, kind)) else {
-            return Vec::new();
-        };
-        let Some(running) = list.running.take_if(|running| running.id == id) else {
-            return Vec::new();
-        };
-        list.complete = true;
-        list.unserved = false;
-        let mut missing = Vec::new();
-        for (key, entry) in &mut self.entries {
-            let slot = entry.slot_mut(side);
-            if key.kind == kind && slot.seen.is_some() && !running.listed.contains(key) {
-                slot.doubted = true;
-                if !guard::stands(Guard::MissingIsRead) {
-                    *slot = Slot::default();
-                }
-                slot.missing = true;
-                missing.push(key.clone());
-            }
-        }
-        missing
-    }
-
-    /// Takes note that the server of that side does not serve that kind: it counts as listed, so that it stops
-    /// nothing else, and nothing is concluded from it. Tells whether that was news.
-    pub fn set_unserved(&mut self, side: Side, kind: Kind) -> bool {
-        let list = self.lists.entry((side, kind)).or_default();
-        list.complete = true;
-        list.running = None;
-        !std::mem::replace(&mut list.unserved, true)
-    }
-
-    /// Whether the server of that side serves that kind, as far as is known.
-    pub fn is_served(&self, side: Side, kind: Kind) -> bool {
-        let list = self.lists.get(&(side, kind));
-        list.is_none_or(|list| !list.unserved)
-    }
-
-    /// Whether everything of that kind on that side is known, or it is not served.
-    pub fn is_listed(&self, side: Side, kind: Kind) -> bool {
-        self.lists
-            .get(&(side, kind))
-            .is_some_and(|list| list.complete)
-    }
-
     /// Says what an object uses; returns the objects whose users have changed.
     pub fn set_references(&mut self, user: &Key, uses: BTreeSet<Key>) -> Vec<Key> {
         self.references.set(user, uses)
@@ -606,36 +343,5 @@ impl State {
             // Versions that cannot be compared: what comes last counts.
             (Some(_) | None, Some(_) | None) => false,
         }
-    }
-
-    fn running(&mut self, side: Side, kind: Kind) -> Option<&mut Running> {
-        self.lists.get_mut(&(side, kind))?.running.as_mut()
-    }
-}
-
-impl Entry {
-    /// One side of it.
-    pub fn slot(&self, side: Side) -> &Slot {
-        match side {
-            Side::Virtual => &self.virtual_,
-            Side::Host => &self.host,
-        }
-    }
-
-    fn slot_mut(&mut self, side: Side) -> &mut Slot {
-        match side {
-            Side::Virtual => &mut self.virtual_,
-            Side::Host => &mut self.host,
-        }
-    }
-
-    fn versions(&self) -> Versions {
-        let version = |slot: &Slot| slot.seen.as_ref().and_then(|seen| seen.version);
-        (version(&self.virtual_), version(&self.host))
-    }
-
-    /// Whether it is on neither side.
-    pub fn is_gone(&self) -> bool {
-        self.virtual_.seen.is_none() && self.host.seen.is_none()
     }
 }

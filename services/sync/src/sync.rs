@@ -88,6 +88,10 @@ pub async fn key(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
 async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
     let mut doubt = None;
     for done in 0..STEPS {
+        if tenant.token.is_cancelled() {
+            // Another replica may be about to serve it.
+            return (Next::Settled, done);
+        }
         let step = match kept::step(engine, tenant, key).await {
             Ok(Some(step)) => Ok(step),
             Ok(None) => by_kind(engine, tenant, key).await,
@@ -356,8 +360,7 @@ impl Tenant {
     /// Patches the object of a key on one side and takes note of the answer. What the server took a moment ago and
     /// did not keep is not written again before its time: it would be written for ever.
     async fn patched(&self, side: Side, key: &Key, patch: &Patch) -> Result<Object, Failure> {
-        let is_unkept = self.state().is_unkept(side, key, patch, report::PARKED);
-        if !guard::passes(Guard::UnkeptIsParked, !is_unkept) {
+        if self.state().is_unkept(side, key, patch, report::PARKED) {
             self.metrics.not_kept(side, key.kind);
             return Err(Failure::NotKept);
         }

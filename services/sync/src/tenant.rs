@@ -36,6 +36,7 @@ use links::Links;
 use store::{Loss, Memory};
 
 mod environment;
+pub mod follow;
 pub mod ingest;
 mod links;
 mod right;
@@ -163,6 +164,7 @@ pub struct Tenant {
     store_lost: AtomicBool,
     loss: Mutex<Option<Loss>>,
     missing_right: Mutex<Option<String>>,
+    sought_hidden: AtomicBool,
     ready: AtomicBool,
     changed: Notify,
     custom: Mutex<Said>,
@@ -259,6 +261,7 @@ impl Tenant {
             store_lost: AtomicBool::new(false),
             loss: Mutex::default(),
             missing_right: Mutex::default(),
+            sought_hidden: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
             custom: Mutex::default(),
@@ -286,6 +289,16 @@ impl Tenant {
             && guard::passes(Guard::Frozen, self.link.is_up())
             && guard::passes(Guard::LossIsFinal, !self.has_lost_its_store())
             && !self.token.is_cancelled()
+    }
+
+    /// Whether everything on the host was looked for that bears our annotations and no label.
+    pub fn has_sought_hidden(&self) -> bool {
+        self.sought_hidden.load(Ordering::Acquire)
+    }
+
+    /// Says that it was.
+    pub fn set_sought_hidden(&self) {
+        self.sought_hidden.store(true, Ordering::Release);
     }
 
     /// Says that one of its keys is in work.

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::drain::Shutdown;
 use vcluster_chassis::health::Gate;
-use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::VirtualCluster;
 
@@ -44,24 +43,17 @@ pub struct Tenants {
     engine: Arc<Engine>,
     shutdown: Shutdown,
     token: CancellationToken,
-    leadership: Leadership,
     known: HashMap<Id, Newest>,
     listed: Vec<Id>,
 }
 
 impl Tenants {
-    /// Makes it; tenants end with the token, and each holds the leadership until it has.
-    pub fn new(
-        engine: Arc<Engine>,
-        shutdown: Shutdown,
-        token: CancellationToken,
-        leadership: Leadership,
-    ) -> Self {
+    /// Makes it; tenants end with the token.
+    pub fn new(engine: Arc<Engine>, shutdown: Shutdown, token: CancellationToken) -> Self {
         Self {
             engine,
             shutdown,
             token,
-            leadership,
             known: HashMap::default(),
             listed: Vec::new(),
         }
@@ -156,7 +148,8 @@ impl Tenants {
             id: id.clone(),
             bill: Arc::clone(&bill),
             cluster: seen,
-            _leadership: self.leadership.clone(),
+            is_held: false,
+            tenant: None,
         };
         // Contained: one tenant's trouble is not the others'.
         self.shutdown
@@ -189,14 +182,9 @@ mod tests {
         let health = Health::new(&shutdown);
         let token = CancellationToken::new();
         let lists = fail_first_watch(&world.host, &token);
-        Tenants::new(
-            Arc::clone(&world.engine),
-            shutdown,
-            token,
-            Leadership::unopposed(),
-        )
-        .run(health.gate("virtual-clusters"))
-        .await;
+        Tenants::new(Arc::clone(&world.engine), shutdown, token)
+            .run(health.gate("virtual-clusters"))
+            .await;
         assert_eq!(lists.load(Ordering::Relaxed), 1, "it was not listed again");
         assert!(health.is_ready());
     }

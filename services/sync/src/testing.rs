@@ -179,30 +179,13 @@ impl World {
     }
 
     /// The same, with custom kinds, which are not listed.
-    pub(crate) fn with_custom(mut self, custom: vcluster_translate::custom::Kinds) -> Self {
-        let tenant = &self.tenant;
-        self.engine.leave(tenant);
-        self.tenant = Arc::new(Tenant::new(Parts {
-            id: tenant.id.clone(),
-            context: Context {
-                custom,
-                ..context()
-            },
-            clients: tenant.clients.clone(),
-            limits: engine_config().tenant,
-            creation: None,
-            bill: Arc::default(),
-            work: Arc::clone(&self.engine.work),
-            metrics: Metrics::default(),
-            token: CancellationToken::new(),
-        }));
-        for (side, kind) in lists() {
-            let list = self.tenant.state().begin_list(side, kind);
-            self.tenant.end_list(side, kind, list);
-        }
-        self.tenant.set_unprovisioned(None);
-        self.engine.enter(&self.tenant);
-        self
+    pub(crate) fn with_custom(self, custom: vcluster_translate::custom::Kinds) -> Self {
+        let clients = self.tenant.clients.clone();
+        let context = Context {
+            custom,
+            ..context()
+        };
+        self.again(context, clients)
     }
 
     /// Works on a key as a worker does.

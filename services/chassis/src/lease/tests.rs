@@ -335,6 +335,7 @@ async fn is_leader_asks_the_clock_even_if_the_task_sleeps() {
     let (term, term_seen) = watch::channel(Some(Instant::now() + SECOND));
     let (_state, state) = watch::channel(State::Leader);
     let leadership = Leadership {
+        holder: Arc::from(""),
         term: term_seen,
         state,
         _unopposed: None,

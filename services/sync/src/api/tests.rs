@@ -3,7 +3,8 @@
 use serde_json::json;
 use tonic::Code;
 use vcluster_chassis::identity::Identity;
-use vcluster_chassis::testing::{ApiServer, json as answer};
+use vcluster_chassis::testing::{ApiServer, Authority, json as answer};
+use vcluster_chassis::tls::Live;
 use wire::translate_name_request::Object as Asked;
 
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,15 @@ fn service(world: &World) -> Service {
         });
         answer(201, review)
     });
-    Service::new(Arc::clone(&world.engine), Authorizer::new(reviews.client()))
+    let authority = Authority::new("platform");
+    let identity = authority.server(&["sync.test"]).identity();
+    let roots = Live::from(authority.roots());
+    let elsewhere = Elsewhere::new("sync.test", roots, Live::from(identity)).unwrap();
+    Service::new(
+        Arc::clone(&world.engine),
+        Authorizer::new(reviews.client()),
+        elsewhere,
+    )
 }
 
 fn by<T>(user: &str, message: T) -> Request<T> {

@@ -12,12 +12,11 @@ use vcluster_translate::custom::definition;
 use vcluster_translate::policy;
 
 use super::copy::{self, Error};
-use super::follow;
 use crate::engine::Engine;
 use crate::object::{Kind, Side};
 use crate::queue::Lane;
-use crate::tenant::Tenant;
 use crate::tenant::ingest::VirtualSink;
+use crate::tenant::{Tenant, follow};
 use crate::watch::Change;
 
 /// Delays while the definition is being taken up.
@@ -46,7 +45,7 @@ pub async fn kind(engine: Arc<Engine>, tenant: Arc<Tenant>, kind: Kind) {
         wait_until_served(&engine, &tenant, kind).await;
         let sink = sink(&engine, &tenant, kind);
         tokio::join!(
-            follow::watch(&tenant, kind, sink),
+            follow::inside(&tenant, kind, sink),
             keep(&engine, &tenant, kind)
         );
     };

@@ -4,19 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vcluster_chassis::retry::Policy;
-use vcluster_resources::label;
 use vcluster_translate::custom::definition::Learnt;
-use vcluster_translate::kind::Inside;
 
 use super::copy::{self, Error, There};
 use super::watches::Following;
 use crate::engine::Engine;
-use crate::object::{Kind, resource};
+use crate::object::Kind;
 use crate::queue::Lane;
 use crate::scan::{self, Purpose};
 use crate::tenant::ingest::VirtualSink;
-use crate::tenant::{Subject, Tenant};
-use crate::watch::{self, Change, Labels, Selection};
+use crate::tenant::{Subject, Tenant, follow};
 
 /// Delays while something is missing.
 const RETRY: Policy = Policy {
@@ -44,7 +41,7 @@ pub async fn kind(
             engine.show_all(&tenant, Lane::List);
         }
         let mut sink = VirtualSink::new(Arc::clone(&tenant), kind);
-        let watched = watch(&tenant, kind, move |change| sink.take(change));
+        let watched = follow::inside(&tenant, kind, move |change| sink.take(change));
         tokio::join!(watched, keep(&tenant, kind, &learnt));
     };
     token.run_until_cancelled(followed).await;
@@ -107,21 +104,4 @@ async fn list(engine: &Engine, tenant: &Tenant, kind: Kind) {
         failures += 1;
     }
     tenant.say_custom(kind, Subject::Host, None);
-}
-
-/// Follows the objects inside as the kind's description says.
-pub(super) async fn watch(tenant: &Tenant, kind: Kind, sink: impl FnMut(Change) + Send) {
-    let labels = match kind.description().inside {
-        Inside::Managed => Some(Labels::With(label::MANAGED, label::MANAGED_VALUE)),
-        Inside::Without(key, value) => Some(Labels::Without(key, value)),
-        Inside::Everything => None,
-        Inside::Nothing => return,
-    };
-    let client = tenant.clients.virtual_.watch.clone();
-    let api = kube::Api::all_with(client, &resource(kind));
-    let selection = Selection {
-        labels,
-        fields: None,
-    };
-    watch::follow(api, selection, tenant.token.clone(), sink).await;
 }

@@ -83,7 +83,8 @@ pub(super) fn lay(count: usize, now: Timestamp) -> (Store, Vec<Cluster>) {
             );
         }
         for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret, Kind::Service] {
-            put(&collection(kind), namespace, "relic", relic(kind, number));
+            let name = format!("relic-x-{}-x-demo", NAMESPACES[0]);
+            put(&collection(kind), namespace, &name, relic(kind, number));
         }
         put(
             CLUSTERS,
@@ -138,6 +139,7 @@ pub(super) fn cluster(number: usize, now: Timestamp) -> Cluster {
         store: inside(&format!("v{number}"), now),
         lost: None,
         copy: None,
+        earlier: Vec::new(),
     }
 }
 

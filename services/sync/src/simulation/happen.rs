@@ -35,6 +35,8 @@ enum Kind {
     Empty,
     /// A virtual cluster's store is put back to an older state, or as it was.
     RollBack,
+    /// A person accepts the store that a virtual cluster has now, whatever it lacks.
+    Accept,
     /// A virtual cluster is removed.
     Remove,
     /// A host namespace is gone with all in it, and made again with another virtual cluster of the same name.
@@ -54,6 +56,7 @@ const KINDS: &[(Kind, u32, f64)] = &[
     (Kind::Stop, 2, 0.6),
     (Kind::Empty, 4, 0.4),
     (Kind::RollBack, 6, 0.25),
+    (Kind::Accept, 3, 0.3),
     (Kind::Remove, 1, 0.2),
     (Kind::Anew, 1, 0.15),
 ];
@@ -141,6 +144,11 @@ impl Run {
             }
             Kind::Empty => self.lose_store(number),
             Kind::RollBack => self.roll_back(number),
+            Kind::Accept => {
+                if self.world.accept_loss(number) {
+                    self.note(&format!("a person accepts the store of {number} as it is"));
+                }
+            }
             Kind::Remove => self.remove(number),
             Kind::Anew => self.make_anew(number),
         }

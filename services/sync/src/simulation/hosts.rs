@@ -1,5 +1,6 @@
 //! What happens on the host: its scheduler, kubelets, garbage collector, and those who take pods away.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use vcluster_resources::label;
 
 use super::ground::NODES;
-use super::law::{CLUSTERS, Law, PODS, is_deleting};
+use super::law::{CLAIMS, CLUSTERS, Law, PODS, VOLUMES, is_deleting};
 use super::store::{Id, Store, deleted};
 use super::world::{annotation, text};
 
@@ -21,6 +22,7 @@ pub(super) const GARBAGE: u64 = 8;
 
 /// One look of scheduler and kubelets.
 pub(super) fn tick(store: &mut Store, now: Timestamp, chance: &mut StdRng) {
+    bind(store, now);
     if !is_busy(store) {
         return;
     }
@@ -44,6 +46,48 @@ pub(super) fn tick(store: &mut Store, now: Timestamp, chance: &mut StdRng) {
             );
             store.change(&id, now, |pod| pod["status"] = running(&ip, now));
         }
+    }
+}
+
+/// Binds claims that are new, and removes the volumes of those that are gone.
+fn bind(store: &mut Store, now: Timestamp) {
+    let is_new = |claim: &Value| claim["spec"]["volumeName"].is_null() && !is_deleting(claim);
+    let claims = store.all(CLAIMS).filter(|(_, claim)| is_new(claim));
+    let claims: Vec<_> = claims
+        .map(|(id, claim)| (id.clone(), text(claim, "/metadata/uid").to_owned()))
+        .collect();
+    for (id, uid) in claims {
+        let name = format!("pv-{uid}");
+        let volume = json!({
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Delete",
+                "claimRef": {
+                    "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                    "namespace": id.namespace, "name": id.name, "uid": uid,
+                },
+            },
+            "status": {"phase": "Bound"},
+        });
+        store.put(&Id::new(VOLUMES, "", &name), volume, now);
+        store.change(&id, now, |claim| {
+            claim["spec"]["volumeName"] = name.into();
+            claim["status"] = json!({
+                "phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            });
+        });
+    }
+    let of = |volume: &Value| text(volume, "/spec/claimRef/uid").to_owned();
+    let live: BTreeSet<_> = store
+        .all(CLAIMS)
+        .map(|(_, claim)| text(claim, "/metadata/uid").to_owned())
+        .collect();
+    let volumes = store
+        .all(VOLUMES)
+        .filter(|(_, volume)| !live.contains(&of(volume)));
+    let gone: Vec<_> = volumes.map(|(id, _)| id.clone()).collect();
+    for id in gone {
+        store.lose(&id, now);
     }
 }
 

@@ -22,15 +22,19 @@ use vcluster_resources::label;
 use vcluster_resources::ownership::SYNC_FINALIZER;
 use vcluster_translate::environment;
 
+use super::pressure::Pressure;
 use super::store::{Call, Id, Place, Written};
 use super::world::{Cluster, Inner, Target, annotation, text};
 use crate::object::Kind;
+use crate::replicas::leases::TENANT;
 
 /// How old a decision may be when it arrives: the longest that a request is under way.
 const UNDER_WAY: i64 = 120;
 pub(super) const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
 pub(super) const PODS: &str = "/api/v1/pods";
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(super) const CLAIMS: &str = "/api/v1/persistentvolumeclaims";
+pub(super) const VOLUMES: &str = "/api/v1/persistentvolumes";
 
 /// What was broken, and what is needed to tell.
 #[derive(Debug, Default)]
@@ -38,9 +42,12 @@ pub(super) struct Law {
     broken: Vec<String>,
     /// UIDs of virtual pods whose host pods were ended by the host's side.
     ended: BTreeSet<String>,
+    /// UIDs of host claims whose data must be kept: a person accepted a store that lacks them.
+    data: BTreeSet<String>,
     writes: u64,
     /// Those to VirtualClusters.
     said: u64,
+    pressure: Pressure,
     /// Virtual API servers' collections that were listed lately.
     lists: Vec<(Target, String)>,
 }
@@ -50,6 +57,11 @@ impl Law {
     pub(super) fn host_ends(&mut self, host: &Value) {
         self.ended
             .insert(annotation(host, label::VIRTUAL_UID).to_owned());
+    }
+
+    /// Takes note that a person accepts a store that lacks what a host claim was made for.
+    pub(super) fn must_keep(&mut self, claim: &Value) {
+        self.data.insert(text(claim, "/metadata/uid").to_owned());
     }
 
     /// What was broken.
@@ -89,6 +101,14 @@ impl Law {
         let Some(place) = Place::of(&call.path) else {
             return;
         };
+        let weather = world.weather(process, target);
+        let pressed = self
+            .pressure
+            .sent((process, target), weather, (call, &place), at);
+        if let Err(why) = pressed {
+            let line = sending(process, target, call, at, &why);
+            self.breaks(world, at, line);
+        }
         if call.method == Method::GET {
             let is_list = place.id.name.is_empty() && !call.is_watch();
             if is_list && target != Target::Host && call.parameter("fieldSelector").is_none() {
@@ -96,15 +116,12 @@ impl Law {
             }
             return;
         }
-        if place.id.collection.ends_with("/leases") || leads(world, process) {
+        if place.id.collection.ends_with("/leases")
+            || holds(world, process, target, &place.id.namespace)
+        {
             return;
         }
-        let line = format!(
-            "{:.3}: process {process} {target:?} {} {}: another holds the lease",
-            at.as_secs_f64(),
-            call.method,
-            call.path
-        );
+        let line = sending(process, target, call, at, "it does not hold the lease");
         self.breaks(world, at, line);
     }
 
@@ -129,7 +146,9 @@ impl Law {
         self.writes += 1;
         self.said += u64::from(written.id.collection == CLUSTERS);
         let found = match target {
-            Target::Host => on_host(world, written, now),
+            Target::Host => self
+                .keeps_data(world, written)
+                .and_then(|()| on_host(world, written, now)),
             Target::Virtual(number) => self.inside(world, number, written),
         };
         if let Err(why) = found {
@@ -140,6 +159,19 @@ impl Law {
             );
             self.breaks(world, at, line);
         }
+    }
+
+    fn keeps_data(&self, world: &Inner, written: &Written) -> Result<(), String> {
+        let is_gone = |before: &Arc<Value>| {
+            let is_going = world.clusters.iter().any(|cluster| {
+                cluster.namespace == written.id.namespace && is_going(world, cluster)
+            });
+            !is_going && self.data.contains(text(before, "/metadata/uid"))
+        };
+        if written.method == "DELETE" && written.before.as_ref().is_some_and(is_gone) {
+            return Err("a person accepted the store, but not the loss of data".to_owned());
+        }
+        Ok(())
     }
 
     fn inside(&self, world: &Inner, number: usize, written: &Written) -> Result<(), String> {
@@ -190,7 +222,7 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
         return Ok(());
     }
     let Some(before) = &written.before else {
-        return is_held(world, &written.id);
+        return is_held(world, written);
     };
     let uid = annotation(before, label::CLUSTER_UID);
     let Some(cluster) = world.clusters.iter().find(|cluster| cluster.uid == uid) else {
@@ -208,24 +240,24 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
     may_be_deleted(cluster, &written.id, before, now)
 }
 
+fn sending(process: usize, target: Target, call: &Call, at: Duration, why: &str) -> String {
+    let (at, method, path) = (at.as_secs_f64(), &call.method, &call.path);
+    format!("{at:.3}: process {process} sends {target:?} {method} {path}: {why}")
+}
+
 /// Whether a virtual cluster waits, when it is deleted, for what is made for it now.
-fn is_held(world: &Inner, id: &Id) -> Result<(), String> {
-    let cluster = world
-        .clusters
-        .iter()
-        .find(|cluster| cluster.namespace == id.namespace);
+fn is_held(world: &Inner, written: &Written) -> Result<(), String> {
+    let made = written.after.as_deref().unwrap_or(&Value::Null);
+    let uid = annotation(made, label::CLUSTER_UID);
+    let cluster = world.clusters.iter().find(|cluster| cluster.uid == uid);
     let found = cluster.and_then(|cluster| {
         let id = Id::new(CLUSTERS, &cluster.namespace, &cluster.name);
         world.host.get(&id)
     });
-    let Some(found) = found else {
-        return Ok(());
-    };
-    let finalizers = found
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array);
-    let is_held = finalizers.is_some_and(|all| all.iter().any(|one| one == SYNC_FINALIZER));
-    if is_held {
+    let finalizers = found.and_then(|found| found.pointer("/metadata/finalizers")?.as_array());
+    let is_held =
+        finalizers.is_some_and(|all| all.iter().any(|finalizer| finalizer == SYNC_FINALIZER));
+    if is_held || found.is_none() {
         Ok(())
     } else {
         Err("its virtual cluster does not wait for it: the finalizer is missing".to_owned())
@@ -246,16 +278,28 @@ fn pods_first(world: &Inner, cluster: &Cluster, id: &Id) -> Result<(), String> {
     }
 }
 
-/// Whether a process holds the lease of those that work.
-fn leads(world: &Inner, process: usize) -> bool {
-    let id = Id::new(
-        "/apis/coordination.k8s.io/v1/leases",
-        "vcluster-system",
-        "vcluster-sync",
-    );
-    let lease = world.host.get(&id);
-    lease.is_some_and(|lease| {
-        text(lease, "/spec/holderIdentity").starts_with(&format!("sync-{process}_"))
+/// Whether a process holds the lease of the virtual cluster that a request concerns; of one that was made anew the
+/// earlier one's is as good, for who has it does not know yet.
+fn holds(world: &Inner, process: usize, target: Target, namespace: &str) -> bool {
+    let cluster = match target {
+        Target::Host => world
+            .clusters
+            .iter()
+            .find(|cluster| cluster.namespace == namespace),
+        Target::Virtual(number) => world.clusters.get(number),
+    };
+    let me = format!("sync-{process}_");
+    cluster.is_none_or(|cluster| {
+        cluster.uids().any(|uid| {
+            let name = format!("{TENANT}{uid}");
+            let id = Id::new(
+                "/apis/coordination.k8s.io/v1/leases",
+                "vcluster-system",
+                &name,
+            );
+            let lease = world.host.get(&id);
+            lease.is_some_and(|lease| text(lease, "/spec/holderIdentity").starts_with(&me))
+        })
     })
 }
 
@@ -337,7 +381,11 @@ pub(super) fn uses(pod: &Value, kind: &str, id: &Id) -> bool {
 }
 
 /// The host pod of a virtual pod.
-fn host_of<'a>(world: &'a Inner, cluster: &Cluster, uid: &str) -> Option<&'a Arc<Value>> {
+pub(super) fn host_of<'a>(
+    world: &'a Inner,
+    cluster: &Cluster,
+    uid: &str,
+) -> Option<&'a Arc<Value>> {
     let mut pods = world.host.all(PODS);
     let found = pods.find(|(id, pod)| {
         id.namespace == cluster.namespace && annotation(pod, label::VIRTUAL_UID) == uid

@@ -2,14 +2,14 @@
 //!
 //! It is checked against the stores themselves, by rules written for this and not by sync's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 use vcluster_resources::label;
 use vcluster_translate::environment;
 
-use super::law::{CLUSTERS, PODS, collection, is_deleting, uses};
+use super::law::{CLAIMS, CLUSTERS, PODS, collection, is_deleting, uses};
 use super::store::Id;
 use super::world::{Cluster, Inner, annotation, text};
 use crate::object::Kind;
@@ -36,6 +36,7 @@ fn cluster_at_peace(world: &Inner, cluster: &Cluster) -> Result<(), String> {
         used(world, cluster, kind)?;
     }
     services(world, cluster)?;
+    claims(world, cluster)?;
     nodes(world, cluster)
 }
 
@@ -135,6 +136,44 @@ fn services(world: &Inner, cluster: &Cluster) -> Result<(), String> {
     }
     host.keys().next().map_or(Ok(()), |uid| {
         Err(format!("the Service of {uid} is left on the host"))
+    })
+}
+
+fn claims(world: &Inner, cluster: &Cluster) -> Result<(), String> {
+    let mut host = on_host(world, cluster, Kind::PersistentVolumeClaim);
+    let kept: BTreeSet<_> = host
+        .values()
+        .filter(|claim| !annotation(claim, label::KEPT).is_empty())
+        .map(|claim| {
+            (
+                annotation(claim, label::VIRTUAL_NAMESPACE),
+                annotation(claim, label::VIRTUAL_NAME),
+            )
+        })
+        .collect();
+    for (id, claim) in cluster.store.all(CLAIMS) {
+        let found = host.remove(text(claim, "/metadata/uid"));
+        let Some(found) = found else {
+            // The data of an earlier one has its name.
+            if kept.contains(&(id.namespace.as_str(), id.name.as_str())) {
+                continue;
+            }
+            return Err(format!("claim {} is not on the host", id.name));
+        };
+        for at in ["/spec/volumeName", "/status/phase"] {
+            if found.pointer(at) != claim.pointer(at) {
+                return Err(format!("claim {} differs at {at}", id.name));
+            }
+        }
+    }
+    let mut left = host
+        .values()
+        .filter(|claim| annotation(claim, label::KEPT).is_empty());
+    left.next().map_or(Ok(()), |claim| {
+        Err(format!(
+            "claim {} is left on the host",
+            text(claim, "/metadata/name")
+        ))
     })
 }
 

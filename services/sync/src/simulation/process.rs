@@ -1,4 +1,4 @@
-//! A process of sync in a simulated world: the shipped engine, led by the shipped election.
+//! A process of sync in a simulated world: the shipped engine, sharing tenants with others as shipped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,15 @@ use crate::config;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::queue;
+use crate::replicas::{self, Replicas};
 use crate::server::Host;
+
+/// Keys in work at once, of all tenants.
+pub(super) const WORKERS: usize = 4;
+/// Writes of a tenant per second; twice as many in the first.
+pub(super) const WRITES: u32 = 50;
+/// Where the replicas of sync have their Leases.
+const NAMESPACE: &str = "vcluster-system";
 
 /// A process, until it is dropped: then nothing of it acts any more.
 pub(super) struct Process {
@@ -27,8 +35,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it; it scans so often.
-    pub(super) fn start(world: &Arc<World>, number: usize, scan: Duration) -> Self {
+    /// Starts it; it scans so often, and has so many keys of a tenant in work at once.
+    pub(super) fn start(
+        world: &Arc<World>,
+        number: usize,
+        scan: Duration,
+        in_flight: usize,
+    ) -> Self {
         let network = Network::new(Arc::clone(world), number);
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
         config.root_cert = Some(Vec::new());
@@ -37,18 +50,27 @@ impl Process {
         host.simulated = Some(network);
         let clock = Arc::new(world.clock());
         let kubelet_host = "vcluster-sync.vcluster-system.svc".to_owned();
-        let engine = Engine::new(limits(scan), host, clock, Metrics::default(), kubelet_host);
-        let engine = Arc::new(engine);
+        let own = host.own.request.clone();
         let shutdown = Shutdown::new();
         let health = Health::new(&shutdown);
+        let pod = format!("sync-{number}");
         let candidate = Candidate {
-            namespace: "vcluster-system".to_owned(),
-            name: "vcluster-sync".to_owned(),
-            holder: format!("sync-{number}"),
+            namespace: NAMESPACE.to_owned(),
+            name: replicas::lease(&pod),
+            holder: replicas::holder(&pod, None),
             timing: Timing::default(),
         };
-        let own = engine.host.own.request.clone();
-        let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
+        let lasts = candidate.timing.lease_duration;
+        let leadership = Leadership::campaign(own.clone(), candidate, world.clock(), &shutdown);
+        let replicas = Replicas::new(own, NAMESPACE, leadership.holder(), lasts);
+        let engine = Engine::new(
+            limits(scan, in_flight),
+            host,
+            clock,
+            Metrics::default(),
+            kubelet_host,
+        );
+        let engine = Arc::new(engine.among(replicas));
         let (led, begun) = (Arc::clone(&engine), shutdown.clone());
         shutdown.spawn("lead", async move {
             app::lead(&led, leadership, &health, &begun, Duration::from_secs(30)).await;
@@ -80,9 +102,9 @@ impl Drop for Process {
     }
 }
 
-fn limits(scan_interval: Duration) -> config::Engine {
+fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
     config::Engine {
-        workers: 4,
+        workers: WORKERS,
         max_concurrent_lists: 1,
         scan_interval,
         hosts_image: None,
@@ -94,9 +116,9 @@ fn limits(scan_interval: Duration) -> config::Engine {
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
-                in_flight: 2,
+                in_flight,
             },
-            writes_per_second: 50,
+            writes_per_second: WRITES,
             events_per_second: 10,
             object_bytes: 8192,
         },

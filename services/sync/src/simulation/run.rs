@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
 
+use super::crowd::Crowd;
 use super::happen::Mix;
 use super::process::Process;
 use super::trace::Trace;
@@ -18,6 +19,8 @@ pub(super) struct Run {
     pub(super) world: Arc<World>,
     pub(super) chance: StdRng,
     pub(super) mix: Mix,
+    /// Who harms whom, if this is about that.
+    crowd: Option<Crowd>,
     pub(super) processes: Vec<Process>,
     pub(super) started: usize,
     /// Time between two scans.
@@ -29,7 +32,13 @@ impl Run {
     pub(super) fn new(seed: u64, all: bool) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let start = jiff::Timestamp::from_second(1_790_000_000).unwrap_or_default();
-        let (host, clusters) = ground::lay(chance.random_range(1..=2), start);
+        let crowd = Crowd::by(&mut chance);
+        let count = if crowd.is_some() {
+            Crowd::TENANTS
+        } else {
+            chance.random_range(1..=2)
+        };
+        let (host, clusters) = ground::lay(count, start);
         let world = Arc::new(World::new(seed, host, clusters, Trace::new(all)));
         let mix = Mix::by(&mut chance);
         // A mark of where a store stands is made at a scan: where stores go back, scans are often.
@@ -38,6 +47,7 @@ impl Run {
             world,
             chance,
             mix,
+            crowd,
             processes: Vec::new(),
             started: 0,
             scan,
@@ -48,7 +58,7 @@ impl Run {
     /// Runs all of it.
     pub(super) async fn whole(mut self) -> Outcome {
         self.start();
-        if self.chance.random_bool(0.5) {
+        if self.crowd.is_none() && self.chance.random_bool(0.5) {
             self.start();
         }
         let nature = tokio::spawn(nature(Arc::clone(&self.world), self.chance.random()));
@@ -65,11 +75,9 @@ impl Run {
     }
 
     async fn stages(&mut self) -> Result<(), String> {
-        let trouble = Duration::from_secs(self.chance.random_range(20..90));
-        while self.world.elapsed() < trouble {
-            sleep(Duration::from_millis(self.chance.random_range(10..1500))).await;
-            self.happen();
-            self.law()?;
+        match self.crowd {
+            Some(crowd) => self.crowd(crowd).await?,
+            None => self.trouble().await?,
         }
         self.calm();
         let begun = self.world.elapsed();
@@ -77,6 +85,16 @@ impl Run {
         self.settled = self.world.elapsed().saturating_sub(begun);
         self.quiet().await?;
         self.resume().await
+    }
+
+    async fn trouble(&mut self) -> Result<(), String> {
+        let trouble = Duration::from_secs(self.chance.random_range(20..90));
+        while self.world.elapsed() < trouble {
+            sleep(Duration::from_millis(self.chance.random_range(10..1500))).await;
+            self.happen();
+            self.law()?;
+        }
+        Ok(())
     }
 
     /// Whether the law was kept so far.
@@ -98,8 +116,13 @@ impl Run {
     /// Starts a process.
     pub(super) fn start(&mut self) {
         self.note(&format!("process {} starts", self.started));
-        self.processes
-            .push(Process::start(&self.world, self.started, self.scan));
+        let in_flight = self.crowd.map_or(2, Crowd::in_flight);
+        self.processes.push(Process::start(
+            &self.world,
+            self.started,
+            self.scan,
+            in_flight,
+        ));
         self.started += 1;
     }
 

@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use vcluster_chassis::clock::Clock;
-use vcluster_resources::layout;
+use vcluster_resources::{label, layout};
 use vcluster_translate::environment;
 
 use super::ground;
-use super::law::{CLUSTERS, Law, NAMESPACES};
+use super::law::{self, CLAIMS, CLUSTERS, Law, NAMESPACES};
 use super::store::{Answer, Call, Id, Selector, Store, Written};
 use super::trace::Trace;
 use super::weather::{Fate, Weather};
 use super::wire;
-use crate::tenant::store::{STORE_MARK, STORE_ROLLED_BACK, STORE_UID};
+use crate::tenant::store::{STORE_MARK, STORE_UID};
 
 /// An API server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Target {
     Host,
     Virtual(usize),
@@ -49,6 +49,8 @@ pub(super) struct Cluster {
     pub(super) namespace: String,
     /// UID of the VirtualCluster.
     pub(super) uid: String,
+    /// UIDs of those that were there before it.
+    pub(super) earlier: Vec<String>,
     /// Address of its API server.
     pub(super) ip: String,
     /// What its API server has.
@@ -303,7 +305,10 @@ impl World {
         for id in all {
             inner.host.lose(&id, now);
         }
+        let mut earlier = std::mem::take(&mut inner.clusters[number].earlier);
+        earlier.push(inner.clusters[number].uid.clone());
         let cluster = Cluster {
+            earlier,
             uid: format!("cluster-{number}-{generation}-{}", inner.host.version()),
             store: ground::inside(&format!("v{number}-{}-", inner.host.version()), now),
             ..ground::cluster(number, now)
@@ -320,33 +325,42 @@ impl World {
         inner.tell(Target::Virtual(number), None);
     }
 
-    /// Has a person say, of each store that was seen to go back and is as it was again, that it is right; tells whether
-    /// there was one.
+    /// Has a person say of each store that sync has doubts about that it is right; tells whether there was one.
     pub(super) fn accept_stores(&self) -> bool {
-        let now = self.now();
         let mut inner = self.locked();
-        let ids: Vec<_> = (0..inner.clusters.len())
-            .map(|number| inner.note_of(number))
+        let doubted: Vec<_> = (0..inner.clusters.len())
+            .filter(|number| inner.is_doubted(*number))
             .collect();
-        let mut accepted = false;
-        for id in ids {
-            let is_doubted = inner
-                .host
-                .get(&id)
-                .is_some_and(|kept| !annotation(kept, STORE_ROLLED_BACK).is_empty());
-            if is_doubted {
-                inner.host.change(&id, now, |kept| {
-                    if let Some(all) = kept["metadata"]["annotations"].as_object_mut() {
-                        all.remove(STORE_UID);
-                    }
-                });
-                accepted = true;
-            }
+        for number in &doubted {
+            inner.accept(*number, self.now());
         }
-        if accepted {
-            inner.tell(Target::Host, None);
+        !doubted.is_empty()
+    }
+
+    /// Has a person accept the store that is there in place of the right one; false if it is the right one. Data of what
+    /// it lacks must be kept.
+    pub(super) fn accept_loss(&self, number: usize) -> bool {
+        let mut inner = self.locked();
+        let Some(lost) = inner.clusters[number].lost.take() else {
+            return false;
+        };
+        let cluster = &inner.clusters[number];
+        let lives = |store: &Store, uid: &str| {
+            let mut claims = store.all(CLAIMS);
+            claims.any(|(_, claim)| text(claim, "/metadata/uid") == uid)
+        };
+        let claims = inner.host.all(CLAIMS).filter(|(_, claim)| {
+            let uid = annotation(claim, label::VIRTUAL_UID);
+            annotation(claim, label::CLUSTER_UID) == cluster.uid
+                && lives(&lost, uid)
+                && !lives(&cluster.store, uid)
+        });
+        let claims: Vec<_> = claims.map(|(_, claim)| Arc::clone(claim)).collect();
+        for claim in claims {
+            inner.law.must_keep(&claim);
         }
-        accepted
+        inner.accept(number, self.now());
+        true
     }
 
     /// Judges a request of sync when it is sent.
@@ -375,6 +389,11 @@ impl World {
 }
 
 impl Cluster {
+    /// UIDs of it and of those that were there before it.
+    pub(super) fn uids(&self) -> impl Iterator<Item = &str> {
+        self.earlier.iter().chain([&self.uid]).map(String::as_str)
+    }
+
     /// Namespace and name of its VirtualCluster.
     pub(super) fn place(&self) -> (String, String) {
         (self.namespace.clone(), self.name.clone())
@@ -401,6 +420,16 @@ impl Inner {
         }
     }
 
+    /// Whether there is a host pod of a virtual one.
+    pub(super) fn is_on_host(&self, number: usize, id: &Id) -> bool {
+        let cluster = &self.clusters[number];
+        let uid = cluster
+            .store
+            .get(id)
+            .map_or("", |pod| text(pod, "/metadata/uid"));
+        law::host_of(self, cluster, uid).is_some()
+    }
+
     /// The ConfigMap by which the host remembers a store.
     fn note_of(&self, number: usize) -> Id {
         let namespace = &self.clusters[number].namespace;
@@ -411,6 +440,33 @@ impl Inner {
     pub(super) fn mark_of(&self, number: usize) -> Option<String> {
         let kept = self.host.get(&self.note_of(number))?;
         Some(annotation(kept, STORE_MARK).to_owned()).filter(|mark| !mark.is_empty())
+    }
+
+    /// Whether sync says that a store is not what it was.
+    fn is_doubted(&self, number: usize) -> bool {
+        let (namespace, name) = self.clusters[number].place();
+        let object = self.host.get(&Id::new(CLUSTERS, &namespace, &name));
+        let conditions = object.and_then(|object| object.pointer("/status/conditions")?.as_array());
+        let mut reasons = conditions
+            .into_iter()
+            .flatten()
+            .map(|one| text(one, "/reason"));
+        reasons.any(|reason| matches!(reason, "StoreReplaced" | "StoreRolledBack"))
+    }
+
+    /// Takes the annotation off by which the host remembers a store.
+    fn accept(&mut self, number: usize, now: Timestamp) {
+        let id = self.note_of(number);
+        self.host.change(&id, now, |kept| {
+            if let Some(all) = kept["metadata"]["annotations"].as_object_mut() {
+                all.remove(STORE_UID);
+            }
+        });
+        self.tell(Target::Host, Some(&id.collection));
+    }
+
+    pub(super) fn weather(&mut self, process: usize, target: Target) -> Weather {
+        self.link(process, target).weather
     }
 
     fn link(&mut self, process: usize, target: Target) -> &mut Link {

@@ -164,6 +164,25 @@ impl Tenant {
         true
     }
 
+    /// Has a host object read that a list by labels does not hold; false if it is not ours, or known.
+    pub fn take_hidden(&self, kind: Kind, object: &Object) -> bool {
+        let Some(owner) = owner::of_ours(object.json(), &self.context) else {
+            return false;
+        };
+        if owner.kind != kind.as_str() {
+            return false;
+        }
+        let key = key_of(kind, &owner);
+        let mut state = self.state();
+        if state.entry(&key).host.seen.is_some() {
+            return false;
+        }
+        state.doubt(Side::Host, &key);
+        drop(state);
+        self.add(key, Lane::Scan);
+        true
+    }
+
     /// Takes note of an object of the host namespace that is shown inside.
     pub fn see_shown(&self, kind: Kind, object: &Object, lane: Lane) {
         let Some(key) = self.shown_key(kind, object) else {

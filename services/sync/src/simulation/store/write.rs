@@ -2,7 +2,7 @@
 
 use http::Method;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Answer, Call, Id, Place, Role, Store, Written};
 
@@ -146,7 +146,8 @@ impl Store {
             return (Answer::status(409, "Conflict"), None);
         }
         let mut object = Value::clone(&found);
-        merge(&mut object, body);
+        // Also for strategic patches: lists are replaced.
+        json_patch::merge(&mut object, body);
         if place.id.collection.ends_with("/virtualclusters") {
             keep_conditions(&mut object, &found);
         }
@@ -257,24 +258,4 @@ fn keep_conditions(object: &mut Value, before: &Value) {
         }
     }
     now.sort_by_key(|condition| condition["type"].to_string());
-}
-
-/// RFC 7386, also for strategic patches: lists are replaced.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            if let Some(target) = target.as_object_mut() {
-                target.remove(key);
-            }
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

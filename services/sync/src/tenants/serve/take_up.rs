@@ -1,0 +1,208 @@
+//! Taking a virtual cluster up: what is read, listed and followed before its objects are worked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use vcluster_chassis::chance;
+use vcluster_resources::VirtualCluster;
+use vcluster_translate::HostAccess;
+
+use super::follow::Calls;
+use super::stay::Stay;
+use super::{Error, OLDER, Supervisor, context};
+use crate::custom::{self, Resolved};
+use crate::guard::{self, Guard};
+use crate::object::Kind;
+use crate::queue::Lane;
+use crate::tenant::ingest::VirtualSink;
+use crate::tenant::{Clients, HostClient, Parts, Tenant, follow};
+use crate::tenant_token::TenantToken;
+use crate::tenants::credentials::Credentials;
+use crate::tenants::stage::Endpoint;
+use crate::tenants::status::{Reporter, observe};
+use crate::tenants::{finalizer, host_access};
+use crate::{aggregation, mapping, provision, scan};
+
+/// Tenants that are found at once, as at a restart, begin within this time.
+const JITTER: Duration = Duration::from_millis(500);
+/// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
+/// keep them out.
+const LISTING: Duration = Duration::from_mins(1);
+
+impl Supervisor {
+    /// Serves until the object calls for something else.
+    pub(super) async fn serve(
+        &mut self,
+        cluster: &VirtualCluster,
+        endpoint: Endpoint,
+    ) -> Result<(), Error> {
+        let own = self.engine.host.own.request.clone();
+        let mut credentials = Credentials::read(own.clone(), &self.id.namespace).await?;
+        let access = host_access::read(own.clone(), &self.id.namespace).await;
+        let access = access.map_err(|error| Error::Namespace(Box::new(error)))?;
+        let resolved = custom::resolve(&self.engine, cluster).await;
+        let tenant = self.tenant(cluster, &endpoint, &credentials, access, &resolved)?;
+        // Before the first write, so that a deletion waits for what we are about to make.
+        let is_held = !guard::stands(Guard::FinalizerFirst)
+            || finalizer::add(&own, &self.id)
+                .await
+                .map_err(|error| Error::Finalizer(Box::new(error)))?;
+        if !is_held {
+            // It is gone, or going: what is known of it is older than that.
+            let pause = tokio::time::sleep(OLDER);
+            tokio::select! {
+                biased;
+                _newer = self.cluster.changed() => {}
+                () = pause => {}
+            }
+            return Ok(());
+        }
+        let recognized = tenant.recognize_store().await;
+        recognized.map_err(|error| Error::of(&tenant, error))?;
+        self.engine.followed().await;
+        self.tenant = Some(Arc::clone(&tenant));
+        let stay = Stay::begin(&self.engine, tenant);
+        let mut reporter = self.reporter(cluster);
+        self.spawn_provision(&stay.tenant, &endpoint);
+        self.spawn_mapping(&stay.tenant);
+        let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
+        listed.map_err(|error| Error::of(&stay.tenant, error))?;
+        self.spawn_custom(&stay.tenant, &resolved);
+        let calls = Calls { endpoint, resolved };
+        self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
+            .await;
+        stay.end().await;
+        Ok(())
+    }
+
+    fn tenant(
+        &self,
+        cluster: &VirtualCluster,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+        host_access: HostAccess,
+        resolved: &Resolved,
+    ) -> Result<Arc<Tenant>, Error> {
+        let (roots, identity) = credentials.live();
+        let host = &self.engine.host;
+        let virtual_ = host.virtual_cluster(&endpoint.url, roots, identity, &self.bill.virtual_)?;
+        let own = self.engine.host.own.request.clone();
+        let clock = Arc::clone(&self.engine.clock);
+        let token = Arc::new(TenantToken::new(&self.id.namespace, own, clock));
+        let policy = cluster.spec.sync.clone();
+        let mut context = context(&self.engine, &self.id, endpoint, host_access, policy)?;
+        context.custom = resolved.kinds.clone();
+        Ok(Arc::new(Tenant::new(Parts {
+            id: self.id.clone(),
+            context,
+            clients: Clients {
+                virtual_,
+                host: HostClient(self.engine.host.tenant(token, &self.bill.host)),
+            },
+            limits: self.engine.config.tenant,
+            creation: cluster.creation_trace(),
+            bill: Arc::clone(&self.bill),
+            work: Arc::clone(&self.engine.work),
+            metrics: self.engine.metrics.clone(),
+            token: self.token.child_token(),
+        })))
+    }
+
+    /// Lists the host's side, begins to follow the virtual one, and waits for its lists.
+    async fn list(
+        &self,
+        tenant: &Arc<Tenant>,
+        reporter: &mut Reporter,
+        cluster: &VirtualCluster,
+    ) -> Result<(), Error> {
+        let jitter = JITTER.mul_f64(chance::draw());
+        tokio::time::sleep(jitter).await;
+        // Closed never: the semaphore lives as long as the engine.
+        let _permit = self.engine.lists.acquire().await.ok();
+        reporter
+            .report(&[observe(tenant)], cluster.metadata.generation)
+            .await;
+        for kind in Kind::all().filter(|kind| kind.is_translated()) {
+            scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
+        }
+        for kind in Kind::all() {
+            if kind.description().defined {
+                let (engine, tenant) = (Arc::clone(&self.engine), Arc::clone(tenant));
+                let task = custom::defined::kind(engine, tenant, kind);
+                let name = format!("{kind} of {}", self.id);
+                self.shutdown.spawn_contained(name, task);
+            } else {
+                self.spawn_watch(tenant, kind);
+            }
+        }
+        let link = {
+            let tenant = Arc::clone(tenant);
+            async move {
+                let client = tenant.clients.virtual_.request.clone();
+                let confirm = || -> BoxFuture<'static, bool> {
+                    let tenant = Arc::clone(&tenant);
+                    // A store that was lost is reached: it is for the next stay to say so.
+                    Box::pin(async move {
+                        tenant.confirm_store().await.is_ok() || tenant.has_lost_its_store()
+                    })
+                };
+                let thawed = || {
+                    tenant.notify();
+                    tenant.add_all(Lane::List);
+                };
+                let token = tenant.token.clone();
+                tenant.link.watch(client, token, confirm, thawed).await;
+            }
+        };
+        self.spawn(format!("link {}", self.id), link);
+        let listed = async {
+            while !tenant.is_ready() {
+                tenant.changed().await;
+            }
+        };
+        drop(tokio::time::timeout(LISTING, listed).await);
+        Ok(())
+    }
+
+    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others'.
+    fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        self.shutdown.spawn_contained(name, self.bill.meter(task));
+    }
+
+    /// Keeps inside what belongs there, from now on and at each scan.
+    fn spawn_provision(&self, tenant: &Arc<Tenant>, endpoint: &Endpoint) {
+        let wanted = provision::wanted(&tenant.context, &endpoint.service_cidrs);
+        let again = self.engine.config.scan_interval;
+        let task = provision::keep(Arc::clone(tenant), wanted, again);
+        self.spawn(format!("provision {}", self.id), task);
+        let task = aggregation::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(format!("aggregation {}", self.id), task);
+    }
+
+    /// Follows custom kinds, each by itself.
+    fn spawn_custom(&self, tenant: &Arc<Tenant>, resolved: &Resolved) {
+        for (custom, learnt) in &resolved.learnt {
+            let kind = Kind::Custom(*custom);
+            let (engine, shutdown) = (&self.engine, &self.shutdown);
+            let following = engine.watches.follow(*custom, engine, shutdown, &self.term);
+            let (engine, tenant) = (Arc::clone(engine), Arc::clone(tenant));
+            let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
+            self.spawn(format!("{kind} of {}", self.id), task);
+        }
+    }
+
+    /// Keeps what the policy maps one by one.
+    fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
+        let task = mapping::keep(Arc::clone(tenant));
+        self.spawn(format!("mappings of {}", self.id), task);
+    }
+
+    fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
+        let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
+        let tenant = Arc::clone(tenant);
+        let task =
+            async move { follow::inside(&tenant, kind, move |change| sink.take(change)).await };
+        self.spawn(format!("watch {kind} of {}", self.id), task);
+    }
+}
