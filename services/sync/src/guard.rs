@@ -62,6 +62,9 @@ pub enum Guard {
     /// On the wire: a patch names the UID of what it changes.
     #[cfg(test)]
     PatchNamesUid,
+    /// On the wire: a list asks for no version, so that no cache answers it.
+    #[cfg(test)]
+    ListsAreFresh,
     /// On the wire: annotations say whose a host object is.
     #[cfg(test)]
     OwnerIsRead,
@@ -98,6 +101,7 @@ impl Guard {
         Self::SaidOnce,
         Self::DeleteNamesUid,
         Self::PatchNamesUid,
+        Self::ListsAreFresh,
         Self::OwnerIsRead,
     ];
 }

@@ -10,6 +10,13 @@ use crate::guard::{self, Guard};
 /// Each guard, and a seed that fails without it.
 const GUARDS: &[(Guard, u64)] = &[];
 
+/// Guards without which another one is left, and the test of the guard itself.
+const DOUBLED: &[(Guard, &str)] = &[(
+    Guard::MissingIsRead,
+    "lists are consistent, so that only what sync itself made meanwhile can be missing from one: a create of it says that it \
+     is there, and a pod is read before it is taken for gone; sync/tests/knowledge shows the guard alone",
+)];
+
 /// Runs a seed without a guard; tells what breaks.
 fn without(guard: Guard, seed: u64) -> Option<String> {
     let _out = guard::take_out(Some(guard));
@@ -34,10 +41,11 @@ fn taking_out_any_guard_fails_its_recorded_seed() {
 }
 
 #[test]
-fn every_guard_has_a_recorded_seed() {
+fn every_guard_has_a_recorded_seed_or_is_one_of_two() {
     for guard in Guard::ALL {
-        let found = GUARDS.iter().filter(|(recorded, _)| recorded == guard);
-        assert_eq!(found.count(), 1, "{guard:?}");
+        let recorded = GUARDS.iter().filter(|(recorded, _)| recorded == guard);
+        let doubled = DOUBLED.iter().filter(|(doubled, _)| doubled == guard);
+        assert_eq!(recorded.count() + doubled.count(), 1, "{guard:?}");
     }
 }
 

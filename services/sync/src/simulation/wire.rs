@@ -19,6 +19,10 @@ pub(super) fn stripped(call: &Call) -> Call {
     {
         metadata.remove("uid");
     }
+    let is_list = call.method == http::Method::GET && !call.is_watch();
+    if !guard::stands(Guard::ListsAreFresh) && is_list {
+        call.query.push_str("&resourceVersion=0");
+    }
     call
 }
 

@@ -1,11 +1,14 @@
 //! Lists and watches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Id, Place, Store};
+
+/// By how many versions a cache lags behind.
+const LAG: u64 = 6;
 
 /// Which objects of a collection are wanted.
 #[derive(Debug, Clone, Default)]
@@ -86,12 +89,11 @@ impl Store {
         }
         let Some(token) = call.parameter("continue") else {
             let selector = Selector::of(call, place);
-            let all = self.all(&place.id.collection);
-            let items = all
-                .filter(|(id, object)| selector.covers(id) && selector.matches(object))
-                .map(|(_, object)| Arc::clone(object))
-                .collect();
-            return self.page(call, items, &self.version.to_string());
+            // From a cache that lags behind, which only who asks for no version at all is spared.
+            let is_old = call.parameter("resourceVersion").is_some();
+            let version = if is_old { self.earlier() } else { self.version };
+            let items = self.at(version, &selector);
+            return self.page(call, items, &version.to_string());
         };
         let Some(items) = self.pages.get(&token).cloned() else {
             return Answer::status(410, "Expired");
@@ -99,6 +101,32 @@ impl Store {
         // Every page is of the version of the first.
         let version = token.split('-').next().unwrap_or_default();
         self.page(call, items, version)
+    }
+
+    /// A version of a moment ago.
+    fn earlier(&self) -> u64 {
+        self.version.saturating_sub(LAG).max(self.compacted)
+    }
+
+    /// What there was at a version.
+    fn at(&self, version: u64, selector: &Selector) -> Vec<Arc<Value>> {
+        let all = self
+            .all(&selector.collection)
+            .filter(|(id, _)| selector.covers(id));
+        let mut then: BTreeMap<&Id, &Arc<Value>> = all.collect();
+        let later = self
+            .history
+            .iter()
+            .rev()
+            .take_while(|event| event.version > version);
+        for event in later.filter(|event| selector.covers(&event.id)) {
+            match &event.before {
+                Some(before) => drop(then.insert(&event.id, before)),
+                None => drop(then.remove(&event.id)),
+            }
+        }
+        let wanted = then.into_values().filter(|object| selector.matches(object));
+        wanted.cloned().collect()
     }
 
     fn page(&mut self, call: &Call, items: Vec<Arc<Value>>, version: &str) -> Answer {
