@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::board::Stage;
 use crate::figures;
-use crate::fleet::{Cpu, Fleet, PATIENCE, To};
+use crate::fleet::{Cpu, Fleet, PATIENCE, To, finished};
 use crate::metrics::Requests;
 use crate::pods::{self, Token};
 use crate::report::{Report, say};
@@ -238,7 +239,7 @@ async fn timed(
 
 /// The floor: every write that has to be, one after the other for each pod.
 async fn write_twice(fleet: &Fleet, size: usize, template: &str) -> Result<()> {
-    let mut tenants = Vec::new();
+    let mut tenants = JoinSet::new();
     for (tenant, account) in fleet.tenants.iter().zip(&fleet.accounts) {
         let (tenant, account) = (tenant.clone(), account.clone());
         let (board, host) = (Arc::clone(&fleet.board), fleet.host.client.clone());
@@ -249,8 +250,8 @@ async fn write_twice(fleet: &Fleet, size: usize, template: &str) -> Result<()> {
                 (name, body, fleet.nodes.next())
             })
             .collect();
-        tenants.push(tokio::spawn(async move {
-            let mut rest = Vec::new();
+        tenants.spawn(async move {
+            let mut rest = JoinSet::new();
             for (name, body, (number, node)) in bodies {
                 board.expect(&tenant.namespace, &name);
                 let inside = format!("/api/v1/namespaces/{LOAD}/pods");
@@ -265,7 +266,7 @@ async fn write_twice(fleet: &Fleet, size: usize, template: &str) -> Result<()> {
                     Arc::clone(&board),
                     host.clone(),
                 );
-                rest.push(tokio::spawn(async move {
+                rest.spawn(async move {
                     let outside = format!("/api/v1/namespaces/{}/pods", tenant.namespace);
                     account.create(&outside, body).await?;
                     board.reach(&tenant.namespace, &name, Stage::OnHost);
@@ -288,16 +289,10 @@ async fn write_twice(fleet: &Fleet, size: usize, template: &str) -> Result<()> {
                         .patch_strategic(&format!("{at_tenant}/status"), status)
                         .await?;
                     anyhow::Ok(())
-                }));
+                });
             }
-            for pod in rest {
-                pod.await??;
-            }
-            anyhow::Ok(())
-        }));
+            finished(rest).await
+        });
     }
-    for tenant in tenants {
-        tenant.await??;
-    }
-    Ok(())
+    finished(tenants).await
 }

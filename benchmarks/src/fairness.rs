@@ -1,5 +1,9 @@
-//! W5: regular tenants, who make one pod after the other, beside greedy ones. Downwards the greedy ones make twenty
-//! seconds' worth of pods at once; upwards their pods, which run already, change their status ten times each.
+//! W5: regular tenants, who make one pod after the other, beside greedy ones.
+//!
+//! Downwards the greedy ones have twenty seconds' worth of pods to be brought to the host. *Down*: they were made while
+//! sync was stopped (`SIGSTOP`), so that what is measured is what it does with them; direct, while the played nodes were
+//! idle. *Rush*: they are being made at the same time, so that the greedy tenants' own API servers and the machine that
+//! all share have their part in it. Upwards, the greedy ones' pods run already and change their status ten times each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +18,7 @@ use crate::fleet::{Fleet, PATIENCE, To};
 use crate::pods::{self, Token};
 use crate::report::{Report, say};
 use crate::sync::Sync;
-use crate::tenant::LOAD;
+use crate::tenant::{LOAD, Tenant};
 
 /// Greedy tenants; the others are regular, up to [`REGULAR`].
 const GREEDY: usize = 2;
@@ -33,7 +37,12 @@ const HEAD_START: Duration = Duration::from_millis(500);
 enum Greed {
     None,
     Down,
+    Rush,
     Up,
+}
+
+impl Greed {
+    const ALL: [Self; 4] = [Self::None, Self::Down, Self::Rush, Self::Up];
 }
 
 /// Who brings pods to the host.
@@ -43,6 +52,9 @@ enum Mode {
     Ours,
     Naive,
 }
+
+/// Milliseconds of each pod, by regular tenant.
+type Regular = Vec<Vec<f64>>;
 
 /// Measures; `rate` is what sync reached in a burst, in pods per second.
 pub(crate) async fn measure(
@@ -61,12 +73,9 @@ pub(crate) async fn measure(
     let mut rows = Vec::new();
     let mut slowdowns: Vec<(Mode, Greed, f64, Vec<f64>)> = Vec::new();
     for mode in [Mode::Direct, Mode::Ours, Mode::Naive] {
-        let mut latencies = [Vec::new(), Vec::new(), Vec::new()];
+        let mut latencies: [Vec<Regular>; 4] = Default::default();
         for _ in 0..repeats {
-            for (greed, all) in [Greed::None, Greed::Down, Greed::Up]
-                .into_iter()
-                .zip(&mut latencies)
-            {
+            for (greed, all) in Greed::ALL.into_iter().zip(&mut latencies) {
                 // What is written on the host has no way up.
                 if mode == Mode::Direct && greed == Greed::Up {
                     continue;
@@ -76,32 +85,38 @@ pub(crate) async fn measure(
                     .with_context(|| format!("{mode:?} with greed {greed:?}"))?;
                 say(&format!(
                     "w5 {mode:?}, greed {greed:?}: regular p99 {:.0} ms",
-                    figures::quantile(&took, 0.99)
+                    figures::quantile(&took.concat(), 0.99)
                 ));
                 report.raw("w5", raw);
                 all.push(took);
             }
         }
-        let [solo, down, up] = latencies;
-        let all = |runs: &[Vec<f64>]| runs.concat();
-        for (greed, runs) in [(Greed::None, &solo), (Greed::Down, &down), (Greed::Up, &up)] {
+        let [solo, ..] = &latencies;
+        let at = |runs: &[Regular], share| {
+            let all: Vec<f64> = runs.iter().flat_map(|run| run.concat()).collect();
+            figures::quantile(&all, share)
+        };
+        for (greed, runs) in Greed::ALL.into_iter().zip(&latencies) {
             if runs.is_empty() {
                 continue;
             }
-            let at = |runs: &[Vec<f64>], share| figures::quantile(&all(runs), share);
-            let slowdown = at(runs, 0.99) / at(&solo, 0.99);
-            let each = runs.iter().zip(&solo);
+            let slowdown = at(runs, 0.99) / at(solo, 0.99);
+            let each = runs.iter().zip(solo);
             let each = each.map(|(with, alone)| {
-                figures::quantile(with, 0.99) / figures::quantile(alone, 0.99)
+                let p99 = |run: &Regular| figures::quantile(&run.concat(), 0.99);
+                p99(with) / p99(alone)
             });
+            // Of tenants, not of pods: whether one of them is worse off than another.
+            let tenants = runs.iter().flatten().map(|took| figures::mean(took));
+            let tenants: Vec<f64> = tenants.collect();
             rows.push(vec![
                 format!("{mode:?}").to_lowercase(),
                 format!("{greed:?}").to_lowercase(),
                 format!("{:.0}", at(runs, 0.5)),
                 format!("{:.0}", at(runs, 0.99)),
-                format!("{:.2}", at(runs, 0.5) / at(&solo, 0.5)),
+                format!("{:.2}", at(runs, 0.5) / at(solo, 0.5)),
                 format!("{slowdown:.2}"),
-                format!("{:.2}", figures::jain(&all(runs))),
+                format!("{:.2}", figures::jain(&tenants)),
             ]);
             slowdowns.push((mode, greed, slowdown, each.collect()));
         }
@@ -112,7 +127,9 @@ pub(crate) async fn measure(
             (Mode::Ours, Greed::Down | Greed::Up) => {
                 report.bar(&what, "w5", *slowdown, "<= 1.5", each);
             }
-            (Mode::Direct | Mode::Naive, Greed::Down | Greed::Up) => {
+            // Not sync's alone: see direct.
+            (Mode::Ours, Greed::Rush)
+            | (Mode::Direct | Mode::Naive, Greed::Down | Greed::Rush | Greed::Up) => {
                 report.figure(&what, "w5", *slowdown, each);
             }
             (_, Greed::None) => {}
@@ -128,7 +145,7 @@ pub(crate) async fn measure(
         "p99 (ms)",
         "p50 ÷ solo",
         "p99 ÷ solo",
-        "Jain's index",
+        "Jain's index of tenants",
     ];
     report.table(&title, &head, &rows);
     Ok(())
@@ -139,7 +156,7 @@ async fn scene(
     mode: Mode,
     greed: Greed,
     backlog: usize,
-) -> Result<(Vec<f64>, Value)> {
+) -> Result<(Regular, Value)> {
     let syncs = match mode {
         Mode::Direct => Vec::new(),
         Mode::Ours => vec![fleet.sync(&[]).await?],
@@ -171,7 +188,7 @@ async fn act(
     backlog: usize,
     to: To,
     syncs: &[Sync],
-) -> Result<(Vec<f64>, Value)> {
+) -> Result<(Regular, Value)> {
     let greedy: Vec<usize> = (0..GREEDY.min(fleet.tenants.len() - 1)).collect();
     if greed == Greed::Up {
         // Half as many, each with ten changes: the same order of work.
@@ -180,12 +197,21 @@ async fn act(
             .await?;
         fleet.board.all(Stage::Ready, PATIENCE).await?;
     }
+    if greed == Greed::Down {
+        hold(fleet, syncs);
+        let made = fleet.burst(&greedy, "greedy", backlog, to).await;
+        if made.is_err() {
+            go_on(fleet, syncs).await?;
+        }
+        made?;
+    }
     let before = fleet.cpu(syncs);
     let begun = Instant::now();
     let load = async {
         match greed {
             Greed::None => Ok(()),
-            Greed::Down => fleet.burst(&greedy, "greedy", backlog, to).await,
+            Greed::Down => go_on(fleet, syncs).await,
+            Greed::Rush => fleet.burst(&greedy, "greedy", backlog, to).await,
             Greed::Up => stir(fleet, &greedy).await,
         }
     };
@@ -201,7 +227,15 @@ async fn act(
     fleet.board.all(Stage::Ready, PATIENCE).await?;
     let names: Vec<String> = greedy.iter().map(|number| format!("t-{number}")).collect();
     let is_regular = |namespace: &str| !names.iter().any(|name| name == namespace);
-    let took = fleet.board.between(Stage::Sent, Stage::Ready, is_regular);
+    let regulars = fleet
+        .tenants
+        .iter()
+        .filter(|tenant| is_regular(&tenant.namespace));
+    let of = |tenant: &Tenant| {
+        let is_its = |namespace: &str| namespace == tenant.namespace;
+        fleet.board.between(Stage::Sent, Stage::Ready, is_its)
+    };
+    let took: Regular = regulars.map(of).filter(|took| !took.is_empty()).collect();
     let part = |from, to| figures::series(&fleet.board.between(from, to, is_regular));
     let parts = json!({
         "create": part(Stage::Sent, Stage::Accepted), "down": part(Stage::Accepted, Stage::OnHost),
@@ -216,6 +250,25 @@ async fn act(
         "allDone": begun.elapsed().as_secs_f64(), "cpuSeconds": fleet.cpu(syncs).since(&before).per(1000),
     });
     Ok((took, raw))
+}
+
+/// Has everything that brings pods to the host or runs them there stand still.
+fn hold(fleet: &Fleet, syncs: &[Sync]) {
+    for sync in syncs {
+        sync.process.pause();
+    }
+    fleet.nodes.idle(syncs.is_empty());
+}
+
+/// Has it go on, with what has come meanwhile.
+async fn go_on(fleet: &Fleet, syncs: &[Sync]) -> Result<()> {
+    for sync in syncs {
+        sync.process.resume();
+    }
+    if syncs.is_empty() {
+        fleet.nodes.resume().await?;
+    }
+    Ok(())
 }
 
 /// Each regular tenant makes a pod, waits until it is ready, and makes the next.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
@@ -219,7 +220,7 @@ impl Fleet {
         count: usize,
         to: To,
     ) -> Result<()> {
-        let mut creators = Vec::new();
+        let mut creators = JoinSet::new();
         for number in tenants {
             let tenant = self.tenants.get(*number).context("no such tenant")?;
             let (client, base) = match to {
@@ -234,7 +235,7 @@ impl Fleet {
             };
             let (board, namespace) = (Arc::clone(&self.board), tenant.namespace.clone());
             let prefix = prefix.to_owned();
-            creators.push(tokio::spawn(async move {
+            creators.spawn(async move {
                 for pod in 0..count {
                     let name = format!("{prefix}-{pod}");
                     let body = pods::manifest(&name, pods::Token::None);
@@ -243,12 +244,9 @@ impl Fleet {
                     board.reach(&namespace, &name, Stage::Accepted);
                 }
                 anyhow::Ok(())
-            }));
+            });
         }
-        for creator in creators {
-            creator.await??;
-        }
-        Ok(())
+        finished(creators).await
     }
 
     /// Removes every pod on both sides, and waits until they are gone.
@@ -301,6 +299,14 @@ impl Drop for Fleet {
 pub(crate) enum To {
     Inside,
     Host,
+}
+
+/// Waits until all have ended. The first error ends the others.
+pub(crate) async fn finished(mut all: JoinSet<Result<()>>) -> Result<()> {
+    while let Some(one) = all.join_next().await {
+        one??;
+    }
+    Ok(())
 }
 
 async fn observe(client: &Client, path: &str, namespace: &str, board: &Board) -> Result<()> {

@@ -17,8 +17,10 @@ use crate::board::{Board, Stage};
 use crate::client::Client;
 use crate::pods::{self, Event};
 
-/// Pods of one namespace that are worked on at once: a greedy tenant must meet its bounds in sync, not here.
-const AT_ONCE: usize = 8;
+/// Pods of one namespace that are worked on at once. Each namespace has its own, so that a regular tenant's pod never
+/// waits for a greedy one's; few, because requests of greedy pods' nodes take from the host what a regular tenant needs
+/// as well, and that is to be sync's doing, not that of what is played.
+const AT_ONCE: usize = 2;
 
 /// The pause between two watches.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -74,6 +76,18 @@ impl Nodes {
     /// Whether new pods are left alone.
     pub(crate) fn idle(&self, is_idle: bool) {
         self.shared.is_idle.store(is_idle, Ordering::Release);
+    }
+
+    /// Goes to work again, on the pods too that came meanwhile.
+    pub(crate) async fn resume(&self) -> Result<()> {
+        self.idle(false);
+        let list = self.shared.client.get("/api/v1/pods").await?;
+        for pod in list["items"].as_array().into_iter().flatten() {
+            // As if it had just been made: the first look at a pod counts.
+            let line = serde_json::json!({"type": "ADDED", "object": pod}).to_string();
+            see(&self.shared, &Bytes::from(line))?;
+        }
+        Ok(())
     }
 
     /// Whether users look at the host itself.

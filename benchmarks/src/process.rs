@@ -78,6 +78,16 @@ impl Process {
         }
     }
 
+    /// Has it do nothing at all until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Ends it without a chance to say farewell.
     pub(crate) fn kill(mut self) {
         self.end();

@@ -55,7 +55,9 @@ pub fn try_all(tenant: &Tenant, attempts: &[Attempt]) {
     for attempt in attempts {
         note(attempt, create(tenant, attempt));
     }
-    for attempt in attempts {
+    // What leaves no trace comes last: by then sync has come to the rows that do.
+    let (unseen, seen): (Vec<_>, Vec<_>) = attempts.iter().partition(|attempt| is_unseen(attempt));
+    for attempt in seen.into_iter().chain(unseen) {
         note(attempt, judge(tenant, attempt));
     }
     assert!(wrong.is_empty(), "not as the table says:\n{wrong}");
@@ -82,7 +84,11 @@ fn create(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
 
 fn judge(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
     match &attempt.outcome {
-        Outcome::Refused(_) | Outcome::StaysInside => absent(tenant, &attempt.object),
+        Outcome::Refused(_) => absent(tenant, &attempt.object),
+        Outcome::StaysInside => {
+            decided(tenant, attempt);
+            absent(tenant, &attempt.object)
+        }
         Outcome::Told(words) => {
             told(tenant, attempt, words);
             absent(tenant, &attempt.object)
@@ -94,6 +100,31 @@ fn judge(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
             facts.iter().try_for_each(|fact| fact.holds(&made))
         }
     }
+}
+
+fn is_unseen(attempt: &Attempt) -> bool {
+    match attempt.outcome {
+        Outcome::StaysInside => true,
+        Outcome::Refused(_) | Outcome::Told(_) | Outcome::Harmless(_) => false,
+    }
+}
+
+/// Waits until sync says that it is not synced, or refused: before that its absence says nothing.
+#[track_caller]
+fn decided(tenant: &Tenant, attempt: &Attempt) {
+    let kind = attempt.object["kind"].as_str().unwrap_or_default();
+    let (name, namespace) = (&tenant.name, &tenant.namespace);
+    let args = format!(
+        "explain {kind}/{} -n default --cluster {name} --host-namespace {namespace} -o json",
+        host::name(&attempt.object)
+    );
+    eventually(&format!("{}: is decided about", attempt.what), || {
+        let answer = tenant.host().vcluster(&args).json();
+        let state = answer["state"].as_str().unwrap_or_default();
+        matches!(state, "NotSynced" | "Refused")
+            .then_some(())
+            .ok_or(answer)
+    });
 }
 
 #[track_caller]

@@ -6,9 +6,18 @@ use std::{
     io::Write as _,
     path::Path,
     process::{self, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// How long a program may take. Far above what any waits for by itself: a deadline is there to end a broken run.
+const DEADLINE: Duration = Duration::from_mins(10);
+/// How long the output of one that was killed is waited for.
+const LAST: Duration = Duration::from_secs(5);
 
 /// A program with its arguments, about to be run.
 #[derive(Debug)]
@@ -22,7 +31,7 @@ pub struct Command {
 #[derive(Debug, Clone)]
 pub struct Output {
     shown: String,
-    /// Exit code; `None` if a signal ended it.
+    /// Exit code; `None` if a signal ended it, or we did because it took too long.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -62,8 +71,12 @@ impl Command {
         self
     }
 
-    /// Runs it to its end, whatever that is.
-    pub fn run(mut self) -> Output {
+    /// Runs it to its end, whatever that is; at most [`DEADLINE`].
+    pub fn run(self) -> Output {
+        self.run_for(DEADLINE)
+    }
+
+    fn run_for(mut self, deadline: Duration) -> Output {
         let stdin = if self.input.is_some() {
             Stdio::piped()
         } else {
@@ -76,18 +89,37 @@ impl Command {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("`{}` does not start: {error}", self.shown));
-        if let (Some(text), Some(mut pipe)) = (self.input.take(), child.stdin.take()) {
-            // A program that ends without reading its input is judged by its exit code.
-            let _ = pipe.write_all(text.as_bytes());
+        let (input, pid) = (self.input.take(), Pid::from_child(&child));
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || {
+            if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+                // A program that ends without reading its input is judged by its exit code.
+                let _ = pipe.write_all(text.as_bytes());
+            }
+            // Nobody listens any more where it was too late.
+            let _ = ended.send(child.wait_with_output());
+        });
+        let in_time = end.recv_timeout(deadline).ok();
+        let is_late = in_time.is_none();
+        let output = in_time.or_else(|| {
+            // It may end at this very moment.
+            let _ = kill_process(pid, Signal::KILL);
+            end.recv_timeout(LAST).ok()
+        });
+        let (code, stdout, mut stderr) = match output {
+            Some(Ok(output)) => (output.status.code(), output.stdout, output.stderr),
+            Some(Err(error)) => panic!("`{}` cannot be waited for: {error}", self.shown),
+            // What it has started holds its output still.
+            None => (None, Vec::new(), Vec::new()),
+        };
+        if is_late {
+            stderr.extend(format!("\nkilled: it did not end within {deadline:?}").into_bytes());
         }
-        let output = child
-            .wait_with_output()
-            .unwrap_or_else(|error| panic!("`{}` cannot be waited for: {error}", self.shown));
         Output {
             shown: self.shown,
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: code.filter(|_| !is_late),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
         }
     }
 
@@ -140,5 +172,20 @@ impl fmt::Display for Output {
         writeln!(f, "exit code: {:?}", self.code)?;
         writeln!(f, "--- stdout\n{}", self.stdout)?;
         writeln!(f, "--- stderr\n{}", self.stderr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed_and_says_so() {
+        let hanging = Command::new("sleep", Path::new("none"), &["600"]);
+        let output = hanging.run_for(Duration::from_millis(50));
+        assert!(!output.succeeded());
+        assert!(output.stderr.contains("did not end within"), "{output}");
+        let quick = Command::new("cat", Path::new("none"), &["-"]).input("text");
+        assert_eq!(quick.ok(), "text");
     }
 }

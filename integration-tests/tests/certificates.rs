@@ -4,6 +4,7 @@
 //! It watches the host namespace of this tenant only, so that whatever else runs on the cluster does not notice it; and
 //! it is taken away at the end.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::path::PathBuf;
 
@@ -16,6 +17,11 @@ const CHARTS: &str = "VCLUSTER_TEST_CHARTS";
 /// not keep it.
 const LONG: &str = "2160h0m0s";
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
+
+/// Its release.
+const RELEASE: &str = "host-cert-manager";
+/// What helm makes of it for the whole cluster.
+const CLUSTER_WIDE: &str = "validatingwebhookconfigurations,mutatingwebhookconfigurations,clusterroles,clusterrolebindings";
 
 /// cert-manager on the host, for one namespace.
 struct CertManager<'a> {
@@ -36,12 +42,13 @@ impl<'a> CertManager<'a> {
             namespace: format!("{}-issuer", tenant.namespace),
             defined: Vec::new(),
         };
+        this.clear();
         this.define(&chart);
         let watched = format!("extraArgs={{--namespace={}}}", tenant.namespace);
         let leases = format!("global.leaderElection.namespace={}", this.namespace);
         let install = [
             "install",
-            "host-cert-manager",
+            RELEASE,
             &chart,
             "--namespace",
             &this.namespace,
@@ -58,6 +65,30 @@ impl<'a> CertManager<'a> {
         ];
         this.host().program("helm", &install).ok();
         this
+    }
+
+    /// Removes what an earlier run left that was killed: while its webhooks are registered and nobody answers them, no
+    /// certificate is accepted anywhere, and helm does not take over what another release of the name has.
+    fn clear(&self) {
+        let of_release = format!("{CLUSTER_WIDE} -l app.kubernetes.io/instance={RELEASE}");
+        let left = self.host().list(&of_release);
+        let places = left.iter().filter_map(|object| {
+            let annotations = &object["metadata"]["annotations"];
+            annotations["meta.helm.sh/release-namespace"].as_str()
+        });
+        for place in places.collect::<BTreeSet<_>>() {
+            self.remove(place);
+        }
+        let remove = format!("delete {of_release} --ignore-not-found");
+        self.host().kubectl(&remove).ok();
+    }
+
+    fn remove(&self, namespace: &str) {
+        let outside = self.host();
+        let uninstall = ["uninstall", RELEASE, "--namespace", namespace, "--wait"];
+        drop(outside.program("helm", &uninstall).run());
+        let remove = format!("delete namespace {namespace} --ignore-not-found --wait=false");
+        drop(outside.kubectl(&remove).run());
     }
 
     /// Its chart's definitions. Other tests may have put some there already, without helm.
@@ -113,20 +144,10 @@ impl<'a> CertManager<'a> {
 
 impl Drop for CertManager<'_> {
     fn drop(&mut self) {
-        let (outside, namespace) = (self.host(), &self.namespace);
-        let uninstall = [
-            "uninstall",
-            "host-cert-manager",
-            "--namespace",
-            namespace,
-            "--wait",
-        ];
-        drop(outside.program("helm", &uninstall).run());
-        let remove = format!("delete namespace {namespace} --ignore-not-found --wait=false");
-        drop(outside.kubectl(&remove).run());
+        self.remove(&self.namespace);
         for name in &self.defined {
             let remove = format!("delete crd {name} --ignore-not-found --wait=false");
-            drop(outside.kubectl(&remove).run());
+            drop(self.host().kubectl(&remove).run());
         }
     }
 }

@@ -134,7 +134,7 @@ fn a_service_without_selector_leads_to_own_pods_and_nowhere_into_the_host_cluste
     let host = tenant.host();
     let node = address(
         host,
-        "get nodes -o jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}",
+        "get nodes -o jsonpath={.items[0].status.addresses[0].address}",
     );
     let api = address(
         host,

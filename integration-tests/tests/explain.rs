@@ -59,10 +59,12 @@ fn every_object_says_why_it_is_as_it_is_and_its_cluster_what_it_costs() {
         "--cluster {} --host-namespace {}",
         tenant.name, tenant.namespace
     );
-    tenant
-        .host()
-        .vcluster(&format!("resync pod/web -n default {place}"))
-        .ok();
+    let resync = format!("resync pod/web -n default {place}");
+    let resynced = tenant.host().vcluster(&resync).run();
+    assert!(
+        resynced.succeeded() && resynced.stderr.contains("1 object is looked at again"),
+        "{resynced}"
+    );
     stands(&tenant, "pod/web", "Synced", "Synced");
     let usage = format!("usage {} -n {} -o json", tenant.name, tenant.namespace);
     let spent = tenant.host().vcluster(&usage).json()["items"][0].clone();

@@ -7,17 +7,19 @@ use integration_tests::{Host, Tenant, eventually, host};
 use serde_json::{Value, json};
 
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
-const NGINX: &str = "docker.io/library/nginx:latest";
 
-fn pod(namespace: &str, name: &str, image: &str) -> Value {
-    let mut container = json!({"name": "main", "image": image, "imagePullPolicy": "IfNotPresent"});
-    if image == BUSYBOX {
-        container["command"] = json!(["sleep", "3600"]);
-    }
+fn pod(namespace: &str, name: &str) -> Value {
+    // Of both families, where the pod has both.
+    let script = match name {
+        "web" => "echo hello > /tmp/index.html; exec httpd -f -p 80 -h /tmp",
+        _ => "exec sleep 3600",
+    };
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {"is": name}},
-        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+            "name": "main", "image": BUSYBOX, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+        }]},
     })
 }
 
@@ -107,9 +109,15 @@ fn expect(when: &str, targets: &[String], table: &[(&From, &[bool])]) {
     });
 }
 
-fn address(tenant: &Tenant, pod: &str) -> String {
+/// Where a pod's web server is connected to: at an address of each family that the host has.
+fn addresses(tenant: &Tenant, pod: &str) -> Vec<String> {
     let pod = tenant.kubectl(&format!("get pod {pod} -o json")).json();
-    format!("{} 80", pod["status"]["podIP"].as_str().expect("it runs"))
+    let ips = pod["status"]["podIPs"].as_array().into_iter().flatten();
+    let found: Vec<_> = ips
+        .filter_map(|ip| Some(format!("{} 80", ip["ip"].as_str()?)))
+        .collect();
+    assert!(!found.is_empty(), "{pod}");
+    found
 }
 
 /// A host namespace that is no tenant's, with one pod.
@@ -122,7 +130,7 @@ impl Bystander {
         let host = Host::get();
         let id = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("bystander-{}", &id[..6]);
-        let mut pod = pod(&name, "main", BUSYBOX);
+        let mut pod = pod(&name, "main");
         pod["metadata"]["labels"] = labels.clone();
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -167,15 +175,15 @@ const SHUT: bool = false;
 /// Pods in `default`, one in another namespace, one on the second node, and a web server.
 fn populate(tenant: &Tenant) {
     tenant.kubectl("create namespace other").ok();
-    let mut far = pod("default", "far", BUSYBOX);
+    let mut far = pod("default", "far");
     far["spec"]["tolerations"] = json!([{"key": "vcluster.dev/second-node", "operator": "Exists"}]);
     far["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": "node-2"});
     tenant.inside().apply(&list(&[
-        pod("default", "web", NGINX),
-        pod("default", "friend", BUSYBOX),
-        pod("default", "stranger", BUSYBOX),
+        pod("default", "web"),
+        pod("default", "friend"),
+        pod("default", "stranger"),
         far,
-        pod("other", "guest", BUSYBOX),
+        pod("other", "guest"),
     ]));
     for namespace in ["default", "other"] {
         tenant
@@ -199,7 +207,7 @@ struct Two {
     /// A friend, a stranger, a pod on the second node and one of another namespace, all of red;
     /// blue's friend; a pod of the host.
     everybody: [From; 6],
-    webs: [String; 2],
+    webs: [Vec<String>; 2],
     _bystander: Bystander,
 }
 
@@ -227,7 +235,7 @@ impl Two {
             bystander.from(),
         ];
         Self {
-            webs: [address(&red, "web"), address(&blue, "web")],
+            webs: [addresses(&red, "web"), addresses(&blue, "web")],
             red,
             blue,
             everybody,
@@ -238,13 +246,19 @@ impl Two {
     /// Who of everybody connects to red's web server, and to blue's.
     #[track_caller]
     fn check(&self, when: &str, wanted: &Table) {
+        let of_each = |wanted: &[bool; 2]| -> Vec<bool> {
+            let webs = self.webs.iter().zip(wanted);
+            webs.flat_map(|(web, open)| web.iter().map(|_| *open))
+                .collect()
+        };
+        let wanted: Vec<Vec<bool>> = wanted.iter().map(of_each).collect();
         let table: Vec<(&From, &[bool])> = self
             .everybody
             .iter()
-            .zip(wanted)
+            .zip(&wanted)
             .map(|(from, wanted)| (from, wanted.as_slice()))
             .collect();
-        expect(when, &self.webs, &table);
+        expect(when, &self.webs.concat(), &table);
     }
 
     /// Applies red's policy of the pods in `default`, under one name.
@@ -371,11 +385,11 @@ fn only_those_whom_the_services_serve_connect_to_them() {
         "install with --set networkPolicies.enabled=true, as `cargo xtask test` does"
     );
     let tenant = Tenant::create("curious");
-    let mut pretender = pod("default", "pretender", BUSYBOX);
+    let mut pretender = pod("default", "pretender");
     pretender["metadata"]["labels"]["vcluster.dev/part"] = "control-plane".into();
     tenant
         .inside()
-        .apply(&list(&[pod("default", "main", BUSYBOX), pretender]));
+        .apply(&list(&[pod("default", "main"), pretender]));
     tenant
         .kubectl("wait --for=condition=Ready pod --all --timeout=180s")
         .ok();

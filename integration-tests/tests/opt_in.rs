@@ -6,19 +6,7 @@ use serde_json::{Value, json};
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 
 fn set(tenant: &Tenant, policy: &Value) {
-    let body = json!({"spec": {"sync": policy}}).to_string();
-    let (name, namespace) = (&tenant.name, &tenant.namespace);
-    let args = [
-        "-n",
-        namespace,
-        "patch",
-        "virtualcluster",
-        name,
-        "--type=merge",
-        "-p",
-        &body,
-    ];
-    tenant.host().kubectl_args(&args).ok();
+    tenant.patch_sync(policy).ok();
 }
 
 fn on_host(tenant: &Tenant, collection: &str, name: &str) -> Option<Value> {
@@ -134,7 +122,8 @@ fn a_pod_has_a_host_account_of_its_own_that_may_do_nothing_where_its_cluster_ask
     );
     for right in ["get secrets", "list pods", "create pods"] {
         let args = format!("auth can-i {right} -n {} {account}", tenant.namespace);
-        assert!(!tenant.host().kubectl(&args).run().succeeded(), "{right}");
+        let answer = tenant.host().kubectl(&args).run();
+        assert_eq!(answer.stdout.trim(), "no", "{right}: {answer}");
     }
 
     // With the last pod that uses it, it goes.
@@ -145,4 +134,124 @@ fn a_pod_has_a_host_account_of_its_own_that_may_do_nothing_where_its_cluster_ask
             Some(left) => Err(left.to_string()),
         }
     });
+}
+
+fn class(kind: &str, name: &str, more: &Value) -> String {
+    let version = match kind {
+        "PriorityClass" => "scheduling.k8s.io/v1",
+        _ => "storage.k8s.io/v1",
+    };
+    let mut class = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}});
+    let fields = more.as_object().expect("fields").clone();
+    class.as_object_mut().expect("an object").extend(fields);
+    class.to_string()
+}
+
+/// Waits until an Event inside says these words of the object.
+fn told(tenant: &Tenant, name: &str, words: &str) {
+    eventually(&format!("{name} is told {words}"), || {
+        let args = format!("get events -A --field-selector=involvedObject.name={name} -o json");
+        let events = tenant.kubectl(&args).json()["items"].to_string();
+        events.contains(words).then_some(()).ok_or(events)
+    });
+}
+
+#[test]
+fn classes_of_a_tenants_own_go_as_far_as_the_host_allows_and_go_with_it() {
+    let tenant = Tenant::create("classes");
+    let (inside, host) = (tenant.inside(), tenant.host());
+    let own = json!({"enabled": true});
+    set(
+        &tenant,
+        &json!({"toHost": {"priorityclasses": own, "storageclasses": own}}),
+    );
+    inside.apply(&class("PriorityClass", "gold", &json!({"value": 50})));
+    inside.apply(&class("PriorityClass", "vip", &json!({"value": 1_000_000})));
+    let local = "rancher.io/local-path";
+    let storage = json!({"provisioner": local, "volumeBindingMode": "WaitForFirstConsumer"});
+    inside.apply(&class("StorageClass", "mine", &storage));
+    for (name, more) in [
+        (
+            "theirs",
+            json!({"provisioner": "kubernetes.io/no-provisioner"}),
+        ),
+        (
+            "prying",
+            json!({"provisioner": local,
+                "parameters": {"csi.storage.k8s.io/provisioner-secret-name": "admin"}}),
+        ),
+    ] {
+        inside.apply(&class("StorageClass", name, &more));
+    }
+    told(&tenant, "vip", "above 100");
+    told(&tenant, "theirs", "provisioners");
+    told(&tenant, "prying", "provisioner-secret-name");
+
+    let on_host = |name: &str| format!("{name}.classes.{}.vcluster.dev", tenant.namespace);
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "mine",
+            "resources": {"requests": {"storage": "1Mi"}}},
+    });
+    inside.apply(&claim.to_string());
+    let mut made = pod("web", "default");
+    made["spec"]["priorityClassName"] = "gold".into();
+    made["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    made["spec"]["volumes"] =
+        json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    inside.apply(&made.to_string());
+    let mut greedy = pod("greedy", "default");
+    greedy["spec"]["priorityClassName"] = "vip".into();
+    inside.apply(&greedy.to_string());
+    tenant
+        .kubectl("wait --for=condition=Ready pod/web pod/greedy --timeout=120s")
+        .ok();
+    let outside = |collection: &str, name: &str| {
+        self::on_host(&tenant, collection, name).expect("it is on the host")
+    };
+    let web = &outside("pods", "web")["spec"];
+    assert_eq!(
+        (
+            &web["priorityClassName"],
+            &web["priority"],
+            &web["preemptionPolicy"]
+        ),
+        (&json!(on_host("gold")), &json!(50), &json!("Never"))
+    );
+    let greedy = &outside("pods", "greedy")["spec"];
+    assert_eq!(
+        (greedy.get("priorityClassName"), &greedy["priority"]),
+        (None, &json!(0))
+    );
+    let data = &outside("persistentvolumeclaims", "data")["spec"];
+    assert_eq!(data["storageClassName"], on_host("mine"));
+    let volumes = inside.list("persistentvolumes");
+    assert_eq!(volumes[0]["spec"]["storageClassName"], "mine");
+    let shown = tenant
+        .kubectl("get storageclasses,priorityclasses -o name")
+        .ok();
+    assert!(!shown.contains(".vcluster.dev"), "{shown}");
+
+    // What is changed outside is put back; what is gone inside goes.
+    let gold = on_host("gold");
+    host.kubectl(&format!("delete priorityclass {gold}")).ok();
+    let there = |name: &str| {
+        let args = format!("priorityclasses,storageclasses --field-selector=metadata.name={name}");
+        !host.list(&args).is_empty()
+    };
+    eventually("the class is made again", || {
+        there(&gold).then_some(()).ok_or("not yet")
+    });
+    tenant.kubectl("delete pod web greedy --wait=true").ok();
+    tenant.kubectl("delete pvc data --wait=true").ok();
+    tenant.kubectl("delete priorityclass gold").ok();
+    eventually("it goes", || {
+        (!there(&gold)).then_some(()).ok_or("it is there")
+    });
+    assert!(there(&on_host("mine")));
+    let (name, namespace) = (&tenant.name, &tenant.namespace);
+    host.vcluster(&format!("delete {name} -n {namespace} --timeout 120s"))
+        .ok();
+    assert!(!there(&on_host("mine")), "it goes with its virtual cluster");
 }

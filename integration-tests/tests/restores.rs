@@ -51,15 +51,15 @@ impl<'a> Store<'a> {
     /// Copies the store while its server stands still.
     fn copy(&self) -> TempDir {
         let copy = TempDir::new().expect("a temporary folder can be made");
-        self.signal(Signal::STOP);
+        let stopped = self.stopped();
         Self::copied(&self.folder, copy.path());
-        self.signal(Signal::CONT);
+        drop(stopped);
         copy
     }
 
     /// Takes the control plane away, puts these files in the place of its store, or none, and has it come back.
     fn replace(&self, copy: Option<&TempDir>) {
-        self.signal(Signal::STOP);
+        let stopped = self.stopped();
         let mut owner = None;
         for file in Self::files(&self.folder) {
             let metadata = fs::metadata(&file).expect("it can be read");
@@ -78,11 +78,13 @@ impl<'a> Store<'a> {
         } = self.tenant;
         let delete = format!("-n {namespace} delete pod {name}-0 --force --grace-period=0");
         self.tenant.host().kubectl(&delete).ok();
+        // It is killed as it stands: going on it would write into what is in its place.
+        std::mem::forget(stopped);
     }
 
-    /// Sends a signal to the processes of the store's container.
+    /// Stops the processes of the store's container.
     #[track_caller]
-    fn signal(&self, signal: Signal) {
+    fn stopped(&self) -> Stopped {
         let Tenant {
             name, namespace, ..
         } = self.tenant;
@@ -95,8 +97,22 @@ impl<'a> Store<'a> {
         let id = id.and_then(|id| id.rsplit('/').next());
         let processes = container::processes(id.expect("the store runs"));
         assert!(!processes.is_empty(), "the store has a process");
-        for process in processes.into_iter().filter_map(Pid::from_raw) {
-            kill_process(process, signal).expect("it can be signalled");
+        let stopped = Stopped(processes.into_iter().filter_map(Pid::from_raw).collect());
+        for process in &stopped.0 {
+            kill_process(*process, Signal::STOP).expect("it can be signalled");
+        }
+        stopped
+    }
+}
+
+/// Processes that stand still, and go on when it is dropped, however the test ends.
+struct Stopped(Vec<Pid>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            // One that has ended needs no signal.
+            let _ = kill_process(*process, Signal::CONT);
         }
     }
 }

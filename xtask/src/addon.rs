@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum AddOn {
     /// A second node, tainted `vcluster.dev/second-node` so that only who asks for it gets on it
     SecondNode,
+    /// IPv6 beside IPv4, for nodes, pods and Services: only a new cluster can be made so
+    DualStack,
     /// A metrics server, for `kubectl top` and autoscaling
     Metrics,
     /// An enforcer of NetworkPolicies
@@ -26,8 +28,9 @@ pub enum AddOn {
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SecondNode,
+        Self::DualStack,
         Self::Metrics,
         Self::Policies,
         Self::Ingress,
@@ -40,6 +43,7 @@ impl AddOn {
     pub fn name(self) -> &'static str {
         match self {
             Self::SecondNode => "second-node",
+            Self::DualStack => "dual-stack",
             Self::Metrics => "metrics",
             Self::Policies => "policies",
             Self::Ingress => "ingress",

@@ -37,7 +37,7 @@ mod up;
 pub use access::{Cluster, Runtime};
 pub(crate) use config::Host;
 pub use down::down;
-pub use layout::{GATEWAY_NODE_PORT, Layout, NODE_IP, POD_CIDR};
+pub use layout::{GATEWAY_NODE_PORT, Layout, NODE_IP};
 pub use logs::logs;
 pub use name::Name;
 pub use shell::shell;

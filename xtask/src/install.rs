@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cluster::{Cluster, GATEWAY_NODE_PORT, POD_CIDR},
+    cluster::{Cluster, GATEWAY_NODE_PORT},
     command,
     images::{self, Tags},
     output::{self, Progress},
@@ -16,6 +16,8 @@ pub const NAMESPACE: &str = "vcluster-system";
 /// The release's name.
 pub const RELEASE: &str = "vcluster";
 const PATIENCE: u64 = 120;
+/// The provisioner of the dev cluster's class of storage.
+const PROVISIONER: &str = "rancher.io/local-path";
 /// Custom resources that virtual clusters of the dev cluster may sync: group, plural, and whether they are only shown.
 const CUSTOM_RESOURCES: [(&str, &str, bool); 4] = [
     ("cert-manager.io", "certificates", false),
@@ -82,7 +84,10 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         format!("connect.service.nodePort={GATEWAY_NODE_PORT}"),
         format!("gateway.address={}", cluster.gateway_address()),
         // Its nodes do not tell: the bridges get their ranges by file.
-        format!("sync.endpoints.podCIDRs={{{POD_CIDR}}}"),
+        format!("sync.endpoints.podCIDRs={{{}}}", cluster.layout.pods()),
+        "sync.toHost.priorityClasses.enabled=true".to_owned(),
+        "sync.toHost.priorityClasses.highest=100".to_owned(),
+        format!("sync.toHost.storageClasses.provisioners={{{PROVISIONER}}}"),
     ];
     for (n, (group, plural, read_only)) in CUSTOM_RESOURCES.iter().enumerate() {
         let at = format!("sync.customResources[{n}]");

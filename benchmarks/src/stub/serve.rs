@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
@@ -20,17 +21,29 @@ use tokio_rustls::TlsAcceptor;
 use super::Simulated;
 use super::request::{Query, Target};
 use super::store::{Refused, Store, merge};
+use crate::report::say;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Accepts connections until the listener breaks.
+/// How long accepting rests after an error, such as too many open files.
+const REST: Duration = Duration::from_millis(50);
+
+/// Accepts connections for as long as it is polled.
 pub(super) async fn accept(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     simulated: Arc<Simulated>,
-) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(connection(stream, Arc::clone(&tls), Arc::clone(&simulated)));
+) -> ! {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, Arc::clone(&tls), Arc::clone(&simulated)));
+            }
+            Err(error) => {
+                say(&format!("a simulated API server cannot accept: {error}"));
+                tokio::time::sleep(REST).await;
+            }
+        }
     }
 }
 

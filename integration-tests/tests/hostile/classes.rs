@@ -1,8 +1,9 @@
-//! Classes of the host that are not shown.
+//! Classes of the host that are not shown, and another tenant's own.
 
 use integration_tests::{
-    Host,
+    Host, Tenant,
     attempt::{Attempt, Fact, Outcome},
+    eventually,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +34,87 @@ impl Drop for Unshared<'_> {
         let args = format!("delete priorityclass {} --ignore-not-found", self.name);
         self.host.kubectl(&args).run();
     }
+}
+
+/// Has both ask for their own classes to go to the host, and the victim's be there.
+pub(crate) fn ask(mallory: &Tenant, victim: &Tenant) -> String {
+    let asked = json!({"priorityclasses": {"enabled": true}, "storageclasses": {"enabled": true}});
+    for tenant in [mallory, victim] {
+        tenant.patch_sync(&json!({"toHost": asked})).ok();
+    }
+    let crown = object(
+        "scheduling.k8s.io/v1",
+        "PriorityClass",
+        "crown",
+        &json!({"value": 90}),
+    );
+    victim.inside().apply(&crown.to_string());
+    let name = format!("crown.{}.{}.vcluster.dev", victim.name, victim.namespace);
+    eventually("the victim's class is on the host", || {
+        crown_of(victim, &name).ok_or("not yet")
+    });
+    name
+}
+
+/// UID and value of a class of the host.
+pub(crate) fn crown_of(tenant: &Tenant, name: &str) -> Option<(Value, Value)> {
+    let args = format!("priorityclasses --field-selector=metadata.name={name}");
+    let found = tenant.host().list(&args).pop()?;
+    Some((found["metadata"]["uid"].clone(), found["value"].clone()))
+}
+
+/// What is tried with the host's name of the victim's class.
+pub(crate) fn anothers(name: &str) -> Vec<Attempt> {
+    let claim = json!({"spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+        "resources": {"requests": {"storage": "16Mi"}},
+    }});
+    let marked = json!({"value": 1, "metadata": {"annotations": {
+        "vcluster.dev/kind": "PriorityClass", "vcluster.dev/name": "crown",
+    }}});
+    vec![
+        attempt(
+            "a class that bears the host's name of another's",
+            object("scheduling.k8s.io/v1", "PriorityClass", name, &marked),
+            Outcome::Harmless(vec![Fact::Is("/value", json!(1))]),
+        ),
+        attempt(
+            "the priority of another's class",
+            pod("usurper", &json!({"priorityClassName": name})),
+            Outcome::Harmless(vec![
+                Fact::Is("/spec/priority", json!(1)),
+                Fact::Lacks(format!("\"priorityClassName\":\"{name}\"")),
+            ]),
+        ),
+        attempt(
+            "storage of another's class",
+            object("v1", "PersistentVolumeClaim", "usurper", &claim),
+            told(&["NotSynced", "spec.storageClassName"]),
+        ),
+        attempt(
+            "a class above everybody",
+            object(
+                "scheduling.k8s.io/v1",
+                "PriorityClass",
+                "emperor",
+                &json!({"value": 1_000_000}),
+            ),
+            told(&["NotSynced", "value"]),
+        ),
+        attempt(
+            "a class of storage that names another's Secret",
+            object(
+                "storage.k8s.io/v1",
+                "StorageClass",
+                "prying",
+                &json!({
+                    "provisioner": "rancher.io/local-path",
+                    "parameters": {"csi.storage.k8s.io/provisioner-secret-namespace": "kube-system"},
+                }),
+            ),
+            told(&["HostAccessRefused", "provisioner-secret-namespace"]),
+        ),
+    ]
 }
 
 /// Pods whose classes only bear the names of the host's, or of none.

@@ -31,6 +31,8 @@ fn what_a_hostile_tenant_makes_is_refused_or_harmless() {
             .ok();
     }
     let settled = settle(&victim);
+    let crown = classes::ask(&mallory, &victim);
+    let crowned = classes::crown_of(&victim, &crown);
     let before = untouched(&victim);
     let unshared =
         classes::Unshared::priority(mallory.host(), format!("{}-vip", mallory.namespace));
@@ -43,6 +45,7 @@ fn what_a_hostile_tenant_makes_is_refused_or_harmless() {
     attempts.extend(network::network(&settled));
     attempts.extend(network::destinations(mallory.host(), &settled));
     attempts.extend(classes::classes(&unshared));
+    attempts.extend(classes::anothers(&crown));
     attempts.extend(ingresses::ingresses());
     try_all(&mallory, &attempts);
     beyond::maps_nothing_of_others(&mallory, &settled);
@@ -61,4 +64,5 @@ fn what_a_hostile_tenant_makes_is_refused_or_harmless() {
         .vcluster(&format!("delete {name} -n {namespace} --timeout 120s"))
         .ok();
     assert_eq!(untouched(&victim), before);
+    assert_eq!(classes::crown_of(&victim, &crown), crowned);
 }

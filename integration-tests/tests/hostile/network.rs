@@ -86,9 +86,7 @@ pub(crate) fn network(victim: &Victim) -> Vec<Attempt> {
 /// A Service without selector, and slices that would lead it to what is another's.
 pub(crate) fn destinations(host: &Host, victim: &Victim) -> Vec<Attempt> {
     let address = |args: &str| host.kubectl(args).ok().trim().to_owned();
-    let node = address(
-        "get nodes -o jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}",
-    );
+    let node = address("get nodes -o jsonpath={.items[0].status.addresses[0].address}");
     let api = address("-n default get service kubernetes -o jsonpath={.spec.clusterIP}");
     let door = json!({"spec": {"ports": [{"port": 80}]}});
     let rows = [

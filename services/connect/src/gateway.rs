@@ -87,7 +87,8 @@ impl Gateway {
             Route::NotFound => refused(
                 Refusal::new(
                     Kind::NotFound,
-                    "nothing is served here: virtual clusters are at /clusters/HOST-NAMESPACE/NAME",
+                    "nothing is served here: virtual clusters are at /clusters/HOST-NAMESPACE/NAME (with `kubectl proxy`, \
+                     add --append-server-path)",
                 ),
                 record,
             ),

@@ -138,7 +138,9 @@ fn credentials(namespace: &str) -> Value {
     })
 }
 
-/// Asks sync before a Service is stored. The API server is spared for the one Service that it makes, as a tenant's
+/// Asks sync before a Service is stored, unless it would let it pass as it is: those can be made and changed while sync
+/// is down. It is asked once: what a webhook of the tenant's makes of the Service afterwards, sync puts right on the
+/// host. The API server is spared for the one Service that it makes, as a tenant's
 /// administrator may impersonate it.
 fn services(sync: Sync<'_>) -> Value {
     let name = "services.vcluster.dev.static.k8s.io";
@@ -172,9 +174,45 @@ fn services(sync: Sync<'_>) -> Value {
                     "name": "not-syncs",
                     "expression": format!("request.userInfo.username != '{}'", layout::SYNC_USER),
                 },
+                { "name": "has-an-address", "expression": HAS_AN_ADDRESS },
+                { "name": "gets-an-address", "expression": gets_an_address() },
+                { "name": "asks-for-something-new", "expression": asks_for_something_new() },
             ],
         }],
     })
+}
+
+/// Sync has nothing to say about an external name, whatever it was before.
+const HAS_AN_ADDRESS: &str =
+    "!(has(object.spec) && has(object.spec.type) && object.spec.type == 'ExternalName')";
+
+/// That it names no external IPs, which sync refuses.
+const NO_EXTERNAL_IPS: &str =
+    "(!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0)";
+
+/// Nor about a headless Service that says so itself, unless it is one to be refused.
+fn gets_an_address() -> String {
+    let most = layout::SERVICE_PORTS;
+    format!(
+        "!(has(object.spec) && has(object.spec.clusterIP) && object.spec.clusterIP == 'None' && \
+         {NO_EXTERNAL_IPS} && (!has(object.spec.ports) || size(object.spec.ports) <= {most}))"
+    )
+}
+
+/// Nor about a change of nothing but metadata: sync must be able to be down while a finalizer is taken away. One
+/// whose second address is due, and what sync keeps inside, is for sync to judge all the same.
+fn asks_for_something_new() -> String {
+    let unmanaged = |object: &str| {
+        let key = label::MANAGED;
+        format!("(!has({object}.metadata.labels) || !('{key}' in {object}.metadata.labels))")
+    };
+    let (new, old) = (unmanaged("object"), unmanaged("oldObject"));
+    format!(
+        "!(request.operation == 'UPDATE' && has(object.spec) && has(oldObject.spec) && \
+         object.spec == oldObject.spec && {NO_EXTERNAL_IPS} && {new} && {old} && \
+         (!has(object.spec.ipFamilyPolicy) || object.spec.ipFamilyPolicy == 'SingleStack' || \
+         (has(object.spec.clusterIPs) && size(object.spec.clusterIPs) == 2)))"
+    )
 }
 
 /// Each policy with its binding, by the name of its file.
@@ -349,6 +387,98 @@ mod tests {
             .map(|(name, text)| format!("=== {name}\n{}", text.as_str().unwrap()))
             .collect();
         insta::assert_snapshot!(text.join(""));
+    }
+
+    /// Whether sync is asked about a Service to be made, or changed from `old`, by the tenant's administrator.
+    fn is_asked(object: &Value, old: &Value) -> bool {
+        let operation = if old.is_null() { "CREATE" } else { "UPDATE" };
+        let request = json!({
+            "operation": operation, "namespace": "shop", "userInfo": {"username": "admin"},
+        });
+        let mut context = cel::Context::default();
+        for (name, value) in [
+            ("request", &request),
+            ("object", object),
+            ("oldObject", old),
+        ] {
+            context.add_variable(name, value.clone()).unwrap();
+        }
+        let webhooks = services(SYNC);
+        let conditions = webhooks["webhooks"][0]["matchConditions"].as_array();
+        conditions.unwrap().iter().all(|condition| {
+            let expression = condition["expression"].as_str().unwrap();
+            let verdict = cel::Program::compile(expression).unwrap().execute(&context);
+            verdict.unwrap() == cel::Value::Bool(true)
+        })
+    }
+
+    fn service(spec: &Value) -> Value {
+        json!({"metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec})
+    }
+
+    #[test]
+    fn sync_is_asked_about_every_service_of_which_it_has_something_to_say() {
+        let own = |more: Value| {
+            let mut spec = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+            spec.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            service(&spec)
+        };
+        let given = own(json!({"clusterIP": "10.96.3.4", "clusterIPs": ["10.96.3.4"]}));
+        let external = service(&json!({"type": "ExternalName", "externalName": "example.com"}));
+        let headless = own(json!({"clusterIP": "None"}));
+        let prefers = |addresses: Value| {
+            own(json!({"ipFamilyPolicy": "PreferDualStack", "clusterIPs": addresses}))
+        };
+        let (one, two) = (
+            prefers(json!(["10.96.3.4"])),
+            prefers(json!(["10.96.3.4", "fd96::4"])),
+        );
+        let many: Vec<_> = (0..=layout::SERVICE_PORTS)
+            .map(|port| json!({"port": port}))
+            .collect();
+        let external_ips = json!({"clusterIP": "None", "externalIPs": ["192.0.2.1"]});
+        let mut managed = given.clone();
+        managed["metadata"]["labels"][label::MANAGED] = "true".into();
+        let mut labelled = given.clone();
+        labelled["metadata"] = json!({"name": "web"});
+        let none = Value::Null;
+        for (object, old, asked) in [
+            (&external, &none, false),
+            (&headless, &none, false),
+            (&given, &none, true),
+            (&own(json!({})), &none, true),
+            (&service(&json!({})), &none, true),
+            (&json!({"metadata": {"name": "web"}}), &none, true),
+            (&own(external_ips), &none, true),
+            (
+                &own(json!({"clusterIP": "None", "ports": many})),
+                &none,
+                true,
+            ),
+            (&own(json!({"type": "NodePort"})), &none, true),
+            // From one to the other.
+            (&external, &given, false),
+            (&given, &external, true),
+            (&own(json!({"type": "NodePort"})), &external, true),
+            (&given, &headless, true),
+            (
+                &own(json!({"type": "LoadBalancer", "clusterIP": "10.96.3.4"})),
+                &given,
+                true,
+            ),
+            (&own(json!({})), &given, true),
+            // Metadata only.
+            (&labelled, &given, false),
+            (&given, &given, false),
+            (&managed, &given, true),
+            (&given, &managed, true),
+            (&one, &one, true),
+            (&two, &two, false),
+        ] {
+            assert_eq!(is_asked(object, old), asked, "{object} was {old}");
+        }
     }
 
     #[test]

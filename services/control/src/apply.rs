@@ -182,7 +182,7 @@ impl Executor<'_> {
             .observed
             .ranges
             .present()
-            .map(Vec::as_slice)
+            .map(|ranges| ranges.all.as_slice())
             .unwrap_or_default();
         for address in candidates(ranges, self.wish.subject.uid(), self.attempt, ADDRESSES) {
             let body = self.wish.service(address);

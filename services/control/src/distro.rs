@@ -6,7 +6,7 @@
 use serde_json::Value;
 use vcluster_resources::cluster::{Distro, Resources, VirtualClusterSpec};
 
-use crate::address::Address;
+use crate::address::{Address, Range};
 use crate::subject::Subject;
 
 pub mod k8s;
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub spec: &'a VirtualClusterSpec,
     /// Address of its API server.
     pub address: Address,
+    /// Range of the other family for Services, if the host has one.
+    pub second: Option<Range>,
     /// Digest of its PKI and of the configuration that is read once.
     pub config_hash: &'a str,
     /// Where images come from.

@@ -6,7 +6,7 @@ use vcluster_resources::layout::{
     API_PORT, API_TARGET_PORT, TENANT_ROLE, TENANT_SERVICE_ACCOUNT, TENANT_TOKEN_ROLE,
 };
 
-use crate::address::Address;
+use crate::address::{Address, Range};
 use crate::admission::{self, Sync};
 use crate::distro::{self, Images};
 use crate::dns;
@@ -113,7 +113,12 @@ impl Wish<'_> {
     }
 
     /// The StatefulSet, for a PKI of that digest.
-    pub fn control_plane(&self, address: Address, pki_fingerprint: &str) -> Value {
+    pub fn control_plane(
+        &self,
+        address: Address,
+        second: Option<Range>,
+        pki_fingerprint: &str,
+    ) -> Value {
         let config_hash = format!(
             "{pki_fingerprint}-{}",
             admission::config_fingerprint(&self.installation.namespace)
@@ -122,6 +127,7 @@ impl Wish<'_> {
             subject: self.subject,
             spec: self.spec,
             address,
+            second,
             config_hash: &config_hash,
             images: &self.installation.images,
         });

@@ -16,7 +16,7 @@ use serde_json::Value;
 use vcluster_chassis::tls::Live as Newest;
 use vcluster_resources::{VirtualCluster, label};
 
-use crate::address::{Address, Range};
+use crate::address::{Address, Range, Ranges};
 use crate::observed::{
     Doubt, Live, MadeFor, Namespace, Observed, Pod, RootsSecret, RootsState, Seen, Sibling,
 };
@@ -25,6 +25,9 @@ use crate::slot::Slot;
 use crate::subject::Subject;
 
 mod pod;
+
+/// The ServiceCIDR that the host's API server makes of its own ranges.
+const DEFAULT_RANGE: &str = "kubernetes";
 
 /// What was seen, and the keys that minting needs.
 #[derive(Debug)]
@@ -235,9 +238,9 @@ impl Observer {
         })
     }
 
-    async fn ranges(&self) -> Seen<Vec<Range>> {
+    async fn ranges(&self) -> Seen<Ranges> {
         if !self.ranges.is_empty() {
-            return Seen::Present(self.ranges.clone());
+            return Seen::Present(Ranges::new(&self.ranges, Vec::new()));
         }
         let api: Api<ServiceCIDR> = Api::all(self.client.clone());
         match api.list(&ListParams::default()).await {
@@ -246,22 +249,21 @@ impl Observer {
                     .items
                     .into_iter()
                     .filter(|c| c.metadata.deletion_timestamp.is_none());
-                let cidrs = live
-                    .filter_map(|cidr| cidr.spec)
-                    .flat_map(|spec| spec.cidrs.into_iter());
-                // Others are IPv6.
-                Seen::Present(
-                    cidrs
-                        .flatten()
-                        .filter_map(|cidr| cidr.parse().ok())
-                        .collect(),
-                )
+                let (default, added): (Vec<_>, Vec<_>) =
+                    live.partition(|cidr| cidr.name_any() == DEFAULT_RANGE);
+                Seen::Present(Ranges::new(&cidrs(default), cidrs(added)))
             }
             // A host before Kubernetes 1.33 has no such objects; its range is then a flag.
             Err(kube::Error::Api(status)) if status.code == 404 => Seen::Absent,
             Err(error) => Seen::Unknown(doubt(&error)),
         }
     }
+}
+
+fn cidrs(objects: Vec<ServiceCIDR>) -> Vec<Range> {
+    let specs = objects.into_iter().filter_map(|object| object.spec);
+    let cidrs = specs.flat_map(|spec| spec.cidrs.unwrap_or_default());
+    cidrs.filter_map(|cidr| cidr.parse().ok()).collect()
 }
 
 fn judge(

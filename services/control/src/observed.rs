@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::address::Range;
+use crate::address::Ranges;
 use crate::pki::Credential;
 use crate::pki::credential::Health;
 use crate::slot::Slot;
@@ -181,7 +181,7 @@ pub struct Observed {
     /// Its control-plane pods.
     pub pods: Seen<Vec<Pod>>,
     /// Ranges of the host's Service addresses.
-    pub ranges: Seen<Vec<Range>>,
+    pub ranges: Seen<Ranges>,
     /// What else is in the namespace; `None` if nobody has asked yet.
     pub contents: Option<Contents>,
     /// What the API server refused to write in this round, in words for people.

@@ -92,6 +92,10 @@ pub enum Reason {
     ObjectsKept,
     /// The other side cannot be reached.
     Unreachable,
+    /// The other side can be reached, and fails or does not answer in time.
+    Unresponsive,
+    /// The fact holds, but there is more to do than the allowance is for; the message says of what.
+    Throttled,
     /// The virtual cluster's store is another one than it was, as after the loss of its volume. Nothing is changed
     /// or deleted until a person decides; the message says how.
     StoreReplaced,
@@ -117,6 +121,8 @@ impl Reason {
             Self::MappingsWaiting => "MappingsWaiting",
             Self::ObjectsKept => "ObjectsKept",
             Self::Unreachable => "Unreachable",
+            Self::Unresponsive => "Unresponsive",
+            Self::Throttled => "Throttled",
             Self::StoreReplaced => "StoreReplaced",
             Self::StoreRolledBack => "StoreRolledBack",
             Self::Deleting => "Deleting",

@@ -66,6 +66,8 @@ pub struct CustomResource {
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     #[x_kube(validation = Rule::new("self.all(p, p.matches('^[A-Za-z_][A-Za-z0-9_-]*([.][A-Za-z_][A-Za-z0-9_-]*)*$'))")
         .message("hostOwns must be paths such as status or spec.renewal, without [*]"))]
+    #[x_kube(validation = Rule::new("!self.exists(p, p.matches('^(apiVersion|kind|metadata)([.[]|$)'))")
+        .message("path must not lie in apiVersion, kind or metadata, which sync translates by itself"))]
     pub host_owns: Vec<String>,
     /// Values that are changed on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

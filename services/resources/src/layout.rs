@@ -103,5 +103,7 @@ pub const METRICS_SERVICE: (&str, &str) = ("kube-system", "vcluster-metrics");
 pub const FRONT_PROXY_CA_CERT: &str = "front-proxy-ca.crt";
 /// Path of the webhook that reserves addresses for Services.
 pub const SERVICES_WEBHOOK_PATH: &str = "/admission/services";
+/// Ports that a Service may have which that webhook is asked about. Each may cost the host a node port.
+pub const SERVICE_PORTS: usize = 1000;
 /// Secret in the release namespace with the key that signs credentials ([`TLS_KEY`], ES256).
 pub const SIGNING_SECRET: &str = "vcluster-connect-signing";

@@ -173,6 +173,32 @@ pub fn service_host_name(name: &str, namespace: &str, cluster: &ClusterName) -> 
     }
 }
 
+/// Ends the host name of every object in no namespace that was made for a virtual cluster.
+pub const CLUSTER_SCOPED: &str = ".vcluster.dev";
+
+/// Host name of the virtual object `name` that lives in no namespace, on either side: `name.cluster.namespace` and
+/// [`CLUSTER_SCOPED`]. Names of namespaces and of virtual clusters hold no dot, so that whose it is can be read from
+/// the end, and no two virtual clusters meet. A longer one than `limit` has a readable prefix and a hash for `name`.
+pub fn cluster_scoped_host_name(
+    name: &str,
+    namespace: &HostNamespace,
+    cluster: &ClusterName,
+    limit: usize,
+) -> String {
+    let end = cluster_scoped_end(namespace, cluster);
+    if name.len() + end.len() <= limit {
+        return format!("{name}{end}");
+    }
+    let prefix = readable(name, limit.saturating_sub(end.len() + HASH_DIGITS + 1));
+    let hash = hash(name, namespace.as_str(), cluster);
+    format!("{prefix}-{hash}{end}")
+}
+
+/// The end of the names that [`cluster_scoped_host_name`] gives for one virtual cluster, and for no other.
+pub fn cluster_scoped_end(namespace: &HostNamespace, cluster: &ClusterName) -> String {
+    format!(".{cluster}.{namespace}{CLUSTER_SCOPED}")
+}
+
 /// Occurrences of the separator, overlapping ones counted.
 fn separators(text: &str) -> usize {
     text.as_bytes()

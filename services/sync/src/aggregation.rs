@@ -25,6 +25,7 @@ use vcluster_resources::ownership::SYNC_FROM_HOST;
 use vcluster_translate::resource_metrics::GROUP_VERSION;
 
 use crate::apply::with_causes;
+use crate::deadline::{REQUEST, within};
 use crate::engine::Engine;
 use crate::provision::{Kept, holds, send};
 use crate::tenant::Tenant;
@@ -36,8 +37,6 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How long it stays away after it was taken away for being unavailable.
 const AWAY: Duration = Duration::from_mins(15);
-/// How long asking the host may take.
-const DEADLINE: Duration = Duration::from_secs(15);
 
 const COLLECTION: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const NAME: &str = "v1beta1.metrics.k8s.io";
@@ -202,9 +201,7 @@ impl Memory {
     /// The authority that vouches for sync, read anew where it may have changed.
     async fn authority(&mut self, tenant: &Tenant, own: &Client) -> Result<&str, String> {
         if self.authority.is_none() || self.unavailable.is_some() {
-            let read = platform_authority(own, &tenant.id.namespace);
-            let read = tokio::time::timeout(DEADLINE, read).await;
-            let read = read.map_err(|_elapsed| text(None))?;
+            let read = platform_authority(own, &tenant.id.namespace).await;
             self.authority = read.map_err(|error| with_causes(&error))?;
         }
         let older = || "control has not said who vouches for sync: it is older".to_owned();
@@ -242,8 +239,8 @@ async fn look(engine: &Engine, tenant: &Tenant, memory: &mut Memory) -> Result<(
     let path = format!("{COLLECTION}/{NAME}");
     let found = match send(tenant, Method::GET, &path, None).await {
         Ok(found) => Some(found),
-        Err(Some(kube::Error::Api(status))) if status.code == 404 => None,
-        Err(error) => return Err(text(error)),
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(with_causes(&error)),
     };
     let ours = found.as_ref().filter(|found| is_ours(&wanted, found));
     let serves = if memory.is_given_up(tenant, ours.and_then(unavailable)) {
@@ -273,7 +270,7 @@ async fn carry_out(tenant: &Tenant, wanted: &Value, step: Step) -> Result<(), St
         }
     };
     let done = send(tenant, method, &path, Some(&body)).await;
-    done.map(drop).map_err(text)
+    done.map(drop).map_err(|error| with_causes(&error))
 }
 
 /// Says inside, by an Event, that the host's metrics are not used; tells whether that is said.
@@ -290,13 +287,6 @@ async fn say_aside(engine: &Engine, tenant: &Tenant, found: &Value) -> bool {
         .await
 }
 
-fn text(error: Option<kube::Error>) -> String {
-    error.map_or_else(
-        || "no answer in time".to_owned(),
-        |error| with_causes(&error),
-    )
-}
-
 /// Asks the host, as the tenant, for as little as can be.
 async fn serves(tenant: &Tenant) -> Serves {
     let namespace = &tenant.id.namespace;
@@ -305,13 +295,13 @@ async fn serves(tenant: &Tenant) -> Serves {
         return Serves::No;
     };
     let asked = tenant.clients.host.0.request::<Value>(request);
-    match tokio::time::timeout(DEADLINE, asked).await {
-        Ok(Ok(_)) => Serves::Yes,
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => {
+    match within(REQUEST, asked).await {
+        Ok(_) => Serves::Yes,
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
             tracing::trace!(tenant = %tenant.id, message = status.message, "the host serves no metrics");
             Serves::No
         }
-        Ok(Err(_)) | Err(_) => Serves::Unknown,
+        Err(_) => Serves::Unknown,
     }
 }
 

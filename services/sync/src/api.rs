@@ -7,10 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::future::join_all;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use vcluster_chassis::access::{Attributes, Authorizer};
 use vcluster_chassis::grpc::caller;
 use vcluster_proto::sync::v1 as wire;
+use vcluster_proto::sync::v1::sync_service_client::SyncServiceClient;
 use vcluster_proto::sync::v1::sync_service_server::SyncService;
 use vcluster_translate::{name, owner};
 
@@ -65,14 +68,24 @@ impl Service {
         request: &Request<wire::ListTenantsRequest>,
         page: &mut [wire::Tenant],
     ) -> Result<(), Status> {
+        let mut asked = Vec::new();
         for address in self.engine.replicas.addresses() {
-            let asked = again(request)?;
-            let answer = self
-                .elsewhere
-                .ask(address, asked, |mut client, asked| async move {
-                    client.list_tenants(asked).await
-                });
-            for told in answer.await?.into_inner().tenants {
+            let request = again(request)?;
+            let ask = |mut client: SyncServiceClient<Channel>, asked| async move {
+                client.list_tenants(asked).await
+            };
+            asked.push(self.elsewhere.ask(address, request, ask));
+        }
+        for answer in join_all(asked).await {
+            let told = match answer {
+                Ok(answer) => answer.into_inner().tenants,
+                Err(status) => {
+                    // What this one knows says who serves them.
+                    tracing::warn!(%status, "another replica does not tell of its tenants");
+                    continue;
+                }
+            };
+            for told in told {
                 let same = |one: &&mut wire::Tenant| {
                     one.host_namespace == told.host_namespace && one.name == told.name
                 };

@@ -36,7 +36,7 @@ use crate::object::Kind;
 use crate::peer::{self, FrontProxies};
 use crate::replicas::{self, Replicas};
 use crate::resource_metrics::ResourceMetrics;
-use crate::server::Host;
+use crate::server::{Host, Server};
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
 use crate::{gauges, host_history, host_watch};
@@ -61,8 +61,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let host = Host::new(&kube_client::config(&args.kube).await?)?;
     let metrics = Metrics::register(registry.sub_registry("sync"));
     let client = host.own.request.clone();
-    let leadership = leadership(&config, client.clone(), Arc::clone(&clock), &shutdown);
-    let replicas = replicas(&config, client, &leadership);
+    let leadership = leadership(&config, client, Arc::clone(&clock), &shutdown);
+    let replicas = replicas(&config, &host.own, &leadership);
     let name = format!("{SYNC_SERVICE}.{}.svc", config.namespace);
     let engine = Engine::new(config.engine.clone(), host, clock, metrics, name);
     let engine = Arc::new(engine.among(replicas));
@@ -179,12 +179,12 @@ fn leadership(
     Leadership::campaign(client, candidate, clock, shutdown)
 }
 
-fn replicas(config: &Config, client: Client, leadership: &Leadership) -> Replicas {
+fn replicas(config: &Config, host: &Server, leadership: &Leadership) -> Replicas {
     if config.unopposed {
         return Replicas::alone();
     }
     let duration = Timing::default().lease_duration;
-    Replicas::new(client, &config.namespace, leadership.holder(), duration)
+    Replicas::new(host, &config.namespace, leadership.holder(), duration)
 }
 
 /// Works while this process holds its own Lease, until the shutdown begins: which tenants are its own, the Leases of
@@ -236,13 +236,13 @@ pub(crate) async fn lead(
 /// Begins everything that a replica does while it holds its Lease, until the term ends.
 fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &CancellationToken) {
     engine.reset();
-    for number in 0..engine.config.workers {
-        let work = Arc::clone(engine).work(term.clone());
-        shutdown.spawn(format!("worker {number}"), work);
-    }
+    shutdown.spawn("work", Arc::clone(engine).work(term.clone()));
+    let settling = Arc::clone(engine).settle_bodies(term.clone());
+    shutdown.spawn("bodies", settling);
     let (following, until) = (Arc::clone(engine), term.clone());
     shutdown.spawn("replicas", async move {
-        following.replicas.follow(&until).await;
+        let is_gone = |uid: &str| following.is_gone(uid);
+        following.replicas.follow(&until, is_gone).await;
     });
     for kind in Kind::all() {
         let (engine, term) = (Arc::clone(engine), term.clone());

@@ -1,7 +1,8 @@
 //! Requests to both sides, and what their answers mean.
 //!
 //! One function per kind of request; each has a deadline, and its failure is sorted by what the caller can do about it.
-//! Writes take from the tenant's allowance and are counted; reads are bounded by the keys that may be in work. Every
+//! Writes take from the tenant's allowance and are counted; every request goes through the gate of its server
+//! ([`crate::tenant`]'s `passage`), so that neither a busy nor a broken server is asked for more than it bears. Every
 //! delete and patch names a UID, so that it cannot meet a stranger of the same name. Writes to the host go by the
 //! tenant's own ServiceAccount.
 
@@ -11,21 +12,28 @@ use std::time::Duration;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
 use kube::Client;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
 use tracing::{Instrument, Span};
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_resources::ownership;
-use vcluster_translate::Patch;
 use vcluster_translate::patch::{Subresource, is_for_another_object};
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
+use vcluster_translate::{Patch, Refusal};
 
+use crate::gate::Class;
 use crate::guard::{self, Guard};
+use crate::object::page::{Listed, Page};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
 /// How long one request may take, its answer read.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a write that was begun before its tenant was let go may take from then on. Another replica serves the tenant
+/// at the earliest when the Lease of this one has run out, which is longer after the end of its term.
+const GRACE: Duration = Duration::from_secs(4);
 
 /// Why a request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,9 @@ pub enum Failure {
         /// What the server says.
         message: String,
     },
+    /// We will not: what it would take is more than there is room for, or somebody else's.
+    #[error("{0}")]
+    Ours(Refusal),
     /// The server takes this change and does not keep it.
     #[error("the server takes the change and does not keep it")]
     NotKept,
@@ -77,6 +88,14 @@ const METADATA: HeaderValue =
 const METADATA_LIST: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
+fn let_go() -> Failure {
+    Failure::Later {
+        message: "the virtual cluster is let go by this replica".to_owned(),
+        after: None,
+        reached: true,
+    }
+}
+
 impl Tenant {
     /// Reads an object; nothing if it is not there.
     pub async fn read(
@@ -86,8 +105,8 @@ impl Tenant {
         name: &Name,
     ) -> Result<Option<Object>, Failure> {
         let request = request(side, Method::GET, &path(kind, name, None), None, None);
-        match self.get(side, kind, request).await {
-            Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
+        match self.get::<Object>(side, kind, request).await {
+            Ok(object) => Ok(Some(object.of_kind(kind))),
             Err(Failure::Gone) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -106,7 +125,7 @@ impl Tenant {
                 request.headers_mut().insert(ACCEPT, METADATA);
                 request
             });
-        match self.get(side, kind, request).await {
+        match self.get::<Value>(side, kind, request).await {
             Ok(json) => Ok(Some(Written {
                 at: last_write(&json, manager(side)),
             })),
@@ -123,9 +142,9 @@ impl Tenant {
         let collection = collection(kind, namespace.unwrap_or_default());
         let request = request(side, Method::POST, &collection, None, Some(object));
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("create", kind, side));
-        Ok(Object::new(write.await?).of_kind(kind))
+        Ok(write.await?.of_kind(kind))
     }
 
     /// Patches an object, or a subresource of it.
@@ -141,7 +160,7 @@ impl Tenant {
         let media = Some(patch.format.content_type());
         let request = request(side, Method::PATCH, &path, media, Some(&patch.body));
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("patch", kind, side));
         match (write.await, subresource) {
             // An older server has no such endpoint, which must not pass for an object that is gone.
@@ -150,7 +169,7 @@ impl Tenant {
             {
                 Err(unserved(side, kind, subresource))
             }
-            (answer, _) => Ok(Object::new(answer?).of_kind(kind)),
+            (answer, _) => Ok(answer?.of_kind(kind)),
         }
     }
 
@@ -175,10 +194,9 @@ impl Tenant {
         let request = request(side, Method::DELETE, &path, None, Some(&options));
         // The answer is a Status, or the object as it ends.
         let write = self
-            .write(side, request)
+            .write::<Object>(side, request)
             .instrument(span("delete", kind, side));
-        let left = Object::new(write.await?);
-        Ok(Some(left)
+        Ok(Some(write.await?)
             .filter(Object::is_deleting)
             .map(|left| left.of_kind(kind)))
     }
@@ -194,7 +212,7 @@ impl Tenant {
             Some(&binding.body),
         );
         let span = span("bind", Kind::Pod, Side::Virtual);
-        self.write(Side::Virtual, request)
+        self.write::<IgnoredAny>(Side::Virtual, request)
             .instrument(span)
             .await
             .map(drop)
@@ -219,23 +237,24 @@ impl Tenant {
     }
 
     /// Lists host objects of ours, one page at a time; returns the page and where the next begins. Of a kind that is
-    /// shown inside, all that are in the host namespace.
+    /// shown inside, all that are in the host namespace. Of those that are known nothing but their metadata is read.
     pub async fn list_page(
         &self,
         kind: Kind,
         continue_at: Option<&str>,
-    ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        is_known: &(dyn Fn(&Object) -> bool + Sync),
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
         let selector = (!kind.is_shown()).then_some(SELECTOR);
-        self.page(kind, selector, continue_at, None).await
+        self.page(kind, selector, continue_at, is_known).await
     }
 
-    /// The same of what lacks the label by which ours are found, of which it asks for nothing but the metadata.
+    /// The same of what lacks the label by which ours are found, of which nothing but the metadata is read.
     pub async fn list_unlabelled_page(
         &self,
         kind: Kind,
         continue_at: Option<&str>,
-    ) -> Result<(Vec<Object>, Option<String>), Failure> {
-        self.page(kind, Some(UNLABELLED), continue_at, Some(METADATA_LIST))
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
+        self.page(kind, Some(UNLABELLED), continue_at, &|_| true)
             .await
     }
 
@@ -244,8 +263,8 @@ impl Tenant {
         kind: Kind,
         selector: Option<&str>,
         continue_at: Option<&str>,
-        accept: Option<HeaderValue>,
-    ) -> Result<(Vec<Object>, Option<String>), Failure> {
+        is_known: &(dyn Fn(&Object) -> bool + Sync),
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
         // ConfigMaps and Secrets may have a megabyte each.
         let page = if kind.description().confidential {
             20
@@ -266,80 +285,90 @@ impl Tenant {
             path.push_str(token);
         }
         let request = request(Side::Host, Method::GET, &path, None, None).map(|mut request| {
-            if let Some(accept) = accept {
-                request.headers_mut().insert(ACCEPT, accept);
+            if selector == Some(UNLABELLED) {
+                request.headers_mut().insert(ACCEPT, METADATA_LIST);
             }
             request
         });
-        let mut list = self.get(Side::Host, kind, request).await?;
+        let text = self
+            .exchange(Side::Host, request, kind.custom().is_none())
+            .await?;
+        let page = Page::read(&text, is_known).map_err(unread)?;
         // Without items it is no list: an empty one would say that everything is gone.
-        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        let Some(items) = page.items else {
             return Err(Failure::Later {
                 message: format!("the answer to a list of {} has no items", kind.plural()),
                 after: None,
                 reached: true,
             });
         };
-        let next = list.pointer("/metadata/continue").and_then(Value::as_str);
-        let next = next
-            .filter(|token| !token.is_empty())
-            .map(ToOwned::to_owned);
-        Ok((
-            items
-                .into_iter()
-                .map(|item| Object::new(item).of_kind(kind))
-                .collect(),
-            next,
-        ))
+        Ok((items, page.next))
     }
 
-    async fn write(
+    async fn write<T: DeserializeOwned>(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<T, Failure> {
         let (allowance, tally) = match side {
             Side::Virtual => (&self.virtual_writes, &self.tally.virtual_writes),
             Side::Host => (&self.host_writes, &self.tally.host_writes),
         };
-        allowance.take().await;
-        // Whoever has the key in hand learns here that another replica may serve the tenant by now.
-        if !guard::passes(Guard::LetGoIsLeft, !self.token.is_cancelled()) {
-            return Err(Failure::Later {
-                message: "the tenant was let go".to_owned(),
-                after: None,
-                reached: true,
-            });
+        {
+            let _aside = self.work.aside();
+            if allowance.take().await {
+                self.metrics.throttled(side);
+            }
         }
-        tally.fetch_add(1, Ordering::Relaxed);
-        self.metrics.wrote(side);
-        self.send(side, request).await
+        let given_up = async {
+            self.token.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let written = async {
+            if !guard::passes(Guard::LetGoIsLeft, !self.token.is_cancelled()) {
+                return Err(let_go());
+            }
+            tally.fetch_add(1, Ordering::Relaxed);
+            self.metrics.wrote(side);
+            self.send(side, request).await
+        };
+        tokio::select! {
+            biased;
+            answer = written => answer,
+            () = given_up => Err(let_go()),
+        }
     }
 
     /// Sends a read. A right to a custom kind is given and taken by itself: it says nothing of the others.
-    async fn get(
+    async fn get<T: DeserializeOwned>(
         &self,
         side: Side,
         kind: Kind,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
-        self.exchange(side, request, kind.custom().is_none()).await
+    ) -> Result<T, Failure> {
+        let text = self
+            .exchange(side, request, kind.custom().is_none())
+            .await?;
+        serde_json::from_str(&text).map_err(unread)
     }
 
-    async fn send(
+    async fn send<T: DeserializeOwned>(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
-    ) -> Result<Value, Failure> {
-        self.exchange(side, request, true).await
+    ) -> Result<T, Failure> {
+        let text = self.exchange(side, request, true).await?;
+        serde_json::from_str(&text).map_err(unread)
     }
 
+    /// Sends a request and returns the text of the answer. Who reads that must not log it, as kube would if it is not
+    /// as expected: it may be a Secret.
     async fn exchange(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
         tells_of_rights: bool,
-    ) -> Result<Value, Failure> {
+    ) -> Result<String, Failure> {
         let client: &Client = match side {
             Side::Virtual => &self.clients.virtual_.request,
             Side::Host => &self.clients.host.0,
@@ -349,13 +378,19 @@ impl Tenant {
             message: error.to_string(),
         })?;
         let is_read = request.method() == Method::GET;
-        let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
+        let class = Class::of(&request);
+        // What is its own tenant's takes nobody else's place.
+        let _aside = (side == Side::Virtual).then(|| self.work.aside());
+        let pass = self.pass(side).await?;
+        let answer = self
+            .timed(pass, side, class, client.request_text(request))
+            .await;
         if let (Side::Host, Ok(answer), true) = (side, &answer, tells_of_rights) {
             self.note_right(answer, is_read);
         }
         let failure = match answer {
-            Ok(Ok(json)) => return Ok(json),
-            Ok(Err(error)) => judge(&error),
+            Ok(Ok(text)) => return Ok(text),
+            Ok(Err(error)) => heeding(judge(&error), self.quiet(side)),
             Err(_elapsed) => Failure::Later {
                 message: format!("no answer within {DEADLINE:?}"),
                 after: None,
@@ -367,6 +402,11 @@ impl Tenant {
         }
         Err(failure)
     }
+}
+
+/// An answer that is not what was asked for.
+fn unread(error: serde_json::Error) -> Failure {
+    judge(&kube::Error::SerdeError(error))
 }
 
 fn unserved(side: Side, kind: Kind, subresource: &str) -> Failure {
@@ -455,6 +495,14 @@ fn path(kind: Kind, name: &Name, subresource: Option<&str>) -> String {
         path.push_str(subresource);
     }
     path
+}
+
+/// The failure, not to be tried again before the server wants it.
+fn heeding(mut failure: Failure, quiet: Option<Duration>) -> Failure {
+    if let Failure::Later { after, .. } = &mut failure {
+        *after = (*after).max(quiet);
+    }
+    failure
 }
 
 /// What an error of the client means for the caller.

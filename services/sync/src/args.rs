@@ -187,7 +187,7 @@ pub struct EngineArgs {
     )]
     pub tenant_in_flight: usize,
 
-    /// Writes per second for one virtual cluster, on each side; twice as many may come at once.
+    /// Writes per second for one virtual cluster, on each side, for each unit of its weight.
     #[arg(
         long,
         env = "VCLUSTER_TENANT_WRITES_PER_SECOND",
@@ -195,6 +195,36 @@ pub struct EngineArgs {
         value_name = "N"
     )]
     pub tenant_writes_per_second: u32,
+
+    /// Writes that may come at once after a lull, in the same way.
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_WRITES_BURST",
+        default_value_t = 200,
+        value_name = "N"
+    )]
+    pub tenant_writes_burst: u32,
+
+    /// Shares of virtual clusters that are not like the others': HOST-NAMESPACE=WEIGHT, parted by commas. All others
+    /// have 1, and at most 100 is allowed.
+    #[arg(
+        long,
+        env = "VCLUSTER_TENANT_WEIGHTS",
+        value_delimiter = ',',
+        value_parser = weight,
+        value_name = "NAMESPACE=N"
+    )]
+    pub tenant_weights: Vec<(String, u32)>,
+
+    /// Requests of all virtual clusters to the host that may be under way at once, at most. How many it is at a
+    /// moment follows from how fast the host answers.
+    #[arg(
+        long,
+        env = "VCLUSTER_HOST_REQUESTS",
+        default_value_t = 128,
+        value_name = "N"
+    )]
+    pub host_requests: usize,
 
     /// Events per second that are shown in one virtual cluster.
     #[arg(
@@ -239,6 +269,29 @@ pub struct EngineArgs {
     )]
     pub service_account_annotations: Vec<String>,
 
+    /// The highest value of PriorityClasses of virtual clusters that go to the host. None: none goes. Sync's account
+    /// needs the right.
+    #[arg(
+        long,
+        env = "VCLUSTER_HIGHEST_PRIORITY",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
+    pub highest_priority: Option<i32>,
+
+    /// Whether pods of those classes may push others from a node.
+    #[arg(long, env = "VCLUSTER_PREEMPTION")]
+    pub preemption: bool,
+
+    /// Provisioners that StorageClasses of virtual clusters may name to go to the host. Sync's account needs the right.
+    #[arg(
+        long,
+        env = "VCLUSTER_STORAGE_PROVISIONERS",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub storage_provisioners: Vec<String>,
+
     /// Ranges of the host's pods, for a host whose nodes do not tell them (`spec.podCIDRs`). While they are not
     /// known, EndpointSlices of virtual clusters lead to their own pods only.
     #[arg(
@@ -274,7 +327,7 @@ pub struct EngineArgs {
     #[arg(long, env = "VCLUSTER_SELECTOR", value_name = "LABELS")]
     pub selector: Option<String>,
 
-    /// KiB of recent objects that are kept per virtual cluster; others are read again when needed.
+    /// KiB of recent objects, compressed, that are kept per virtual cluster; others are read again when needed.
     #[arg(
         long,
         env = "VCLUSTER_TENANT_OBJECT_KIB",
@@ -284,11 +337,31 @@ pub struct EngineArgs {
     pub tenant_object_kib: usize,
 }
 
+/// Reads NAMESPACE=WEIGHT.
+fn weight(text: &str) -> Result<(String, u32), String> {
+    let allowed = || format!("{text:?} is not HOST-NAMESPACE=WEIGHT with a weight from 1 to 100");
+    let (namespace, weight) = text.split_once('=').ok_or_else(allowed)?;
+    let weight = weight.trim().parse().map_err(|_error| allowed())?;
+    let namespace = namespace.trim();
+    if namespace.is_empty() || !(1..=100).contains(&weight) {
+        return Err(allowed());
+    }
+    Ok((namespace.to_owned(), weight))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_weight_names_a_host_namespace_and_is_from_1_to_100() {
+        assert_eq!(weight("team-a=4"), Ok(("team-a".to_owned(), 4)));
+        for wrong in ["team-a", "=4", "team-a=0", "team-a=101", "team-a=x"] {
+            assert!(weight(wrong).unwrap_err().contains("from 1 to 100"));
+        }
+    }
 
     #[test]
     fn every_flag_has_its_environment_twin_and_a_help_text() {

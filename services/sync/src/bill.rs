@@ -2,25 +2,32 @@
 //!
 //! A tenant's futures are wrapped: each poll adds the CPU time of its thread to the tenant's bill. Its clients are
 //! wrapped: each request, and each byte of a body as it passes, is counted for the side that it goes to. Everything
-//! is a few atomic additions. Not on any bill is what all tenants share: the host's watches, and the connections to
-//! the host with their encryption. A bill runs from when the process takes the tenant up until it lets it go.
+//! is a few atomic additions. What a server says about when to come again (`Retry-After`) is seen here as well, because
+//! nobody behind the client sees an answer's head. Not on any bill is what all tenants share: the host's watches, and
+//! the connections to the host with their encryption. A bill runs from when this replica takes the tenant until it lets
+//! it go, however often the tenant is taken up anew meanwhile.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use kube::client::Body;
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 #[cfg(test)]
 mod tests;
+
+/// The longest that a server is left alone because it asks for it.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What one tenant has cost.
 #[derive(Debug, Default)]
@@ -39,6 +46,7 @@ pub struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
     watches: AtomicI64,
+    quiet: Mutex<Option<Instant>>,
 }
 
 /// The traffic at one moment.
@@ -60,6 +68,16 @@ impl Bill {
         Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
     }
 
+    /// Begins anew: the tenant is this replica's again, after it was another's. Watches that are open stay counted.
+    pub fn reset(&self) {
+        self.cpu_nanos.store(0, Ordering::Relaxed);
+        for traffic in [&self.virtual_, &self.host] {
+            for sum in [&traffic.requests, &traffic.sent, &traffic.received] {
+                sum.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// A future whose polls are on the bill.
     pub fn meter<F: Future>(self: &Arc<Self>, future: F) -> Metered<F> {
         Metered {
@@ -70,6 +88,30 @@ impl Bill {
 }
 
 impl Traffic {
+    /// How long the server has asked to be left alone, from now.
+    pub fn quiet(&self) -> Option<Duration> {
+        let quiet = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = quiet?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Takes note of an answer that asks to be left alone.
+    fn heed(&self, status: StatusCode, headers: &HeaderMap) {
+        if !matches!(status.as_u16(), 429 | 503) {
+            return;
+        }
+        let seconds = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok());
+        // A date, which is allowed as well, no API server sends.
+        let Some(seconds) = seconds.and_then(|seconds| seconds.trim().parse().ok()) else {
+            return;
+        };
+        let until = Instant::now() + Duration::from_secs(seconds).min(QUIET);
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        *quiet = Some(quiet.map_or(until, |known| known.max(until)));
+    }
+
     /// What has passed so far.
     pub fn passed(&self) -> Passed {
         Passed {
@@ -168,6 +210,7 @@ where
         let sent = self.inner.call(request);
         Box::pin(async move {
             let response = sent.await?;
+            traffic.heed(response.status(), response.headers());
             let watch = is_watch.then(|| Watching::begin(Arc::clone(&traffic)));
             Ok(response.map(|inner| CountedBody {
                 inner: Box::pin(inner),

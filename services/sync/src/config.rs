@@ -1,14 +1,19 @@
 //! Flags turned into values that the parts take.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use vcluster_translate::Annotations;
+use vcluster_translate::own_class::{self, Priorities};
 
 use crate::args::{Args, EngineArgs};
 use crate::custom::Allowed;
 use crate::queue;
+
+/// Fresh objects: some ten MiB, and more than change within a second on a host that is not the largest.
+const FRESH_OBJECTS: usize = 512;
 
 /// How the engine works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub struct Engine {
     pub hosts_image: Option<String>,
     /// Annotations that reach the host beside the harmless ones.
     pub annotations: Annotations,
+    /// Classes of virtual clusters that reach the host.
+    pub classes: own_class::Allowed,
     /// Ranges of the host's pods, where its nodes do not tell them.
     pub pod_cidrs: Vec<IpNet>,
     /// Ranges that no endpoint of a tenant's Service may be in.
@@ -31,8 +38,27 @@ pub struct Engine {
     pub custom_resources: Allowed,
     /// Labels of the virtual clusters that are served; all of them without.
     pub selector: Option<String>,
+    /// Objects that are fresh at once, of all tenants.
+    pub fresh_objects: usize,
     /// Limits of each tenant.
+    /// Requests to the host at once, at most.
+    pub host_requests: usize,
+    /// Limits of each tenant with a weight of 1.
     pub tenant: Limits,
+    /// Weights of tenants, by host namespace, that are not 1.
+    pub weights: BTreeMap<String, u32>,
+}
+
+impl Engine {
+    /// Limits of the tenant of a host namespace.
+    pub fn limits_of(&self, namespace: &str) -> Limits {
+        let weight = self.weights.get(namespace).copied().unwrap_or(1).max(1);
+        let mut limits = self.tenant;
+        limits.queue.weight *= weight;
+        limits.writes_per_second = limits.writes_per_second.saturating_mul(weight);
+        limits.writes_burst = limits.writes_burst.saturating_mul(weight);
+        limits
+    }
 }
 
 /// Limits of one tenant.
@@ -42,6 +68,8 @@ pub struct Limits {
     pub queue: queue::Limits,
     /// Writes per second, on each side.
     pub writes_per_second: u32,
+    /// Writes at once, on each side.
+    pub writes_burst: u32,
     /// Events per second that are shown inside.
     pub events_per_second: u32,
     /// Bytes of recent objects that are kept.
@@ -122,6 +150,7 @@ impl TryFrom<&EngineArgs> for Engine {
         let in_flight = positive("tenant-in-flight", args.tenant_in_flight)?;
         let writes = args.tenant_writes_per_second;
         positive("tenant-writes-per-second", writes as usize)?;
+        positive("tenant-writes-burst", args.tenant_writes_burst as usize)?;
         positive(
             "tenant-events-per-second",
             args.tenant_events_per_second as usize,
@@ -136,6 +165,13 @@ impl TryFrom<&EngineArgs> for Engine {
                 services: keys(&args.service_annotations),
                 service_accounts: keys(&args.service_account_annotations),
             },
+            classes: own_class::Allowed {
+                priorities: args.highest_priority.map(|highest| Priorities {
+                    highest,
+                    preemption: args.preemption,
+                }),
+                provisioners: keys(&args.storage_provisioners),
+            },
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),
             custom_resources: args.custom_resources.iter().cloned().collect(),
@@ -143,12 +179,16 @@ impl TryFrom<&EngineArgs> for Engine {
                 .selector
                 .clone()
                 .filter(|selector| !selector.is_empty()),
+            fresh_objects: FRESH_OBJECTS,
+            host_requests: positive("host-requests", args.host_requests)?,
+            weights: args.tenant_weights.iter().cloned().collect(),
             tenant: Limits {
                 queue: queue::Limits {
                     weight: 1,
                     in_flight,
                 },
                 writes_per_second: writes,
+                writes_burst: args.tenant_writes_burst,
                 events_per_second: args.tenant_events_per_second,
                 object_bytes: args.tenant_object_kib.saturating_mul(1024),
             },

@@ -163,12 +163,8 @@ pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
     let (sound, findings) = custom_resource::compile(rules);
     let mut resolved = Resolved::default();
     for finding in findings {
-        let index = finding
-            .field
-            .split(['[', ']'])
-            .nth(1)
-            .and_then(|n| n.parse::<usize>().ok());
-        let name = index
+        let name = finding
+            .rule
             .and_then(|n| rules.get(n))
             .map(custom_resource::CustomResource::definition);
         let name = name.unwrap_or_else(|| "spec.sync.customResources".to_owned());

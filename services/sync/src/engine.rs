@@ -11,7 +11,8 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use vcluster_chassis::clock::Clock;
@@ -22,12 +23,15 @@ use vcluster_translate::custom::{Custom, Identity};
 use vcluster_translate::kind::{Outside, Translation};
 use vcluster_translate::{mirror, persistent_volume};
 
+use crate::bodies::{FRESH, Room};
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
+use crate::gate::{Gate, Sharing};
 use crate::guard::{self, Guard};
 use crate::hash::{HashMap, HashSet};
 use crate::hold::Hold;
+use crate::limit::Bounds;
 use crate::metrics::{Found, Metrics, Outcome};
 use crate::object::{Key, Kind};
 use crate::queue::{After, Lane, Taken, Ticket};
@@ -37,9 +41,13 @@ use crate::sync::{self, Next};
 use crate::tenant::{Id, Tenant};
 use crate::work::Work;
 
+mod arrivals;
 mod destinations;
 mod standing;
+#[cfg(test)]
+mod tests;
 
+pub use arrivals::{Arrivals, Coming};
 pub use standing::Standing;
 
 /// Delays of a key that fails.
@@ -48,6 +56,9 @@ const RETRY: Policy = Policy {
     factor: 2.0,
     cap: Duration::from_mins(1),
 };
+
+/// Requests to the host that may be under way at once however late it answers.
+const HOST_REQUESTS: usize = 2;
 
 /// Custom kinds that a process knows at most. They are never forgotten, so that metrics and memory stay bounded.
 const CUSTOM: usize = 256;
@@ -61,6 +72,10 @@ pub struct Engine {
     pub host: Host,
     /// What waits to be done.
     pub work: Arc<Work>,
+    /// Room for the fresh objects of all tenants.
+    pub room: Room,
+    /// The way to the host for the requests of all tenants.
+    pub gate: Arc<Gate>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -82,12 +97,13 @@ pub struct Engine {
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
     followed: Mutex<Followed>,
+    arrivals: Mutex<Arrivals>,
     /// Wakes those who wait for it, in the order in which they came.
     listed: Notify,
     standing: Mutex<Standing>,
     in_work: AtomicUsize,
     draining: AtomicUsize,
-    entered: watch::Sender<usize>,
+    supervised: watch::Sender<usize>,
 }
 
 /// A tenant whose objects are being removed, until dropped.
@@ -97,6 +113,16 @@ pub struct Draining<'a>(&'a Engine);
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
         self.0.draining.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A task that serves a virtual cluster, until dropped.
+#[derive(Debug)]
+pub struct Supervised(Arc<Engine>);
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.0.supervised.send_modify(|count| *count -= 1);
     }
 }
 
@@ -126,10 +152,18 @@ impl Engine {
         kubelet_host: String,
     ) -> Self {
         let lists = Semaphore::new(config.max_concurrent_lists);
+        let room = Room::new(config.fresh_objects);
+        let bounds = Bounds {
+            floor: HOST_REQUESTS,
+            ceiling: config.host_requests,
+        };
+        let work = Work::new(config.workers);
         Self {
             config,
             host,
-            work: Arc::default(),
+            work: Arc::new(work),
+            room,
+            gate: Arc::new(Gate::new(bounds, Sharing::All)),
             clock,
             metrics,
             lists,
@@ -142,11 +176,12 @@ impl Engine {
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
             followed: Mutex::default(),
+            arrivals: Mutex::default(),
             listed: Notify::new(),
             standing: Mutex::default(),
             in_work: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
-            entered: watch::Sender::new(0),
+            supervised: watch::Sender::new(0),
         }
     }
 
@@ -165,7 +200,6 @@ impl Engine {
             .entry(tenant.id.namespace.clone())
             .or_default();
         namespace.push(tenant.ticket);
-        self.entered.send_replace(tenants.by_ticket.len());
     }
 
     /// Removes a tenant: nothing finds it any more.
@@ -178,15 +212,32 @@ impl Engine {
                 tenants.by_namespace.remove(&tenant.id.namespace);
             }
         }
-        self.entered.send_replace(tenants.by_ticket.len());
         drop(tenants);
         self.work.remove(tenant.ticket);
     }
 
-    /// Waits until every tenant has left.
+    /// Takes note of a task that serves a virtual cluster, until what is returned is dropped.
+    pub fn supervise(self: &Arc<Self>) -> Supervised {
+        self.supervised.send_modify(|count| *count += 1);
+        Supervised(Arc::clone(self))
+    }
+
+    /// Waits until nobody serves a virtual cluster any more, nor is letting one go.
     pub async fn emptied(&self) {
+        let mut supervised = self.supervised.subscribe();
         // Fails only when the engine is gone.
-        drop(self.entered.subscribe().wait_for(|count| *count == 0).await);
+        drop(supervised.wait_for(|count| *count == 0).await);
+    }
+
+    /// Whether it is certain that there is no virtual cluster of that UID any more.
+    pub fn is_gone(&self, uid: &str) -> bool {
+        // One that a selector leaves out is another process's.
+        let is_known = |id: &Id| id.uid == uid;
+        let standing = self.standing();
+        self.config.selector.is_none()
+            && standing.is_complete()
+            && !standing.ids().iter().any(is_known)
+            && !self.all().iter().any(|tenant| is_known(&tenant.id))
     }
 
     /// Every tenant, by host namespace and name.
@@ -353,12 +404,29 @@ impl Engine {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tenants that are on their way into the engine.
+    pub fn arrivals(&self) -> Arrivals {
+        self.locked_arrivals().clone()
+    }
+
     /// Forgets what was known of the host: a new term begins.
     pub fn reset(&self) {
         self.standing().set_complete(false);
         *self.all_followed() = Followed::default();
+        *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
+    }
+
+    /// Has every tenant's objects that are fresh no more take less memory, until the token is cancelled.
+    pub async fn settle_bodies(self: Arc<Self>, token: CancellationToken) {
+        let mut moments = tokio::time::interval(FRESH / 4);
+        moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while token.run_until_cancelled(moments.tick()).await.is_some() {
+            for tenant in self.all() {
+                tenant.state().bodies.settle(Instant::now());
+            }
+        }
     }
 
     /// Says that a tenant's objects are being removed.
@@ -377,12 +445,25 @@ impl Engine {
         self.in_work.load(Ordering::Relaxed)
     }
 
-    /// Works until the token is cancelled; one of several.
+    /// Works until the token is cancelled, and ends when what is in work by then is done. How many keys that is at
+    /// once is the queue's to say.
     pub async fn work(self: Arc<Self>, token: CancellationToken) {
-        while let Some(taken) = token.run_until_cancelled(self.work.take()).await {
-            let after = self.work_on(&taken).await;
-            self.work.done(taken.tenant, &taken.key, after);
+        let mut in_work = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => break,
+                Some(_ended) = in_work.join_next() => {}
+                taken = self.work.take() => {
+                    let engine = Arc::clone(&self);
+                    in_work.spawn(async move {
+                        let after = engine.work_on(&taken).await;
+                        engine.work.done(taken.tenant, &taken.key, after);
+                    });
+                }
+            }
         }
+        while in_work.join_next().await.is_some() {}
     }
 
     async fn work_on(&self, taken: &Taken<Key>) -> After {
@@ -440,6 +521,10 @@ impl Engine {
         self.api_servers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked_arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_followed(&self) -> MutexGuard<'_, Followed> {

@@ -238,7 +238,13 @@ fn by_hold(facts: &Facts<'_>) -> Option<Answer> {
 fn shown(facts: &Facts<'_>) -> Answer {
     let plural = facts.kind.plural();
     match facts.inside {
-        Inside::There(object) if is_ours(facts, object) => synced(facts),
+        Inside::There(object) if mirror::is_ours(object, facts.context) => {
+            if facts.settled && !is_due(facts) {
+                synced(facts)
+            } else {
+                waits(facts)
+            }
+        }
         Inside::There(_) => Answer::new(
             Standing::NotSynced,
             "OwnObject",
@@ -263,9 +269,11 @@ fn shown(facts: &Facts<'_>) -> Answer {
     }
 }
 
-fn is_ours(facts: &Facts<'_>, object: &Value) -> bool {
-    // A custom kind that comes from the host is followed by sync's own label inside.
-    facts.kind.custom().is_some() || mirror::is_ours(object, facts.context)
+/// Whether a look at it is due: a change on the host is not of its versions.
+fn is_due(facts: &Facts<'_>) -> bool {
+    facts
+        .place
+        .is_some_and(|place| place.in_work || place.waits_since.is_some() || place.failures > 0)
 }
 
 /// An object that goes to the host.

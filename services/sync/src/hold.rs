@@ -18,8 +18,10 @@ use crate::object::Key;
 
 /// Keys of a tenant of which it is kept; of more than that the queue knows only that they are tried again.
 const KEPT: usize = 4096;
-/// Characters of a sentence that are kept.
+/// Bytes of a sentence that are kept.
 const MESSAGE: usize = 1024;
+/// Bytes of a field's path that are kept.
+const FIELD: usize = 256;
 
 /// Why work on a key ended with something left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Hold {
     pub fn waits(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Waits {
             reason,
-            message: cut(&message.into()),
+            message: cut(&message.into(), MESSAGE),
         }
     }
 
@@ -105,14 +107,14 @@ impl Hold {
         Self::Refused {
             by,
             reason: refusal.reason.as_str(),
-            field: field.to_owned(),
-            message: cut(&refusal.message),
+            field: cut(field, FIELD),
+            message: cut(&refusal.message, MESSAGE),
         }
     }
 
     /// What a request that failed means.
     pub fn failure(failure: &Failure) -> Self {
-        let message = cut(&failure.to_string());
+        let message = cut(&failure.to_string(), MESSAGE);
         let (by, field) = (By::ApiServer, String::new());
         match failure {
             Failure::Refused { .. } => Self::Refused {
@@ -121,6 +123,7 @@ impl Hold {
                 field,
                 message,
             },
+            Failure::Ours(refusal) => Self::refusal(refusal),
             Failure::NotKept => Self::Refused {
                 by,
                 reason: "NotKept",
@@ -142,8 +145,8 @@ impl Hold {
     }
 }
 
-fn cut(message: &str) -> String {
-    message.chars().take(MESSAGE).collect()
+fn cut(text: &str, most: usize) -> String {
+    text[..text.floor_char_boundary(most)].to_owned()
 }
 
 impl Holds {
@@ -220,5 +223,15 @@ mod tests {
         assert_eq!(holds.locked().len(), KEPT);
         let first = holds.of(&Key::new(Kind::Pod, "shop", "0")).unwrap().hold;
         assert_eq!(first, Hold::waits("Long", "x".repeat(MESSAGE)));
+        // Bytes are what it costs, and a path may be made of a tenant's own keys.
+        let refusal = Refusal {
+            reason: Reason::Invalid,
+            field: "ü".repeat(MESSAGE),
+            message: "é".repeat(MESSAGE),
+        };
+        let Hold::Refused { field, message, .. } = Hold::refusal(&refusal) else {
+            panic!("not refused")
+        };
+        assert_eq!((field.len(), message.len()), (FIELD, MESSAGE));
     }
 }

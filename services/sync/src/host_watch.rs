@@ -7,18 +7,20 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kube::Api;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::health::Gate;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::{endpoint_slice, policy};
+use vcluster_translate::{at, endpoint_slice, policy};
 
 use crate::engine::Engine;
 use crate::hash::{HashMap, HashSet};
-use crate::metrics::{Told, Watched};
+use crate::metrics::{Outcome, Told, Watched};
 use crate::object::{Key, Kind, Object, Side, resource};
 use crate::queue::{Lane, Ticket};
 use crate::state::ListId;
@@ -43,8 +45,12 @@ const ALL: Selection = Selection {
 
 /// Follows the translated objects of a kind until the token is cancelled. The gate opens with the first complete
 /// list, or when the host says that it does not serve the kind, and stays open: a watch that fails resumes where it
-/// was, without a list that would open it again.
+/// was, without a list that would open it again. The first list waits for the tenants that are on their way.
 pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: CancellationToken) {
+    let arrivals = engine.arrivals();
+    if token.run_until_cancelled(arrivals.all()).await.is_none() {
+        return;
+    }
     let api = api(&engine.host.own.watch, kind);
     let mut lists: HashMap<Ticket, ListId> = HashMap::default();
     let mut known = false;
@@ -70,7 +76,9 @@ pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: Canc
         Change::Applied(object) => see(&engine, kind, object, Lane::Live),
         Change::Deleted(object) => {
             for tenant in tenants_of(&engine, &object) {
-                tenant.miss_host(kind, &object);
+                apart(&engine, &tenant, kind, &object, || {
+                    tenant.miss_host(kind, &object);
+                });
             }
         }
         Change::Unserved => {
@@ -98,7 +106,9 @@ pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: Canc
 fn see(engine: &Engine, kind: Kind, object: Object, lane: Lane) {
     let object = object.of_kind(kind);
     for tenant in tenants_of(engine, &object) {
-        tenant.see_host(kind, &object, lane);
+        apart(engine, &tenant, kind, &object, || {
+            tenant.see_host(kind, &object, lane);
+        });
     }
 }
 
@@ -243,7 +253,9 @@ fn tenants_sink(
         Change::Listed(object) => {
             let object = object.of_kind(kind);
             for tenant in each(&engine, &object) {
-                tell(&tenant, One::Seen((&object, kind), Lane::List));
+                apart(&engine, &tenant, kind, &object, || {
+                    tell(&tenant, One::Seen((&object, kind), Lane::List));
+                });
             }
         }
         Change::End => {
@@ -256,13 +268,17 @@ fn tenants_sink(
         Change::Applied(object) => {
             let object = object.of_kind(kind);
             for tenant in each(&engine, &object) {
-                tell(&tenant, One::Seen((&object, kind), Lane::Live));
+                apart(&engine, &tenant, kind, &object, || {
+                    tell(&tenant, One::Seen((&object, kind), Lane::Live));
+                });
             }
         }
         Change::Deleted(object) => {
             let object = object.of_kind(kind);
             for tenant in each(&engine, &object) {
-                tell(&tenant, One::Gone((&object, kind)));
+                apart(&engine, &tenant, kind, &object, || {
+                    tell(&tenant, One::Gone((&object, kind)));
+                });
             }
         }
         Change::Unserved => {
@@ -288,27 +304,10 @@ pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) 
     let api = api(&engine.host.own.watch, Kind::Event);
     let sink = move |change| match change {
         Change::Applied(object) => {
-            for tenant in engine.in_namespace(object_namespace(&object)) {
-                let name = object
-                    .json()
-                    .pointer("/involvedObject/name")
-                    .and_then(Value::as_str);
-                let known =
-                    name.is_some_and(|name| tenant.state().by_host_name(about, name).is_some());
-                let is_told = policy::shows(Kind::Event, object.json(), &tenant.context);
-                if !known || !is_told || !tenant.is_ready() {
-                    continue;
-                }
-                if !tenant.events.try_take() {
-                    engine.metrics.event(Told::Dropped);
-                    continue;
-                }
-                let key = Key {
-                    kind: Kind::Event,
-                    name: object.name(),
-                };
-                tenant.state().bodies.put(Side::Host, &key, object.json());
-                tenant.add(key, Lane::Live);
+            for tenant in tenants_of(&engine, &object) {
+                apart(&engine, &tenant, Kind::Event, &object, || {
+                    tell_event(&engine, &tenant, about, &object);
+                });
             }
         }
         Change::Failed(error) => {
@@ -328,14 +327,49 @@ pub async fn events(engine: Arc<Engine>, about: Kind, token: CancellationToken) 
     follow(api, selection, token, sink).await;
 }
 
+fn tell_event(engine: &Engine, tenant: &Tenant, about: Kind, object: &Object) {
+    let name = object
+        .json()
+        .pointer("/involvedObject/name")
+        .and_then(Value::as_str);
+    let known = name.is_some_and(|name| tenant.state().by_host_name(about, name).is_some());
+    let is_told = policy::shows(Kind::Event, object.json(), &tenant.context);
+    if !known || !is_told || !tenant.is_ready() {
+        return;
+    }
+    if !tenant.events.try_take() {
+        engine.metrics.event(Told::Dropped);
+        return;
+    }
+    let key = Key {
+        kind: Kind::Event,
+        name: object.name(),
+    };
+    tenant.state().bodies.put(Side::Host, &key, object.shared());
+    tenant.add(key, Lane::Live);
+}
+
+/// Tells one tenant of one object. A panic about it is the trouble of that object of that tenant: the watch is everybody's.
+fn apart(engine: &Engine, tenant: &Tenant, kind: Kind, object: &Object, tell: impl FnOnce()) {
+    // Locks outlive a panic, and what it left half done is read anew.
+    if catch_unwind(AssertUnwindSafe(tell)).is_ok() {
+        return;
+    }
+    tracing::error!(tenant = %tenant.id, %kind, "taking note of a host object panicked");
+    let now = Instant::now();
+    engine.metrics.worked(kind, Outcome::Panicked, now, now);
+    if let Ok(Some(key)) = catch_unwind(AssertUnwindSafe(|| tenant.host_key(kind, object))) {
+        tenant.state().doubt(Side::Host, &key);
+        tenant.add(key, Lane::Live);
+    }
+}
+
 fn tenants_of(engine: &Engine, object: &Object) -> Vec<Arc<Tenant>> {
     engine.in_namespace(object_namespace(object))
 }
 
 fn object_namespace(object: &Object) -> &str {
-    object
-        .json()
-        .pointer("/metadata/namespace")
+    at(object.json(), "/metadata/namespace")
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
@@ -364,6 +398,20 @@ mod tests {
         translated(engine, Kind::Pod, health.gate("pods"), token).await;
         assert_eq!(lists.load(Ordering::Relaxed), 1, "it was not listed again");
         assert!(health.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_that_makes_a_tenant_s_state_panic_is_read_and_the_watch_goes_on() {
+        let world = World::new().await;
+        let (engine, tenant) = (&world.engine, &world.tenant);
+        let key = world.apply(Kind::Pod, crate::testing::pod("web"));
+        world.work(&key).await;
+        let host = world.host.get(Kind::Pod, "team-a", "web-x-shop-x-demo");
+        let host = host.unwrap();
+        assert!(!tenant.state().entry(&key).host.doubted);
+        apart(engine, tenant, Kind::Pod, &host, || panic!("in a test"));
+        assert!(tenant.state().entry(&key).host.doubted);
+        apart(engine, tenant, Kind::Event, &host, || panic!("in a test"));
     }
 
     #[tokio::test(start_paused = true)]

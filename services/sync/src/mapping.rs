@@ -20,13 +20,15 @@ use vcluster_resources::sync_policy::{HostObject, VirtualObject};
 use vcluster_translate::mapping::{self, Step};
 
 use crate::apply::{Failure, with_causes};
+use crate::deadline::{REQUEST, within};
+use crate::object::page::Listed;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
 
 /// How often the host is looked at.
 const PAUSE: Duration = Duration::from_secs(10);
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// Objects per page of a list. Each may have a megabyte.
+const PAGE: usize = 20;
 /// Steps about one mapping in one look: deleted and made anew, say.
 const STEPS: usize = 4;
 
@@ -257,15 +259,14 @@ async fn source(tenant: &Tenant, kind: Kind, from: &HostObject) -> Result<Option
         .body(Vec::new())
         .map_err(|error| with_causes(&error))?;
     let answer = tenant.clients.host.0.request::<Value>(request);
-    match tokio::time::timeout(DEADLINE, answer).await {
-        Ok(Ok(json)) => Ok(Some(Object::new(json).of_kind(kind))),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(format!(
+    match within(REQUEST, answer).await {
+        Ok(json) => Ok(Some(Object::new(json).of_kind(kind))),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 403 => Err(format!(
             "ServiceAccount {own}/{TENANT_SERVICE_ACCOUNT} may not get it: an administrator of namespace \
              {namespace:?} allows that by a Role and a RoleBinding"
         )),
-        Ok(Err(error)) => Err(with_causes(&error)),
-        Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+        Err(error) => Err(with_causes(&error)),
     }
 }
 
@@ -284,45 +285,72 @@ async fn sweep(tenant: &Tenant, mappings: &[Mapping]) -> bool {
 
 async fn sweep_inside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {
     for kind in mapping::KINDS {
-        let path = format!(
-            "/api/v1/{}?labelSelector={}%3D{MANAGED_VALUE}",
-            kind.plural(),
-            MANAGED.replace('/', "%2F"),
-        );
-        let request = Request::get(path)
-            .body(Vec::new())
-            .map_err(|error| with_causes(&error))?;
-        let answer = tenant.clients.virtual_.request.request::<Value>(request);
-        let list = tokio::time::timeout(DEADLINE, answer).await;
-        let mut list = list
-            .map_err(|_elapsed| format!("no answer within {DEADLINE:?}"))?
-            .map_err(|error| with_causes(&error))?;
-        let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
-            return Err(format!("the list of {} has no items", kind.plural()));
-        };
-        for object in items.into_iter().map(Object::new) {
-            let name = object.name();
-            let is_wanted = mappings.iter().any(|mapping| {
-                matches!(mapping, Mapping::In { kind: of, to, .. }
-                    if *of == kind && *to.namespace == *name.namespace && *to.name == *name.name)
-            });
-            if is_wanted {
-                continue;
+        let mut next = None;
+        loop {
+            let (page, following) = managed(tenant, kind, next.as_deref()).await?;
+            for object in page {
+                let name = object.name();
+                let is_wanted = mappings.iter().any(|mapping| {
+                    matches!(mapping, Mapping::In { kind: of, to, .. }
+                        if *of == kind && *to.namespace == *name.namespace && *to.name == *name.name)
+                });
+                if is_wanted {
+                    continue;
+                }
+                let step = mapping::step_inside(kind, None, Some(object.json()), &tenant.context);
+                let step = step.map_err(|error| with_causes(&error))?;
+                write(tenant, Side::Virtual, kind, &name, step).await?;
             }
-            let step = mapping::step_inside(kind, None, Some(object.json()), &tenant.context);
-            let step = step.map_err(|error| with_causes(&error))?;
-            write(tenant, Side::Virtual, kind, &name, step).await?;
+            next = following;
+            if next.is_none() {
+                break;
+            }
         }
     }
     Ok(())
 }
 
+/// One page of what sync keeps inside of a kind, and where the next begins.
+async fn managed(
+    tenant: &Tenant,
+    kind: Kind,
+    next: Option<&str>,
+) -> Result<(Vec<Object>, Option<String>), String> {
+    let mut path = format!(
+        "/api/v1/{}?limit={PAGE}&labelSelector={}%3D{MANAGED_VALUE}",
+        kind.plural(),
+        MANAGED.replace('/', "%2F"),
+    );
+    if let Some(next) = next {
+        // A continue token is base64url: it needs no escape.
+        path.push_str("&continue=");
+        path.push_str(next);
+    }
+    let request = Request::get(path)
+        .body(Vec::new())
+        .map_err(|error| with_causes(&error))?;
+    let answer = tenant.clients.virtual_.request.request::<Value>(request);
+    let list = within(REQUEST, answer).await;
+    let mut list = list.map_err(|error| with_causes(&error))?;
+    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        return Err(format!("the list of {} has no items", kind.plural()));
+    };
+    let following = list.pointer("/metadata/continue").and_then(Value::as_str);
+    let following = following.filter(|next| !next.is_empty());
+    Ok((
+        items.into_iter().map(Object::new).collect(),
+        following.map(str::to_owned),
+    ))
+}
+
 async fn sweep_outside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {
     let mut next = None;
     loop {
-        let page = tenant.list_page(Kind::Service, next.as_deref()).await;
+        let page = tenant
+            .list_page(Kind::Service, next.as_deref(), &|_| false)
+            .await;
         let (page, following) = page.map_err(|failure| with_causes(&failure))?;
-        for object in page {
+        for object in page.into_iter().map(Listed::into_object) {
             let name = object.name();
             let is_wanted = mappings
                 .iter()

@@ -8,6 +8,12 @@
 //! | `sync_work_seconds` | work on one key |
 //! | `sync_queued`, `sync_in_flight`, `sync_retrying` | the queue |
 //! | `sync_tenants` | tenants by state |
+//! | `sync_host_limit`, `sync_host_requests`, `sync_host_waiting` | requests to the host: how many may be, are under way, and wait |
+//! | `sync_gate_seconds` | what requests waited for their turn, by side |
+//! | `sync_throttled` | writes that waited for their tenant's allowance, by side |
+//! | `sync_throttled_tenants` | tenants whose writes have waited for a while |
+//! | `sync_breaker_opened` | times that an API server was left alone because it failed, by side |
+//! | `sync_breakers_open` | API servers that are left alone at the moment, by side |
 //! | `sync_writes` | requests that wrote, by side |
 //! | `sync_events` | host events, by what became of them |
 //! | `sync_scan` | what scans found |
@@ -31,8 +37,12 @@ use tokio::time::Instant;
 use vcluster_chassis::metrics::CALL_SECONDS;
 use vcluster_translate::Custom;
 
+use passage::Passage;
+
 use crate::kubelet::Verb;
 use crate::object::{Kind, Side};
+
+mod passage;
 
 /// How work on a key ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -216,6 +226,7 @@ pub struct Metrics {
     in_flight: Gauge,
     retrying: Gauge,
     tenants: Family<OfState, Gauge>,
+    passage: Passage,
     writes: Family<OfSide, Counter>,
     events: Family<OfTold, Counter>,
     scan: Family<OfFound, Counter>,
@@ -240,6 +251,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             retrying: Gauge::default(),
             tenants: Family::default(),
+            passage: Passage::default(),
             writes: Family::default(),
             events: Family::default(),
             scan: Family::default(),
@@ -308,6 +320,7 @@ impl Metrics {
             "Services that virtual API servers asked about",
             this.webhook_reviews.clone(),
         );
+        this.passage.register(registry);
         this.register_kubelet(registry);
         this
     }

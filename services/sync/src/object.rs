@@ -10,11 +10,15 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::ApiResource;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use vcluster_translate::Kind;
+use vcluster_translate::at;
 use vcluster_translate::kind::Reference;
+
+pub mod page;
 
 /// What kube needs to make paths.
 pub fn resource(kind: Kind) -> ApiResource {
@@ -105,7 +109,7 @@ impl fmt::Display for Name {
 #[derive(Clone)]
 pub struct Object {
     meta: ObjectMeta,
-    json: Value,
+    json: Arc<Value>,
 }
 
 impl Object {
@@ -115,7 +119,7 @@ impl Object {
             metadata.remove("managedFields");
         }
         let text = |field: &str| {
-            let value = json.pointer("/metadata")?.get(field)?;
+            let value = json.get("metadata")?.get(field)?;
             value.as_str().map(ToOwned::to_owned)
         };
         let meta = ObjectMeta {
@@ -125,12 +129,15 @@ impl Object {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        Self { meta, json }
+        Self {
+            meta,
+            json: Arc::new(json),
+        }
     }
 
     /// Sets `apiVersion` and `kind`, which the items of a list lack.
     pub fn of_kind(mut self, kind: Kind) -> Self {
-        if let Some(object) = self.json.as_object_mut() {
+        if let Some(object) = Arc::make_mut(&mut self.json).as_object_mut() {
             let version = kind.description().api.version();
             object.insert("apiVersion".to_owned(), version.into());
             object.insert("kind".to_owned(), Value::from(kind.description().api.kind));
@@ -143,9 +150,14 @@ impl Object {
         &self.json
     }
 
+    /// The whole of it, to keep.
+    pub fn shared(&self) -> Arc<Value> {
+        Arc::clone(&self.json)
+    }
+
     /// The whole of it, for itself.
     pub fn into_json(self) -> Value {
-        self.json
+        Arc::unwrap_or_clone(self.json)
     }
 
     /// Namespace and name.
@@ -166,16 +178,19 @@ impl Object {
         self.meta.resource_version.as_deref()?.parse().ok()
     }
 
+    /// Generation of its spec.
+    pub fn generation(&self) -> Option<i64> {
+        at(&self.json, "/metadata/generation")?.as_i64()
+    }
+
     /// Whether its deletion has begun.
     pub fn is_deleting(&self) -> bool {
-        self.json
-            .pointer("/metadata/deletionTimestamp")
-            .is_some_and(Value::is_string)
+        at(&self.json, "/metadata/deletionTimestamp").is_some_and(Value::is_string)
     }
 
     /// Whether nothing of it is left after this: its time is over, and nobody's finalizer keeps it.
     pub fn has_ended(&self) -> bool {
-        let metadata = |field: &str| self.json.pointer("/metadata")?.get(field);
+        let metadata = |field: &str| self.json.get("metadata")?.get(field);
         let grace = metadata("deletionGracePeriodSeconds").and_then(Value::as_i64);
         let finalizers = metadata("finalizers").and_then(Value::as_array);
         self.is_deleting() && grace == Some(0) && finalizers.is_none_or(Vec::is_empty)
@@ -183,15 +198,12 @@ impl Object {
 
     /// An annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.json
-            .pointer("/metadata/annotations")?
-            .get(key)?
-            .as_str()
+        at(&self.json, "/metadata/annotations")?.get(key)?.as_str()
     }
 
     /// A label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.json.pointer("/metadata/labels")?.get(key)?.as_str()
+        at(&self.json, "/metadata/labels")?.get(key)?.as_str()
     }
 }
 
@@ -203,8 +215,74 @@ impl fmt::Debug for Object {
 }
 
 impl<'de> Deserialize<'de> for Object {
+    /// Passes over `managedFields` as it reads: they are half of a pod's text, and would be made into values for nothing.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Value::deserialize(deserializer).map(Self::new)
+        deserializer.deserialize_map(Whole).map(Self::new)
+    }
+}
+
+/// Reads an object.
+struct Whole;
+
+impl<'de> Visitor<'de> for Whole {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let value = if key == "metadata" {
+                members.next_value::<Metadata>()?.0
+            } else {
+                members.next_value()?
+            };
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Metadata without `managedFields`.
+struct Metadata(Value);
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_option(Self(Value::Null))
+    }
+}
+
+impl<'de> Visitor<'de> for Metadata {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metadata")
+    }
+
+    fn visit_none<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut metadata = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if key == "managedFields" {
+                members.next_value::<IgnoredAny>()?;
+            } else {
+                metadata.insert(key, members.next_value()?);
+            }
+        }
+        Ok(Self(Value::Object(metadata)))
     }
 }
 
@@ -262,5 +340,21 @@ mod tests {
     fn managed_fields_are_dropped_and_everything_else_is_kept() {
         let object = Object::new(json!({"metadata": {"managedFields": [1], "other": 2}}));
         assert_eq!(*object.json(), json!({"metadata": {"other": 2}}));
+    }
+
+    #[test]
+    fn an_object_that_is_read_from_text_is_the_same_as_one_that_is_made_of_json() {
+        for text in [
+            r#"{"a": [1, {"metadata": {"managedFields": 1}}], "metadata": {"managedFields": [{"x": "}"}], "name": "a"}}"#,
+            r#"{"metadata": null, "b": 1.5}"#,
+            r#"{"metadata": {}, "c": {"managedFields": "stay"}}"#,
+            "{}",
+        ] {
+            let read: Object = serde_json::from_str(text).unwrap();
+            let made = Object::new(serde_json::from_str(text).unwrap());
+            assert_eq!(read.json(), made.json(), "{text}");
+            assert_eq!(read.name(), made.name());
+        }
+        assert!(serde_json::from_str::<Object>("[]").is_err());
     }
 }

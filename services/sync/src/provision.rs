@@ -25,6 +25,7 @@ use vcluster_translate::service::DNS_SERVICE;
 
 use crate::aggregation;
 use crate::apply::with_causes;
+use crate::deadline::{REQUEST, within};
 use crate::tenant::Tenant;
 
 /// Delays while something is missing. The first is short: a new virtual cluster waits for this.
@@ -33,8 +34,6 @@ const RETRY: Policy = Policy {
     factor: 1.5,
     cap: Duration::from_secs(5),
 };
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(15);
 
 /// An object that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +66,6 @@ enum Error {
     NotReady(String),
     #[error("{0} cannot be written")]
     Request(String, #[source] Box<kube::Error>),
-    #[error("{0} cannot be written: no answer in time")]
-    Timeout(String),
 }
 
 /// Everything that is kept in a virtual cluster.
@@ -270,7 +267,7 @@ async fn ensure(tenant: &Tenant, kept: &Kept) -> Result<(), Error> {
     let path = format!("{}/{name}", kept.collection);
     let found = match send(tenant, Method::GET, &path, None).await {
         Ok(found) => Some(found),
-        Err(Some(kube::Error::Api(status))) if status.code == 404 => None,
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
         Err(error) => return Err(failed(called, error)),
     };
     let answer = match step(kept, found.as_ref()) {
@@ -304,20 +301,17 @@ async fn ensure(tenant: &Tenant, kept: &Kept) -> Result<(), Error> {
     Ok(())
 }
 
-fn failed(called: String, error: Option<kube::Error>) -> Error {
-    match error {
-        Some(error) => Error::Request(called, Box::new(error)),
-        None => Error::Timeout(called),
-    }
+fn failed(called: String, error: kube::Error) -> Error {
+    Error::Request(called, Box::new(error))
 }
 
-/// Nothing as an error means that no answer came in time.
+/// Sends a request to the virtual API server; a write takes from the tenant's allowance.
 pub(crate) async fn send(
     tenant: &Tenant,
     method: Method,
     path: &str,
     body: Option<&Value>,
-) -> Result<Value, Option<kube::Error>> {
+) -> Result<Value, kube::Error> {
     if method != Method::GET {
         tenant.virtual_writes.take().await;
     }
@@ -332,12 +326,9 @@ pub(crate) async fn send(
         .uri(path)
         .header(http::header::CONTENT_TYPE, media)
         .body(body.into_bytes())
-        .map_err(|error| Some(kube::Error::HttpError(error)))?;
+        .map_err(kube::Error::HttpError)?;
     let client = &tenant.clients.virtual_.request;
-    match tokio::time::timeout(DEADLINE, client.request(request)).await {
-        Ok(answer) => answer.map_err(Some),
-        Err(_elapsed) => Err(None),
-    }
+    within(REQUEST, client.request(request)).await
 }
 
 #[cfg(test)]

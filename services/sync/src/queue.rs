@@ -4,28 +4,32 @@
 //! - a key waits at most once, is handed out to one worker at a time, and is handed out again if it was
 //!   added while a worker had it;
 //! - a take costs O(1): tenants with work stand in a ring, others are not looked at;
-//! - each turn of the ring gives a tenant at most its weight of keys, and a tenant never has more keys
-//!   in work than its limit, so that one tenant's load changes nobody else's wait;
+//! - each turn of the ring gives a tenant at most its weight of keys, a tenant that comes back rested goes first, and a
+//!   tenant never has more keys in work than its limit, so that one tenant's load changes nobody else's wait;
+//! - a tenant that is paused has its keys wait; after the pause they are handed out one by one until it is resumed;
 //! - within a tenant live events go first, yet the lists and the scan get a fixed share;
 //! - timers (retries, refreshes) belong to the tenant and vanish with it, and what a worker reports
 //!   about a tenant that has gone, or has come again under the same name, changes nothing.
 //!
 //! It knows no clock but the instants that it is given, and does no I/O. [`crate::work`] makes it async.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 
 use tokio::time::Instant;
 
 mod lane;
+mod pause;
 #[cfg(test)]
 mod tests;
 
 pub use lane::Lane;
 use lane::{COUNT, order};
+use pause::Pause;
 
 use crate::guard::{self, Guard};
 use crate::hash::HashMap;
+use crate::turns::Turns;
 
 /// One stay of a tenant in the queue: a tenant that leaves and comes back gets another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,8 +98,9 @@ pub struct Depth {
 #[derive(Debug)]
 pub struct Queue<K> {
     tenants: HashMap<Ticket, Tenant<K>>,
-    ring: VecDeque<Ticket>,
+    ring: Turns<Ticket>,
     timers: BTreeMap<(Instant, u64), (Ticket, K)>,
+    pauses: BTreeSet<(Instant, Ticket)>,
     next: u64,
 }
 
@@ -107,8 +112,7 @@ struct Tenant<K> {
     queued: usize,
     in_flight: usize,
     retrying: usize,
-    in_ring: bool,
-    credit: u32,
+    pause: Option<Pause>,
     turn: u64,
 }
 
@@ -132,8 +136,9 @@ impl<K> Default for Queue<K> {
     fn default() -> Self {
         Self {
             tenants: HashMap::default(),
-            ring: VecDeque::new(),
+            ring: Turns::default(),
             timers: BTreeMap::new(),
+            pauses: BTreeSet::new(),
             next: 0,
         }
     }
@@ -157,8 +162,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             for at in gone.entries.into_values().filter_map(|entry| entry.timer) {
                 self.timers.remove(&at);
             }
+            if let Some(Pause::Until(at)) = gone.pause {
+                self.pauses.remove(&(at, tenant));
+            }
             // Left in the ring it would be skipped, but a tenant that comes and goes must leave nothing.
-            self.ring.retain(|member| *member != tenant);
+            self.ring.leave(tenant);
         }
     }
 
@@ -181,6 +189,12 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Moves every key whose time has come into the queue; tells when the next comes.
     pub fn advance(&mut self, now: Instant) -> Option<Instant> {
+        let resumed = self.end_pauses(now);
+        let timer = self.end_timers(now);
+        resumed.into_iter().chain(timer).min()
+    }
+
+    fn end_timers(&mut self, now: Instant) -> Option<Instant> {
         while let Some(first) = self.timers.first_entry() {
             if first.key().0 > now {
                 return Some(first.key().0);
@@ -198,21 +212,22 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Hands out the next key, if any may be.
     pub fn take(&mut self) -> Option<Taken<K>> {
-        while let Some(ticket) = self.ring.pop_front() {
-            let Some(tenant) = self.tenants.get_mut(&ticket) else {
-                continue;
+        loop {
+            let tenants = &self.tenants;
+            let weight = |ticket| {
+                let tenant: &Tenant<K> = tenants.get(&ticket)?;
+                tenant.may_be_served().then_some(tenant.limits.weight)
             };
-            tenant.in_ring = false;
-            let Some((taken, timer)) = tenant.take(ticket) else {
-                continue;
-            };
-            if let Some(timer) = timer {
-                self.timers.remove(&timer);
+            let ticket = self.ring.next(weight)?;
+            // What has moved to another lane leaves a lane that looks as if it had something.
+            let tenant = self.tenants.get_mut(&ticket)?;
+            if let Some((taken, timer)) = tenant.take(ticket) {
+                if let Some(timer) = timer {
+                    self.timers.remove(&timer);
+                }
+                return Some(taken);
             }
-            self.rotate(ticket);
-            return Some(taken);
         }
-        None
     }
 
     /// Gives a key back.
@@ -274,30 +289,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 
     fn enter_ring(&mut self, ticket: Ticket) {
-        let Some(tenant) = self.tenants.get_mut(&ticket) else {
-            return;
-        };
-        if tenant.may_be_served() && !tenant.in_ring {
-            tenant.in_ring = true;
-            tenant.credit = tenant.limits.weight;
-            self.ring.push_back(ticket);
-        }
-    }
-
-    /// Puts a tenant that has just been served back: in front while it has credit, else at the end.
-    fn rotate(&mut self, ticket: Ticket) {
-        let Some(tenant) = self.tenants.get_mut(&ticket) else {
-            return;
-        };
-        if !tenant.may_be_served() {
-            return;
-        }
-        tenant.in_ring = true;
-        if guard::passes(Guard::Turns, tenant.credit > 0) {
-            self.ring.push_front(ticket);
-        } else {
-            tenant.credit = tenant.limits.weight;
-            self.ring.push_back(ticket);
+        if let Some(tenant) = self.tenants.get(&ticket)
+            && tenant.may_be_served()
+        {
+            let is_rested = tenant.in_flight == 0 && tenant.queued <= 1;
+            self.ring.enter(ticket, tenant.limits.weight, is_rested);
         }
     }
 
@@ -331,14 +327,18 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
             queued: 0,
             in_flight: 0,
             retrying: 0,
-            in_ring: false,
-            credit: 0,
+            pause: None,
             turn: 0,
         }
     }
 
     fn may_be_served(&self) -> bool {
-        guard::passes(Guard::InFlight, self.in_flight < self.limits.in_flight)
+        let most = match self.pause {
+            None => self.limits.in_flight,
+            Some(Pause::Until(_)) => 0,
+            Some(Pause::Probing) => 1,
+        };
+        guard::passes(Guard::InFlight, self.in_flight < most)
             && self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
@@ -384,7 +384,6 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
                 }
                 self.queued -= 1;
                 self.in_flight += 1;
-                self.credit = self.credit.saturating_sub(1);
                 let taken = Taken {
                     tenant: ticket,
                     key,

@@ -12,18 +12,19 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use vcluster_chassis::retry::Policy;
+use vcluster_chassis::chance;
+
+use crate::server::Server;
 
 use leases::{Claim, Leases, REPLICA, Record, TENANT, claim};
 
+mod follow;
 pub mod leases;
 pub mod rank;
 #[cfg(test)]
@@ -31,10 +32,6 @@ mod tests;
 
 /// How long one request about a Lease may take.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// How often it is looked whether a Lease has run out.
-const TICK: Duration = Duration::from_millis(500);
-/// How long a Lease of a replica is kept of which nothing is heard: its pod is gone.
-const KEPT: Duration = Duration::from_hours(1);
 /// How soon a Lease is tried for again that cannot be had.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,11 +42,15 @@ pub struct Replicas {
 
 struct Shared {
     leases: Api<Lease>,
+    /// The same for a watch, which holds a connection of its own.
+    watched: Api<Lease>,
     /// This process as its own Lease names it.
     me: String,
     table: Mutex<Table>,
-    /// Wakes those who wait for it, in the order in which they came.
-    changed: Notify,
+    /// Tells that there are other replicas now. Wakes those who wait for it in the order in which they came.
+    members: Notify,
+    /// Tells that some tenant's Lease has another holder.
+    holders: Notify,
 }
 
 struct Table {
@@ -93,10 +94,11 @@ impl Replicas {
     }
 
     /// This process, by the name with which it holds its own Lease; those of others hold for `duration`.
-    pub fn new(client: Client, namespace: &str, me: &str, duration: Duration) -> Self {
+    pub fn new(host: &Server, namespace: &str, me: &str, duration: Duration) -> Self {
         Self {
             shared: Some(Shared {
-                leases: Api::namespaced(client, namespace),
+                leases: Api::namespaced(host.request.clone(), namespace),
+                watched: Api::namespaced(host.watch.clone(), namespace),
                 me: me.to_owned(),
                 table: Mutex::new(Table {
                     known: Leases::new(duration),
@@ -104,66 +106,30 @@ impl Replicas {
                     complete: false,
                     listed: BTreeSet::new(),
                 }),
-                changed: Notify::new(),
+                members: Notify::new(),
+                holders: Notify::new(),
             }),
         }
     }
 
-    /// Follows the Leases until the token is cancelled.
-    pub async fn follow(&self, token: &CancellationToken) {
-        let Some(shared) = &self.shared else {
-            return token.cancelled().await;
-        };
-        // What was known in an earlier term may be old.
-        shared.table().complete = false;
-        let mut events = watcher(shared.leases.clone(), watcher::Config::default()).boxed();
-        let mut ticks = tokio::time::interval(TICK);
-        let mut sweeps = tokio::time::interval(KEPT);
-        let retry = Policy {
-            cap: Duration::from_secs(2),
-            ..Policy::default()
-        };
-        let mut failures = 0;
-        loop {
-            tokio::select! {
-                biased;
-                () = token.cancelled() => return,
-                _ = ticks.tick() => shared.tick(),
-                _ = sweeps.tick() => shared.sweep().await,
-                event = events.next() => match event {
-                    Some(Ok(event)) => {
-                        failures = 0;
-                        shared.take(event);
-                    }
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "leases of replicas cannot be followed");
-                        tokio::time::sleep(retry.delay(failures)).await;
-                        failures += 1;
-                    }
-                    None => return,
-                },
-            }
-        }
-    }
-
-    /// Waits until the tenant, for which nothing is done here, is to be served by this process and by no other. `told` is called with who serves it
-    /// meanwhile.
+    /// Waits until the tenant, for which nothing is done here, is to be served by this process and by no other. `told`
+    /// is called with who serves it meanwhile.
     pub async fn take(&self, uid: &str, told: impl Fn(&str)) {
         let Some(shared) = &self.shared else {
             return;
         };
         loop {
             // What changes from here on is not missed.
-            let changed = shared.changed.notified();
+            let (members, holders) = (shared.members.notified(), shared.holders.notified());
             if let Some(other) = shared.elsewhere(uid) {
                 told(&other);
                 if shared.is_mine(uid) {
                     // It could not be freed when it was let go; this process lives, so nobody else may take it.
                     self.release(uid).await;
                     tokio::time::sleep(AGAIN).await;
-                    continue;
+                } else {
+                    members.await;
                 }
-                changed.await;
                 continue;
             }
             match tokio::time::timeout(DEADLINE * 3, shared.attempt(uid)).await {
@@ -172,10 +138,11 @@ impl Replicas {
                 Ok(Err(error)) => tracing::warn!(uid, %error, "lease of a tenant cannot be had"),
                 Err(_elapsed) => tracing::warn!(uid, "lease of a tenant was not had in time"),
             }
-            let pause = tokio::time::sleep(AGAIN);
+            let pause = tokio::time::sleep(shared.patience(uid));
             tokio::select! {
                 biased;
-                () = changed => {}
+                () = members => {}
+                () = shared.holder_changed(uid, holders) => {}
                 () = pause => {}
             }
         }
@@ -187,12 +154,15 @@ impl Replicas {
             return std::future::pending().await;
         };
         loop {
-            // What changes from here on is not missed.
-            let changed = shared.changed.notified();
+            let (members, holders) = (shared.members.notified(), shared.holders.notified());
             if shared.elsewhere(uid).is_some() || shared.is_taken(uid) {
                 return;
             }
-            changed.await;
+            tokio::select! {
+                biased;
+                () = members => {}
+                () = shared.holder_changed(uid, holders) => {}
+            }
         }
     }
 
@@ -210,10 +180,15 @@ impl Replicas {
         let Some(shared) = &self.shared else {
             return;
         };
+        let left = if is_gone {
+            "lease of a tenant that is gone is removed later"
+        } else {
+            "a tenant is taken by others when this process has lost its own lease"
+        };
         match tokio::time::timeout(DEADLINE, shared.put_back(uid, is_gone)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(uid, %error, "lease of a tenant is left to run out"),
-            Err(_elapsed) => tracing::warn!(uid, "lease of a tenant is left to run out"),
+            Ok(Err(error)) => tracing::warn!(uid, %error, "{left}"),
+            Err(_elapsed) => tracing::warn!(uid, "{left}"),
         }
     }
 
@@ -244,87 +219,6 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, event: Event<Lease>) {
-        let now = Instant::now();
-        let mut table = self.table();
-        let mut is_news = false;
-        match event {
-            Event::Init => table.listed.clear(),
-            Event::InitApply(lease) => {
-                table.listed.insert(lease.name_any());
-                is_news = table
-                    .known
-                    .see(&lease.name_any(), Some(&record(&lease)), now);
-            }
-            Event::Apply(lease) => {
-                is_news = table
-                    .known
-                    .see(&lease.name_any(), Some(&record(&lease)), now);
-            }
-            Event::Delete(lease) => is_news = table.known.see(&lease.name_any(), None, now),
-            Event::InitDone => {
-                let listed = std::mem::take(&mut table.listed);
-                for name in table.known.names() {
-                    if !listed.contains(&name) {
-                        table.known.see(&name, None, now);
-                    }
-                }
-                table.complete = true;
-                is_news = true;
-            }
-        }
-        drop(table);
-        if is_news {
-            self.look(now, true);
-        }
-    }
-
-    fn tick(&self) {
-        let now = Instant::now();
-        self.table().known.prune(now);
-        self.look(now, false);
-    }
-
-    /// Removes the Leases of replicas that are long gone. Best effort: others do the same.
-    async fn sweep(&self) {
-        let stale = self.table().known.stale(KEPT, Instant::now());
-        for name in stale {
-            match tokio::time::timeout(DEADLINE, self.remove(&name)).await {
-                Ok(Ok(())) => tracing::info!(name, "lease of a replica that is gone is removed"),
-                Ok(Err(error)) => tracing::debug!(name, %error, "lease is removed later"),
-                Err(_elapsed) => return,
-            }
-        }
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), kube::Error> {
-        let Some(lease) = self.leases.get_opt(name).await? else {
-            return Ok(());
-        };
-        let preconditions = Preconditions {
-            uid: lease.uid(),
-            resource_version: lease.resource_version(),
-        };
-        let params = DeleteParams::default().preconditions(preconditions);
-        self.leases.delete(name, &params).await?;
-        Ok(())
-    }
-
-    /// Thinks over who there is; wakes who waits if that has changed, or `is_news`.
-    fn look(&self, now: Instant, is_news: bool) {
-        let mut table = self.table();
-        let candidates = table.known.candidates(now);
-        let has_changed = table.candidates != candidates;
-        if has_changed {
-            tracing::info!(replicas = candidates.len(), "replicas have changed");
-            table.candidates = candidates;
-        }
-        drop(table);
-        if has_changed || is_news {
-            self.changed.notify_waiters();
-        }
-    }
-
     /// Who is to serve the tenant, if not this process.
     fn elsewhere(&self, uid: &str) -> Option<String> {
         let table = self.table();
@@ -346,6 +240,31 @@ impl Shared {
         self.table().known.holder(uid) == Some(self.me.as_str())
     }
 
+    /// Waits until the tenant's Lease has another holder than now, as far as is heard; `heard` tells of the next change.
+    async fn holder_changed(&self, uid: &str, mut heard: Notified<'_>) {
+        let holder = || self.table().known.holder(uid).map(str::to_owned);
+        let before = holder();
+        loop {
+            heard.await;
+            heard = self.holders.notified();
+            if holder() != before {
+                return;
+            }
+        }
+    }
+
+    /// How long the tenant's Lease need not be tried for, unless something is heard of it: whoever holds it may act until
+    /// then. Drawn, so that the tenants of one holder are not all tried for at once.
+    fn patience(&self, uid: &str) -> Duration {
+        let now = Instant::now();
+        let mut table = self.table();
+        let holder = table.known.holder(uid).map(str::to_owned);
+        let others = holder.filter(|holder| *holder != self.me);
+        let left = others.map(|holder| table.known.time_left(&holder, now));
+        drop(table);
+        left.unwrap_or_default() + AGAIN.mul_f64(1.0 + chance::draw())
+    }
+
     /// Whether another process holds the tenant.
     fn is_taken(&self, uid: &str) -> bool {
         let table = self.table();
@@ -359,7 +278,12 @@ impl Shared {
     async fn attempt(&self, uid: &str) -> Result<bool, kube::Error> {
         let name = format!("{TENANT}{uid}");
         let found = self.leases.get_opt(&name).await?;
-        let holder = found.as_ref().and_then(|lease| record(lease).holder);
+        let read = found.as_ref().map(record);
+        if read.is_some() {
+            // The watch may tell of it later.
+            self.table().known.see(&name, read.as_ref(), Instant::now());
+        }
+        let holder = read.and_then(|read| read.holder);
         let may_act = match &holder {
             Some(holder) if *holder != self.me => self.may_act(holder).await?,
             Some(_) | None => false,

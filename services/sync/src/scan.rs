@@ -7,6 +7,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashSet;
 use crate::metrics::Found;
+use crate::object::page::Listed;
 use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::state::ListId;
@@ -73,8 +74,8 @@ async fn seek_hidden_of(engine: &Engine, tenant: &Tenant, kind: Kind) -> Result<
     loop {
         let page = tenant.list_unlabelled_page(kind, next.as_deref()).await;
         let (page, following) = page?;
-        for object in &page {
-            if tenant.take_hidden(kind, object) {
+        for object in page {
+            if tenant.take_hidden(kind, &object.into_object()) {
                 engine.metrics.found(Found::Orphan);
             }
         }
@@ -116,14 +117,22 @@ async fn pages(
     let mut tokens: HashSet<Name> = HashSet::default();
     let mut next = None;
     loop {
-        let (page, following) = match tenant.list_page(kind, next.as_deref()).await {
+        let is_known = |object: &Object| tenant.state().listed_again(kind, object).is_some();
+        let (page, following) = match tenant.list_page(kind, next.as_deref(), &is_known).await {
             Err(Failure::Gone) => {
                 tenant.unserved(Side::Host, kind);
                 return Ok(());
             }
             page => page?,
         };
-        for object in page {
+        for listed in page {
+            let object = match listed {
+                Listed::Known(object) => {
+                    tenant.see_again(kind, &object);
+                    continue;
+                }
+                Listed::New(object) => object,
+            };
             if kind == Kind::ConfigMap && purpose == Purpose::Check {
                 tenant.drop_links(&object).await?;
             }

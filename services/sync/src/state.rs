@@ -14,9 +14,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use vcluster_resources::label;
-use vcluster_translate::pod;
+use vcluster_translate::{at, pod};
 
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Room};
 use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::nodes_in_use::NodesInUse;
@@ -62,8 +62,8 @@ pub struct State {
 }
 
 impl State {
-    /// Makes it empty, with so many bytes for objects in full.
-    pub fn new(body_budget: usize) -> Self {
+    /// Makes it empty, with so many bytes for objects in full, and their room while they are fresh.
+    pub fn new(body_budget: usize, room: Room) -> Self {
         Self {
             entries: HashMap::default(),
             lists: HashMap::default(),
@@ -76,7 +76,7 @@ impl State {
             made_by_host: References::default(),
             made: HashMap::default(),
             nodes: NodesInUse::default(),
-            bodies: Bodies::new(body_budget),
+            bodies: Bodies::new(body_budget, room),
             addresses: Addresses::default(),
         }
     }
@@ -103,6 +103,12 @@ impl State {
             .filter(|key| key.kind == kind)
             .cloned()
             .collect()
+    }
+
+    /// Whether it is there on one side and not on the other.
+    pub fn is_on_one_side(&self, key: &Key) -> bool {
+        let sides = |entry: &Entry| entry.virtual_.seen.is_some() != entry.host.seen.is_some();
+        self.entries.get(key).is_some_and(sides)
     }
 
     /// Every key that is there on some side.
@@ -136,7 +142,7 @@ impl State {
             return false;
         }
         if key.kind == Kind::Pod {
-            let node = object.json().pointer("/spec/nodeName");
+            let node = at(object.json(), "/spec/nodeName");
             let node = node.and_then(Value::as_str).filter(|node| !node.is_empty());
             self.nodes.set(side, &key.name, node);
         }
@@ -157,6 +163,10 @@ impl State {
             }
             entry.traceparent = object.annotation(label::TRACEPARENT).map(Into::into);
         }
+        let before = entry.slot(side).seen.as_ref();
+        if side == Side::Virtual && before.is_none_or(|before| *before.uid != *object.uid()) {
+            entry.referred = None;
+        }
         let slot = entry.slot_mut(side);
         slot.seen = Some(Seen {
             uid: object.uid().into(),
@@ -168,6 +178,23 @@ impl State {
         slot.absence = None;
         self.addresses.see(side, key, object.json());
         true
+    }
+
+    /// The key of a host object that is watched, if this is the very version of it that is known.
+    pub fn listed_again(&self, kind: Kind, object: &Object) -> Option<Key> {
+        let key = self.by_host_name(kind, &object.name().name)?;
+        let is_current = object.version().is_some() && self.is_current(Side::Host, &key, object);
+        is_current.then_some(key)
+    }
+
+    /// Takes note that a list holds an object in a version that is known, or was a moment ago.
+    pub fn observe_again(&mut self, side: Side, key: &Key, object: &Object) {
+        if let Some(running) = self.running(side, key.kind) {
+            running.listed.insert(key.clone());
+        }
+        if self.is_current(side, key, object) {
+            self.undoubt(side, key);
+        }
     }
 
     /// Takes note of an object that a list holds.
@@ -213,24 +240,25 @@ impl State {
         if !slot.is_some_and(|slot| slot.seen.is_some() && !slot.doubted) {
             return false;
         }
-        let Some(mut pod) = self.bodies.get(Side::Virtual, key) else {
+        let Some(found) = self.bodies.get(Side::Virtual, key) else {
             return false;
         };
         // Its event was faster than the answer.
-        if pod["spec"]["nodeName"] == node {
+        if found["spec"]["nodeName"] == node {
             return true;
         }
         // Where others have conditions, the next status is written with the pod's version.
         let is_empty = |pointer: &str| {
-            let list = pod.pointer(pointer).and_then(Value::as_array);
+            let list = found.pointer(pointer).and_then(Value::as_array);
             list.is_none_or(Vec::is_empty)
         };
         if !is_empty("/status/conditions") || !is_empty("/spec/readinessGates") {
             return false;
         }
+        let mut pod = Value::clone(&found);
         pod["spec"]["nodeName"] = node.into();
         pod["status"]["conditions"] = json!([{"type": pod::BOUND, "status": "True"}]);
-        self.bodies.put(Side::Virtual, key, &pod);
+        self.bodies.put(Side::Virtual, key, Arc::new(pod));
         self.nodes.set(Side::Virtual, &key.name, Some(node));
         true
     }
@@ -278,6 +306,13 @@ impl State {
         seen.is_some_and(|seen| *seen.uid == *object.uid() && seen.version == object.version())
     }
 
+    /// Whether what a virtual object refers to is known, of this very spec.
+    pub fn is_referred(&self, key: &Key, object: &Object) -> bool {
+        let generation = object.generation();
+        let entry = self.entries.get(key);
+        generation.is_some() && entry.is_some_and(|entry| entry.referred == generation)
+    }
+
     /// Whether the object of that UID was seen, and then its end, lately.
     pub fn has_ended(&self, uid: &str) -> bool {
         self.gone.uids.contains(uid)
@@ -301,7 +336,15 @@ impl State {
     }
 
     /// Says what an object uses; returns the objects whose users have changed.
-    pub fn set_references(&mut self, user: &Key, uses: BTreeSet<Key>) -> Vec<Key> {
+    pub fn set_references(
+        &mut self,
+        user: &Key,
+        uses: BTreeSet<Key>,
+        generation: Option<i64>,
+    ) -> Vec<Key> {
+        if let Some(entry) = self.entries.get_mut(user) {
+            entry.referred = generation;
+        }
         self.references.set(user, uses)
     }
 

@@ -4,6 +4,7 @@
 //! goes into the tenant's state. A request that finds another world than was seen (409, 404) makes both sides
 //! doubted: they are read before the next step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -118,7 +119,7 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 let message = failure.to_string();
                 return (Next::Retry { after, message }, done);
             }
-            Err(failure @ Failure::Refused { .. }) => {
+            Err(failure @ (Failure::Refused { .. } | Failure::Ours(_))) => {
                 tenant.holds.set(key, Some(Hold::failure(&failure)));
                 let message = tenant.stuck(key, &failure);
                 let after = Some(OTHERS);
@@ -210,7 +211,7 @@ fn knowledge(is_complete: bool) -> Knowledge {
 
 impl Tenant {
     /// The object of that key on one side, as last seen, read where that is not known.
-    async fn see(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
+    async fn see(&self, side: Side, key: &Key) -> Result<Option<Arc<Value>>, Failure> {
         let (seen, doubted, body) = {
             let state = self.state();
             let slot = state.entry(key).slot(side).clone();
@@ -228,7 +229,7 @@ impl Tenant {
     }
 
     /// Reads the object and takes note of what is there.
-    async fn look(&self, side: Side, key: &Key) -> Result<Option<Value>, Failure> {
+    async fn look(&self, side: Side, key: &Key) -> Result<Option<Arc<Value>>, Failure> {
         let name = self.name_on(side, key);
         let Some(object) = self.read(side, key.kind, &name).await? else {
             if side == Side::Virtual && guard::stands(Guard::StoreIsConfirmed) {
@@ -243,12 +244,12 @@ impl Tenant {
             // A stranger has our name. The plan is told of it, the state is not.
             self.state().clear(side, key);
         }
-        Ok(Some(object.into_json()))
+        Ok(Some(object.shared()))
     }
 
     /// Looks for a host object that nobody told of: a watch and a list by labels do not show one whose labels
     /// somebody took off. Costs nothing where it is known to be gone.
-    async fn find_hidden(&self, key: &Key) -> Result<Option<Value>, Failure> {
+    async fn find_hidden(&self, key: &Key) -> Result<Option<Arc<Value>>, Failure> {
         let host = self.state().entry(key).host;
         if host.absence.is_some() {
             return Ok(None);
@@ -272,7 +273,7 @@ impl Tenant {
             self.metrics.found(Found::False);
         }
         if state.observe(side, key, object) || state.is_current(side, key, object) {
-            state.bodies.put(side, key, object.json());
+            state.bodies.put(side, key, object.shared());
         }
         drop(state);
         self.wake_moved();

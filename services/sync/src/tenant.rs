@@ -18,11 +18,14 @@ use vcluster_translate::Context;
 use vcluster_translate::kind::{Inside, Need, Translation};
 
 use crate::bill::Bill;
+use crate::bodies::Room;
 use crate::bucket::Bucket;
 use crate::config::Limits;
+use crate::gate::{Gate, Sharing};
 use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::hold::Holds;
+use crate::limit::Bounds;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::object::{Key, Kind, Side};
@@ -39,6 +42,7 @@ mod environment;
 pub mod follow;
 pub mod ingest;
 mod links;
+mod passage;
 mod right;
 pub mod store;
 
@@ -117,6 +121,12 @@ pub struct Tenant {
     pub clients: Clients,
     /// Whether its API server can be reached.
     pub link: Link,
+    /// The way to its API server.
+    pub gate: Arc<Gate>,
+    /// The way to the host, which all tenants share.
+    pub host_gate: Arc<Gate>,
+    /// Its share of what all tenants share.
+    pub weight: u32,
     /// Allowance of writes to the host.
     pub host_writes: Bucket,
     /// Allowance of writes to the virtual cluster.
@@ -145,7 +155,7 @@ pub struct Tenant {
     pub token: CancellationToken,
     /// The trace in which the VirtualCluster was created, if it was handed on.
     pub creation: Option<CreationTrace>,
-    work: Arc<Work>,
+    pub(crate) work: Arc<Work>,
     state: Mutex<State>,
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
     environment: tokio::sync::Mutex<bool>,
@@ -213,6 +223,10 @@ pub struct Parts {
     pub bill: Arc<Bill>,
     /// The queue.
     pub work: Arc<Work>,
+    /// Room for its fresh objects.
+    pub room: Room,
+    /// The way to the host.
+    pub gate: Arc<Gate>,
     /// What is counted.
     pub metrics: Metrics,
     /// Ends its tasks.
@@ -223,7 +237,12 @@ impl Tenant {
     /// Takes a tenant up: it has a place in the queue, and does nothing before its lists are complete.
     pub fn new(parts: Parts) -> Self {
         let limits = parts.limits;
-        let writes = || Bucket::new(limits.writes_per_second, limits.writes_per_second * 2);
+        let writes = || Bucket::new(limits.writes_per_second, limits.writes_burst);
+        // Reads on behalf of its users go the same way, and must not wait for those of its keys alone.
+        let bounds = Bounds {
+            floor: 2,
+            ceiling: limits.queue.in_flight,
+        };
         let events = || Bucket::new(limits.events_per_second, limits.events_per_second * 5);
         Self {
             ticket: parts.work.admit(limits.queue),
@@ -231,6 +250,9 @@ impl Tenant {
             context: parts.context,
             clients: parts.clients,
             link: Link::default(),
+            gate: Arc::new(Gate::new(bounds, Sharing::One)),
+            host_gate: parts.gate,
+            weight: limits.queue.weight,
             host_writes: writes(),
             virtual_writes: writes(),
             events: events(),
@@ -246,7 +268,7 @@ impl Tenant {
             token: parts.token,
             creation: parts.creation,
             work: parts.work,
-            state: Mutex::new(State::new(limits.object_bytes)),
+            state: Mutex::new(State::new(limits.object_bytes, parts.room)),
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
             links: Links::default(),
@@ -321,11 +343,13 @@ impl Tenant {
         // Until then nothing is worked on, and `begin` adds everything that is known.
     }
 
-    /// Has every key looked at of which it is not known that nothing is left to do.
+    /// Has every key looked at of which it is not known that nothing is left to do: first those of which one side is
+    /// missing, because there something is.
     pub fn add_all(&self, lane: Lane) {
         let state = self.state();
         let unsettled = |key: &&Key| needs_looks(&state, key) && !state.is_settled(key);
         let mut keys: Vec<_> = state.all_keys().filter(unsettled).cloned().collect();
+        keys.sort_by_key(|key| !(key.kind.is_translated() && state.is_on_one_side(key)));
         drop(state);
         // A token Secret may be all that is left of a pod, or be missing.
         keys.extend(self.tokens.due().into_iter().map(|name| Key {

@@ -117,6 +117,7 @@ impl Tenants {
                     newest.send_replace(None);
                 }
                 self.engine.standing().set_complete(true);
+                self.engine.arrivals().complete();
             }
             Event::Apply(cluster) => self.set(cluster),
             Event::Delete(cluster) => {
@@ -148,12 +149,18 @@ impl Tenants {
             id: id.clone(),
             bill: Arc::clone(&bill),
             cluster: seen,
+            coming: self.engine.arrivals().expect(),
             is_held: false,
             tenant: None,
         };
+        let supervised = self.engine.supervise();
+        let task = async move {
+            supervisor.run().await;
+            drop(supervised);
+        };
         // Contained: one tenant's trouble is not the others'.
         self.shutdown
-            .spawn_contained(format!("tenant {id}"), bill.meter(supervisor.run()));
+            .spawn_contained(format!("tenant {id}"), bill.meter(task));
         self.known.insert(id, newest);
     }
 }

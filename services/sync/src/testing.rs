@@ -97,6 +97,8 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&engine.work),
+            room: engine.room.clone(),
+            gate: Arc::clone(&engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -135,6 +137,24 @@ impl World {
 
     /// Another tenant of the same host namespace, about which nothing is known.
     pub(crate) fn beside(&self, name: &str) -> Arc<Tenant> {
+        self.another(name, self.tenant.clients.clone())
+    }
+
+    /// Another tenant of the same host namespace, with an API server of its own, completely listed.
+    pub(crate) fn beside_with(&self, name: &str, request: kube::Client) -> Arc<Tenant> {
+        let clients = Clients {
+            virtual_: Server {
+                watch: request.clone(),
+                request,
+            },
+            ..self.tenant.clients.clone()
+        };
+        let tenant = self.another(name, clients);
+        list_all(&tenant);
+        tenant
+    }
+
+    fn another(&self, name: &str, clients: Clients) -> Arc<Tenant> {
         let tenant = Arc::new(Tenant::new(Parts {
             id: Id {
                 uid: format!("{name}-uid"),
@@ -142,11 +162,13 @@ impl World {
                 ..self.tenant.id.clone()
             },
             context: context(),
-            clients: self.tenant.clients.clone(),
+            clients,
             limits: engine_config().tenant,
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
@@ -166,14 +188,12 @@ impl World {
             creation: None,
             bill: Arc::default(),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: Metrics::default(),
             token: CancellationToken::new(),
         }));
-        for (side, kind) in lists() {
-            let list = self.tenant.state().begin_list(side, kind);
-            self.tenant.end_list(side, kind, list);
-        }
-        self.tenant.set_unprovisioned(None);
+        list_all(&self.tenant);
         self.engine.enter(&self.tenant);
         self
     }
@@ -245,6 +265,15 @@ impl World {
     }
 }
 
+/// Has everything of a tenant listed, and nothing found.
+fn list_all(tenant: &Tenant) {
+    for (side, kind) in lists() {
+        let list = tenant.state().begin_list(side, kind);
+        tenant.end_list(side, kind, list);
+    }
+    tenant.set_unprovisioned(None);
+}
+
 /// A pod of namespace `shop`.
 pub(crate) fn pod(name: &str) -> Value {
     json!({
@@ -282,6 +311,7 @@ pub(crate) fn context() -> Context {
         kubelet_host: "vcluster-sync.vcluster-system.svc".to_owned(),
         host_access: HostAccess::Refused,
         annotations: Annotations::default(),
+        classes: vcluster_translate::own_class::Allowed::default(),
         destinations: vcluster_translate::Destinations::default(),
         policy: vcluster_resources::SyncPolicy::default(),
         custom: vcluster_translate::custom::Kinds::default(),
@@ -291,21 +321,26 @@ pub(crate) fn context() -> Context {
 /// Limits that no test comes near.
 pub(crate) fn engine_config() -> config::Engine {
     config::Engine {
-        workers: 1,
+        workers: 64,
         max_concurrent_lists: 1,
         scan_interval: std::time::Duration::from_mins(5),
         hosts_image: None,
         annotations: Annotations::default(),
+        classes: vcluster_translate::own_class::Allowed::default(),
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
         selector: None,
+        fresh_objects: 16,
+        host_requests: 64,
+        weights: std::collections::BTreeMap::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
                 in_flight: 4,
             },
             writes_per_second: 1000,
+            writes_burst: 2000,
             events_per_second: 100,
             object_bytes: 1 << 20,
         },

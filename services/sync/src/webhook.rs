@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vcluster_resources::TenantUri;
-use vcluster_resources::layout::SERVICES_WEBHOOK_PATH;
+use vcluster_resources::layout::{SERVICE_PORTS, SERVICES_WEBHOOK_PATH};
 
 use crate::directory::Directory;
 use crate::metrics::Reviewed;
@@ -46,8 +46,6 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const MOST: usize = 512 << 10;
 /// Bytes of reviews of all tenants that are held at once: the least of what they cost in memory.
 const HELD: usize = 32 << 20;
-/// Ports of a Service; each may cost the host a node port.
-const PORTS: usize = 1000;
 /// Requests of one tenant at once.
 const PER_TENANT: usize = 16;
 
@@ -127,8 +125,11 @@ impl Webhook {
             if !review.is_of_services() {
                 return Ok(Vec::new());
             }
-            if review.ports() > PORTS {
-                return Err(review::Denied::too_many_ports(review.ports(), PORTS));
+            if review.ports() > SERVICE_PORTS {
+                return Err(review::Denied::too_many_ports(
+                    review.ports(),
+                    SERVICE_PORTS,
+                ));
             }
             let tenant = self.directory.find(&caller.tenant).await?;
             reserve::service(&tenant, &self.directory, share, review).await

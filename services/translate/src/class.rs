@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     Kind, Refusal,
     json::{array, text},
+    own_class,
     refusal::Reason,
 };
 
@@ -75,6 +76,9 @@ pub fn check(
     standing: impl Fn(Kind, &str) -> Standing,
 ) -> Result<(), Refusal> {
     for (class, field, name) in named(kind, object) {
+        if own_class::is_host_name(class, name) {
+            return Err(anothers(class, field, name));
+        }
         match standing(class, name) {
             Standing::Shown => {}
             // Only the node's own runtimes can run a pod.
@@ -94,11 +98,19 @@ fn absent(class: Kind, field: &str, name: &str) -> Refusal {
     Refusal::new(Reason::NotSynced, field, message)
 }
 
+fn anothers(class: Kind, field: &str, name: &str) -> Refusal {
+    let message = format!(
+        "{name:?} is how the host calls a {class} of a virtual cluster, which only that one may use, by the name that \
+         it has inside"
+    );
+    Refusal::new(Reason::NotSynced, field, message)
+}
+
 /// The host's class of which a pod has the priority: that of the same name, if it is shown. A class of the tenant's own
 /// counts inside only, as it always did.
 pub fn priority(pod: &Value, standing: impl Fn(Kind, &str) -> Standing) -> Option<&str> {
     let name = text(pod, "/spec/priorityClassName")?;
-    let is_own = name.starts_with("system-");
+    let is_own = name.starts_with("system-") || own_class::is_host_name(Kind::PriorityClass, name);
     match standing(Kind::PriorityClass, name) {
         Standing::Shown if !is_own => Some(name),
         Standing::Shown | Standing::Hidden | Standing::Absent => None,
@@ -168,6 +180,14 @@ mod tests {
         assert_eq!(priority(&pod, |_, _| Standing::Shown), Some("high"));
         let system = json!({"spec": {"priorityClassName": "system-node-critical"}});
         assert_eq!(priority(&system, |_, _| Standing::Shown), None);
+        let anothers = "mine.prod.team-b.vcluster.dev";
+        for standing in [Standing::Shown, Standing::Hidden, Standing::Absent] {
+            let claim = json!({"spec": {"storageClassName": anothers}});
+            let refusal = check(Kind::PersistentVolumeClaim, &claim, |_, _| standing).unwrap_err();
+            assert_eq!(refusal.field, "spec.storageClassName");
+            let pod = json!({"spec": {"priorityClassName": anothers}});
+            assert_eq!(priority(&pod, |_, _| standing), None);
+        }
         let nothing = check(Kind::ConfigMap, &claim, |_, _| Standing::Hidden);
         assert_eq!(nothing, Ok(()));
     }

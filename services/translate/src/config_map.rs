@@ -16,7 +16,7 @@ pub const KIND: Description = Description {
     need: Need::Used,
     outside: Outside::Scanned,
     ..Description::to_host(
-        Api::core("ConfigMap", "configmaps", Scope::Namespaced),
+        Api::core("ConfigMap", "configmaps", Scope::Namespaced).short(&["cm"]),
         ToHost {
             successor: Successor::TakesOver,
             ..ToHost::new(to_host, update_host)

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use vcluster_resources::{ClusterName, HostNamespace, SyncPolicy};
 
-use crate::{Kind, custom};
+use crate::{Kind, custom, own_class};
 
 use crate::Destinations;
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub host_access: HostAccess,
     /// Annotations of its objects that reach the host.
     pub annotations: Annotations,
+    /// How far its own PriorityClasses and StorageClasses may go.
+    pub classes: own_class::Allowed,
     /// Which addresses the endpoints of its Services may have. It changes as pods and nodes come and go, so a tenant
     /// is taken up with none, and EndpointSlices are translated with those of the moment.
     pub destinations: Destinations,

@@ -29,7 +29,8 @@ pub const KIND: Description = Description::to_host(
         "PodDisruptionBudget",
         "poddisruptionbudgets",
         Scope::Namespaced,
-    ),
+    )
+    .short(&["pdb"]),
     ToHost {
         wanted: is_counted,
         ..ToHost::new(to_host, update_host)

@@ -16,7 +16,7 @@ use crate::{
 /// and not kept.
 pub const KIND: Description = Description::bespoke(
     Bespoke::Event,
-    Api::core("Event", "events", Scope::Namespaced),
+    Api::core("Event", "events", Scope::Namespaced).short(&["ev"]),
     Inside::Nothing,
     Outside::Nothing,
 );

@@ -21,6 +21,7 @@ pub(crate) fn context() -> Context {
         custom: crate::custom::Kinds::default(),
         host_access: crate::context::HostAccess::Refused,
         annotations: crate::Annotations::default(),
+        classes: crate::own_class::Allowed::default(),
         destinations: crate::Destinations::default(),
     }
 }

@@ -36,7 +36,8 @@ pub const KIND: Description = Description {
             "Ingress",
             "ingresses",
             Scope::Namespaced,
-        ),
+        )
+        .short(&["ing"]),
         ToHost {
             status: Some(status_to_virtual),
             ..ToHost::new(to_host, update_host)

@@ -4,25 +4,46 @@
 
 use serde_json::{Map, Value};
 
+/// The value at a JSON pointer: [`Value::pointer`], but that copies each part of the pointer twice to undo escapes, and
+/// objects are asked so many times.
+pub fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return value.pointer(pointer);
+    }
+    let mut parts = pointer.split('/');
+    if !parts.next()?.is_empty() {
+        return None;
+    }
+    parts.try_fold(value, |value, part| match value {
+        Value::Object(members) => members.get(part),
+        Value::Array(items) => item(items, part),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+}
+
+/// The item of that number, which is written in one way only.
+fn item<'a>(items: &'a [Value], number: &str) -> Option<&'a Value> {
+    let is_plain = !number.starts_with('+') && (number == "0" || !number.starts_with('0'));
+    items.get(number.parse::<usize>().ok().filter(|_| is_plain)?)
+}
+
 /// The string at a JSON pointer, if there is one that is not empty.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value
-        .pointer(pointer)
+    at(value, pointer)
         .and_then(Value::as_str)
         .filter(|text| !text.is_empty())
 }
 
 /// The array at a JSON pointer; empty if there is none.
 pub(crate) fn array<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
+    at(value, pointer)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
 }
 
 /// The object at a JSON pointer, if there is one.
 pub(crate) fn object<'a>(value: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
-    value.pointer(pointer).and_then(Value::as_object)
+    at(value, pointer).and_then(Value::as_object)
 }
 
 /// The pairs of strings in the object at a JSON pointer, such as labels.
@@ -38,12 +59,12 @@ pub(crate) fn strings<'a>(
 
 /// Whether the value at a JSON pointer is `true`.
 pub(crate) fn is_true(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer) == Some(&Value::Bool(true))
+    at(value, pointer) == Some(&Value::Bool(true))
 }
 
 /// Whether anything but null or nothing is at a JSON pointer.
 pub(crate) fn is_set(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).is_some_and(|v| !v.is_null())
+    at(value, pointer).is_some_and(|v| !v.is_null())
 }
 
 /// The members of the array under `key`, to change them.
@@ -94,6 +115,35 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_at_a_pointer_is_what_serde_finds_there() {
+        let value = json!({"a": {"b": [1, {"c": 2}], "": 3, "~": 4, "x/y": 5}, "0": 6});
+        for pointer in [
+            "",
+            "/",
+            "/a",
+            "/a/b",
+            "/a/b/0",
+            "/a/b/1/c",
+            "/a/b/00",
+            "/a/b/+1",
+            "/a/b/01",
+            "/a/b/2",
+            "/a/b/-",
+            "/a/b/x",
+            "/a/",
+            "/a/~0",
+            "/a/x~1y",
+            "/0",
+            "a",
+            "/a/b/1/c/d",
+            "/b",
+            "/a/b/18446744073709551616",
+        ] {
+            assert_eq!(at(&value, pointer), value.pointer(pointer), "{pointer:?}");
+        }
+    }
 
     #[test]
     fn a_merge_patch_holds_the_difference_and_nothing_else() {

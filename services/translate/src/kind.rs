@@ -58,6 +58,8 @@ pub struct Api {
     pub scope: Scope,
     /// What a name of it may be.
     pub naming: Naming,
+    /// What kubectl calls the collection for short.
+    pub short: &'static [&'static str],
 }
 
 /// Whether objects of a kind live in namespaces.
@@ -222,7 +224,13 @@ impl Api {
             plural,
             scope,
             naming: Naming::Subdomain,
+            short: &[],
         }
+    }
+
+    /// The same, with short names.
+    pub const fn short(self, short: &'static [&'static str]) -> Self {
+        Self { short, ..self }
     }
 
     /// `apiVersion` of its objects.

@@ -19,7 +19,7 @@ use vcluster_resources::sync_policy::{HostObject, is_reserved};
 
 use crate::{
     Change, Context, Kind, Owner, Patch, Refusal, change,
-    json::{merge_patch, text},
+    json::{array, merge_patch, text},
     mirror,
     patch::Format,
     plan::{Cause, Delete},
@@ -151,6 +151,10 @@ fn shown_service(host: &Value) -> Result<Value, Error> {
     }
     let mut spec = picked(&host["spec"], &SERVICE_FIELDS);
     spec["type"] = "ClusterIP".into();
+    if array(&spec, "/clusterIPs").len() < 2 {
+        // As it is: whoever may have a second address is given one inside, where it leads nowhere.
+        spec["ipFamilyPolicy"] = "SingleStack".into();
+    }
     without_node_ports(&mut spec);
     Ok(spec)
 }

@@ -10,7 +10,7 @@ use crate::{
     Context,
     json::{strings, text},
     kind::{FromHost, Kind},
-    policy,
+    own_class, policy,
 };
 
 pub mod csi_driver;
@@ -47,7 +47,10 @@ pub fn metadata(host: &Value, context: &Context) -> Value {
 
 /// Whether a host object of a kind that is shown by its description is shown to this virtual cluster.
 pub fn is_shown(kind: Kind, rules: &FromHost, host: &Value, context: &Context) -> bool {
-    (rules.shown)(host) && policy::shows(kind, host, context)
+    // What was made for a virtual cluster is nobody else's.
+    !own_class::is_a_tenants(kind, host)
+        && (rules.shown)(host)
+        && policy::shows(kind, host, context)
 }
 
 /// The mirror of a host object; nothing if it is not shown.

@@ -13,8 +13,9 @@
 //! | `ports`, `policyTypes` | as they are |
 //!
 //! The virtual cluster's DNS server is no pod of the tenant's. Where a rule lets pods out to what would be
-//! `kube-dns` of `kube-system` ([`dns`]), the host's also lets them out to it. Nor is its API server, which in most
-//! clusters reaches pods from a node, past every policy: webhooks and aggregated APIs rely on it, and whoever writes
+//! `kube-dns` of `kube-system` ([`dns`]), the host's also lets them out to it. Nor is its API server: where a rule lets
+//! pods out to its address ([`api`]), the host's lets them out to the control plane. In most clusters it
+//! reaches pods from a node, past every policy: webhooks and aggregated APIs rely on it, and whoever writes
 //! a policy inside cannot name it. So the host's lets it in wherever it holds back others.
 
 use serde_json::{Map, Value, json};
@@ -29,6 +30,8 @@ use crate::{
     owner::metadata,
 };
 
+mod api;
+mod block;
 mod dns;
 
 /// Its row in the table of kinds.
@@ -39,7 +42,8 @@ pub const KIND: Description = Description::to_host(
         "NetworkPolicy",
         "networkpolicies",
         Scope::Namespaced,
-    ),
+    )
+    .short(&["netpol"]),
     ToHost::new(to_host, update_host),
 );
 
@@ -63,12 +67,17 @@ pub fn to_host(policy: &Value, context: &Context) -> Result<Value, Refusal> {
             }
         }
     }
-    let to_dns = array(policy, "/spec/egress")
-        .iter()
+    let rules = array(policy, "/spec/egress").iter();
+    let to_dns = rules
+        .clone()
         .filter_map(|rule| dns::opened_by(rule, &owner.namespace, context));
-    let to_dns: Vec<_> = to_dns.collect();
+    // Each opens the same.
+    let to_api = rules
+        .filter_map(|rule| api::opened_by(rule, context))
+        .take(1);
+    let opened: Vec<_> = to_dns.chain(to_api).collect();
     if let Some(Value::Array(egress)) = spec.get_mut("egress") {
-        egress.extend(to_dns);
+        egress.extend(opened);
     }
     if holds_back(policy) {
         let ingress = spec.entry("ingress").or_insert(Value::Null);

@@ -34,7 +34,7 @@ pub use crate::mirror::is_ours;
 /// Its row in the table of kinds.
 pub const KIND: Description = Description::bespoke(
     Bespoke::Node,
-    Api::core("Node", "nodes", Scope::Cluster),
+    Api::core("Node", "nodes", Scope::Cluster).short(&["no"]),
     Inside::Managed,
     Outside::Everything { prune },
 );

@@ -7,7 +7,7 @@ use vcluster_resources::label::{
 
 use crate::{
     Context, Kind, Refusal,
-    json::{member, text},
+    json::{at, member, text},
     name,
 };
 
@@ -49,8 +49,7 @@ impl Owner {
     /// The owner that a host object's annotations name; nothing unless they are complete.
     pub fn of_host(object: &Value) -> Option<Self> {
         let annotation = |key: &str| {
-            object
-                .pointer("/metadata/annotations")?
+            at(object, "/metadata/annotations")?
                 .get(key)?
                 .as_str()
                 .filter(|value| !value.is_empty())

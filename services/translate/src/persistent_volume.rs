@@ -32,7 +32,7 @@ pub use crate::mirror::is_ours;
 /// use.
 pub const KIND: Description = Description::bespoke(
     Bespoke::PersistentVolume,
-    Api::core("PersistentVolume", "persistentvolumes", Scope::Cluster),
+    Api::core("PersistentVolume", "persistentvolumes", Scope::Cluster).short(&["pv"]),
     Inside::Everything,
     Outside::Everything { prune },
 );

@@ -31,7 +31,8 @@ pub const KIND: Description = Description::bespoke(
         "PersistentVolumeClaim",
         "persistentvolumeclaims",
         Scope::Namespaced,
-    ),
+    )
+    .short(&["pvc"]),
     Inside::Everything,
     Outside::Translated,
 );

@@ -66,7 +66,7 @@ pub const KIND: Description = Description {
     references: Some(references),
     ..Description::bespoke(
         Bespoke::Pod,
-        Api::core("Pod", "pods", Scope::Namespaced),
+        Api::core("Pod", "pods", Scope::Namespaced).short(&["po"]),
         Inside::Everything,
         Outside::Translated,
     )

@@ -38,7 +38,7 @@ pub use update::{reservation, status_to_virtual, update_host};
 pub(crate) const KIND: Description = Description::to_host(
     Api {
         naming: Naming::Label,
-        ..Api::core("Service", "services", Scope::Namespaced)
+        ..Api::core("Service", "services", Scope::Namespaced).short(&["svc"])
     },
     ToHost {
         wanted: is_on_host,

@@ -29,7 +29,7 @@ pub const KIND: Description = Description {
     outside: Outside::Scanned,
     references: Some(references),
     ..Description::to_host(
-        Api::core("ServiceAccount", "serviceaccounts", Scope::Namespaced),
+        Api::core("ServiceAccount", "serviceaccounts", Scope::Namespaced).short(&["sa"]),
         ToHost {
             wanted,
             successor: Successor::TakesOver,

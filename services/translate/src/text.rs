@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::{Context, Owner, json::text};
+use crate::{
+    Context, Kind, Owner, json::text, name, persistent_volume_claim, pod, volume_snapshot,
+};
 
 /// The host names that a text may hold, and what they are called inside the virtual cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +27,33 @@ impl Names {
             host_namespace: context.host_namespace.as_str().to_owned(),
             ..Self::default()
         }
+    }
+
+    /// The host names that the host may say of one virtual object, `(namespace, name)`: its own, and those of what it
+    /// names. Without the object, as one that is gone, only its own.
+    pub fn about(
+        kind: Kind,
+        (namespace, name): (&str, &str),
+        object: Option<&Value>,
+        context: &Context,
+    ) -> Self {
+        let mut names = match (kind, object) {
+            (Kind::Pod, Some(pod)) => pod::names(pod, None, context),
+            (Kind::PersistentVolumeClaim, Some(claim)) => {
+                persistent_volume_claim::names(claim, None, context)
+            }
+            (Kind::VolumeSnapshot, Some(snapshot)) => volume_snapshot::names(snapshot, context),
+            (_, Some(_) | None) => Self::new(context),
+        };
+        let host = |kind, name: &str| name::of_kind(kind, namespace, name, context);
+        names.add(host(kind, name), namespace, name);
+        let references = kind.description().references;
+        if let (Some(references), Some(object)) = (references, object) {
+            for found in references(object, context) {
+                names.add(host(found.kind, &found.name), namespace, &found.name);
+            }
+        }
+        names
     }
 
     /// Adds the host name of the virtual object `namespace`/`name`.

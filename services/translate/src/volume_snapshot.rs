@@ -38,7 +38,8 @@ pub const KIND: Description = Description::to_host(
         "VolumeSnapshot",
         "volumesnapshots",
         Scope::Namespaced,
-    ),
+    )
+    .short(&["vs"]),
     ToHost {
         status: Some(to_virtual),
         ..ToHost::new(to_host, update_host)

@@ -47,7 +47,8 @@ impl Cluster {
         Ok(Self::new(layout, &record, binaries))
     }
 
-    pub(super) fn new(layout: Layout, record: &Record, binaries: Binaries) -> Self {
+    pub(super) fn new(mut layout: Layout, record: &Record, binaries: Binaries) -> Self {
+        layout.dual_stack = record.with.contains(&AddOn::DualStack);
         Self {
             name: layout.name.clone(),
             kubeconfig: layout.kubeconfig(),

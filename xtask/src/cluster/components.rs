@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::{
     Layout,
-    layout::{API_PORT, GATEWAY_NODE_PORT, NODE_IP, SERVICE_CIDR},
+    layout::{API_PORT, GATEWAY_NODE_PORT, NODE_IP, SERVICE_CIDR, SERVICE_CIDR_V6},
     node::Node,
 };
 use crate::upstream::Binaries;
@@ -102,6 +102,7 @@ fn etcd(layout: &Layout) -> String {
 fn kube_apiserver(layout: &Layout) -> String {
     let pki = layout.pki();
     let pki = pki.display();
+    let services = layout.ranges(SERVICE_CIDR, SERVICE_CIDR_V6);
     format!(
         "--etcd-servers http://127.0.0.1:2379 --secure-port {API_PORT} --bind-address 0.0.0.0 \
          --advertise-address {NODE_IP} \
@@ -111,7 +112,7 @@ fn kube_apiserver(layout: &Layout) -> String {
          --service-account-issuer https://kubernetes.default.svc.cluster.local \
          --service-account-key-file {pki}/sa.pub \
          --service-account-signing-key-file {pki}/sa.key \
-         --service-cluster-ip-range {SERVICE_CIDR} \
+         --service-cluster-ip-range {services} \
          --kubelet-client-certificate {pki}/kubelet-client.crt \
          --kubelet-client-key {pki}/kubelet-client.key \
          --kubelet-certificate-authority {pki}/ca.crt \
@@ -131,6 +132,7 @@ fn kube_apiserver(layout: &Layout) -> String {
 fn kube_controller_manager(layout: &Layout) -> String {
     let (pki, kubeconfig) = (layout.pki(), layout.conf("kcm.kubeconfig"));
     let (pki, kubeconfig) = (pki.display(), kubeconfig.display());
+    let services = layout.ranges(SERVICE_CIDR, SERVICE_CIDR_V6);
     format!(
         "--kubeconfig {kubeconfig} --authentication-kubeconfig {kubeconfig} \
          --authorization-kubeconfig {kubeconfig} \
@@ -138,7 +140,7 @@ fn kube_controller_manager(layout: &Layout) -> String {
          --use-service-account-credentials --cluster-signing-cert-file {pki}/ca.crt \
          --cluster-signing-key-file {pki}/ca.key --bind-address 127.0.0.1 --leader-elect=false \
          --kube-api-qps=200 --kube-api-burst=400 --profiling=false \
-         --service-cluster-ip-range {SERVICE_CIDR} \
+         --service-cluster-ip-range {services} \
          --controllers *,bootstrap-signer-controller,token-cleaner-controller"
     )
 }
@@ -155,10 +157,10 @@ fn kube_scheduler(layout: &Layout) -> String {
 
 fn kubelet(node: &Node) -> String {
     let state = node.state.display();
-    let Node { name, ip, .. } = node;
+    let (name, ips) = (node.name, node.ips());
     format!(
         "--config {} --kubeconfig {} --root-dir {state}/kubelet --cert-dir {state}/kubelet-pki \
-         --hostname-override {name} --node-ip {ip} --v=1",
+         --hostname-override {name} --node-ip {ips} --v=1",
         node.conf("kubelet.yaml").display(),
         node.conf("kubelet.kubeconfig").display(),
     )

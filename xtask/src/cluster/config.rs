@@ -2,11 +2,9 @@
 //!
 //! Every odd setting is one that the cluster did not run without on a small virtual machine.
 
-use super::{
-    Layout,
-    layout::{DNS_IP, POD_CIDR},
-    node::Node,
-};
+use std::fmt::Write as _;
+
+use super::{Layout, layout::DNS_IP, node::Node};
 use crate::images::PAUSE;
 
 /// Where this machine has what containerd calls.
@@ -79,12 +77,20 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
     )
 }
 
+const ROUTE: &str = r#"{"dst":"0.0.0.0/0"}"#;
+const ROUTE_V6: &str = r#",{"dst":"::/0"}"#;
+
 fn cni(node: &Node) -> String {
     let (state, pods) = (node.state.display(), node.pods);
+    let (mut ranges, mut routes) = (format!(r#"[{{"subnet":"{pods}"}}]"#), ROUTE.to_owned());
+    if let Some(ipv6) = node.ipv6 {
+        let _ = write!(ranges, r#",[{{"subnet":"{}"}}]"#, ipv6.pods);
+        routes.push_str(ROUTE_V6);
+    }
     format!(
         r#"{{"cniVersion":"1.0.0","name":"bridge","plugins":[
  {{"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":false,"hairpinMode":true,"promiscMode":false,
-  "ipam":{{"type":"host-local","dataDir":"{state}/cni-ipam","ranges":[[{{"subnet":"{pods}"}}]],"routes":[{{"dst":"0.0.0.0/0"}}]}}}},
+  "ipam":{{"type":"host-local","dataDir":"{state}/cni-ipam","ranges":[{ranges}],"routes":[{routes}]}}}},
  {{"type":"portmap","capabilities":{{"portMappings":true}}}}]}}
 "#
     )
@@ -136,13 +142,14 @@ crashLoopBackOff: {{maxContainerRestartPeriod: 2s}}
 fn kube_proxy(layout: &Layout, node: &Node) -> String {
     let kubeconfig = layout.conf("proxy.kubeconfig");
     let name = node.name;
+    let pods = layout.pods();
     format!(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {{kubeconfig: {}}}
 mode: iptables
 hostnameOverride: {name}
-clusterCIDR: {POD_CIDR}
+clusterCIDR: {pods}
 oomScoreAdj: 0
 conntrack: {{maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
 metricsBindAddress: 127.0.0.1:10249
@@ -201,6 +208,22 @@ mod tests {
         assert_eq!(
             config["plugins"][0]["ipam"]["dataDir"],
             "/var/lib/vcluster-dev/dev/cni-ipam"
+        );
+    }
+
+    #[test]
+    fn pods_of_a_cluster_with_both_families_have_an_address_of_each() {
+        let mut layout = Layout::new(&"dev".parse().expect("a name"));
+        layout.dual_stack = true;
+        let config: serde_json::Value = serde_json::from_str(&cni(&layout.second())).expect("JSON");
+        let ipam = &config["plugins"][0]["ipam"];
+        assert_eq!(ipam["ranges"][0][0]["subnet"], "10.244.1.0/24");
+        assert_eq!(ipam["ranges"][1][0]["subnet"], "fd44:0:0:1::/64");
+        assert_eq!(ipam["routes"][1]["dst"], "::/0");
+        let proxy = kube_proxy(&layout, &layout.first());
+        assert!(
+            proxy.contains("clusterCIDR: 10.244.0.0/16,fd44::/48\n"),
+            "{proxy}"
         );
     }
 

@@ -42,7 +42,7 @@ fn wanted(addon: AddOn) -> &'static [(&'static str, &'static str, &'static [&'st
             ("kube-system", "deployment/csi", ROLLOUT),
             ("kube-system", "csinode/node-1", REGISTERED),
         ],
-        AddOn::SecondNode | AddOn::CertManager | AddOn::Postgres => &[],
+        AddOn::SecondNode | AddOn::DualStack | AddOn::CertManager | AddOn::Postgres => &[],
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn extend(
         }
         match addon {
             AddOn::CertManager => chart::lay(cluster, addon, binaries.version(addon.name())?)?,
-            AddOn::SecondNode | AddOn::Postgres => {}
+            AddOn::SecondNode | AddOn::DualStack | AddOn::Postgres => {}
             AddOn::Metrics | AddOn::Policies | AddOn::Ingress => apply(cluster, addon, &images)?,
             AddOn::Csi => {
                 define(cluster, addon)?;

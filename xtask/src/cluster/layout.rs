@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Name, node::Node};
+use super::{
+    Name,
+    node::{Ipv6, Node},
+};
 
 /// Parent of all clusters' state.
 pub(super) const STATE: &str = "/var/lib/vcluster-dev";
@@ -14,8 +17,11 @@ pub(super) const NODE: &str = "node-1";
 /// The first node's address, in every cluster the same: each has its own network namespaces.
 pub const NODE_IP: &str = "10.77.0.1";
 /// What all nodes' pods have their addresses from.
-pub const POD_CIDR: &str = "10.244.0.0/16";
+const POD_CIDR: &str = "10.244.0.0/16";
 pub(super) const SERVICE_CIDR: &str = "10.96.0.0/16";
+/// The same of a cluster with both families.
+const POD_CIDR_V6: &str = "fd44::/48";
+pub(super) const SERVICE_CIDR_V6: &str = "fd96::/112";
 /// The address of the Service `default/kubernetes`.
 pub(super) const SERVICE_FIRST: &str = "10.96.0.1";
 /// CoreDNS.
@@ -33,6 +39,8 @@ pub struct Layout {
     pub state: PathBuf,
     /// Sockets and what containerd keeps for as long as it runs.
     pub run: PathBuf,
+    /// Whether nodes, pods and Services have IPv6 addresses, too.
+    pub dual_stack: bool,
 }
 
 impl Layout {
@@ -42,6 +50,21 @@ impl Layout {
             name: name.clone(),
             state: Path::new(STATE).join(name.as_str()),
             run: Path::new(RUN).join(name.as_str()),
+            dual_stack: false,
+        }
+    }
+
+    /// What all nodes' pods have their addresses from.
+    pub(crate) fn pods(&self) -> String {
+        self.ranges(POD_CIDR, POD_CIDR_V6)
+    }
+
+    /// Ranges of both families, or of the first alone, as components take them.
+    pub(super) fn ranges(&self, v4: &str, v6: &str) -> String {
+        if self.dual_stack {
+            format!("{v4},{v6}")
+        } else {
+            v4.to_owned()
         }
     }
 
@@ -57,6 +80,10 @@ impl Layout {
             prefix: "",
             ip: NODE_IP,
             pods: "10.244.0.0/24",
+            ipv6: self.dual_stack.then_some(Ipv6 {
+                ip: "fd77::1",
+                pods: "fd44::/64",
+            }),
             state: self.state.clone(),
             run: self.run.clone(),
             netns_name: self.netns_name(),
@@ -72,6 +99,10 @@ impl Layout {
             prefix: "node-2-",
             ip: "10.77.0.2",
             pods: "10.244.1.0/24",
+            ipv6: self.dual_stack.then_some(Ipv6 {
+                ip: "fd77::2",
+                pods: "fd44:0:0:1::/64",
+            }),
             state: self.state.join("node-2"),
             run: self.run.join("2"),
             // No cluster's name holds a dot.

@@ -41,6 +41,12 @@ pub(super) fn make_beside(first: &Node, node: &Node) -> Result<()> {
     prepare(node)?;
     for (from, to) in [(first, node), (node, first)] {
         batch(from, &format!("route replace {} via {}\n", to.pods, to.ip))?;
+        if let Some(ipv6) = to.ipv6 {
+            batch(
+                from,
+                &format!("route replace {} via {}\n", ipv6.pods, ipv6.ip),
+            )?;
+        }
     }
     Ok(())
 }
@@ -52,18 +58,29 @@ fn add(node: &Node) -> Result<()> {
 
 /// Gives the interface its address, and makes a router of the node.
 fn prepare(node: &Node) -> Result<()> {
+    // The bridge has no carrier yet: the kernel would look for duplicates for ever.
+    let ipv6 = node.ipv6.map(|ipv6| {
+        let ip = ipv6.ip;
+        format!("addr add {ip}/64 dev node0 nodad\nroute add ::/0 dev node0\n")
+    });
     let addresses = format!(
         "link set lo up\n\
          addr add {}/24 dev node0\n\
          link set node0 up\n\
-         route add default dev node0\n",
-        node.ip
+         route add default dev node0\n{}",
+        node.ip,
+        ipv6.as_deref().unwrap_or_default()
     );
     batch(node, &addresses)?;
     inside(&node.netns(), || {
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot set ip_forward")?;
         // Not there in every kernel, and only where it is does bridged traffic pass iptables.
         let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1");
+        if node.ipv6.is_some() {
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+                .context("cannot set forwarding of IPv6")?;
+            let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1");
+        }
         Ok(())
     })
 }

@@ -16,6 +16,8 @@ pub(super) struct Node {
     pub(super) ip: &'static str,
     /// The addresses of its pods.
     pub(super) pods: &'static str,
+    /// The same in IPv6, in a cluster that has both.
+    pub(super) ipv6: Option<Ipv6>,
     /// Data, configuration.
     pub(super) state: PathBuf,
     /// Sockets and what containerd keeps for as long as it runs.
@@ -28,7 +30,24 @@ pub(super) struct Node {
     pub(super) taint: Option<&'static str>,
 }
 
+/// A node's addresses in IPv6.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ipv6 {
+    /// Its own.
+    pub(super) ip: &'static str,
+    /// Its pods'.
+    pub(super) pods: &'static str,
+}
+
 impl Node {
+    /// Its own addresses, as the kubelet takes them.
+    pub(super) fn ips(&self) -> String {
+        match self.ipv6 {
+            Some(ipv6) => format!("{},{}", self.ip, ipv6.ip),
+            None => self.ip.to_owned(),
+        }
+    }
+
     /// What its containerd, kubelet or kube-proxy is called in the cluster.
     pub(super) fn component(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

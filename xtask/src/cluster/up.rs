@@ -10,7 +10,7 @@ use std::{
     collections::BTreeSet, fs, net::TcpListener, os::unix::fs::symlink, path::PathBuf, thread,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use self::plan::{Plan, Seen};
 use super::{
@@ -41,7 +41,7 @@ use crate::{
 /// (with the end of its log).
 pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cluster> {
     let cache = Cache::open()?;
-    let layout = Layout::new(name);
+    let mut layout = Layout::new(name);
     if doctor::root().is_err() {
         doctor::check(&cache, progress)?;
     }
@@ -54,6 +54,15 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
         seen = look(&layout)?;
         plan = plan::plan(&seen);
     }
+    let asked = with.contains(&AddOn::DualStack);
+    layout.dual_stack = match &seen.record {
+        Some(record) => record.with.contains(&AddOn::DualStack),
+        None => asked,
+    };
+    ensure!(
+        layout.dual_stack || !asked,
+        "the cluster {name} has IPv4 alone, which cannot be changed: take it down first"
+    );
     let (cluster, mut record) = match (plan, seen.record) {
         (Plan::Keep(dead), Some(record)) => {
             (keep(&cache, layout, &record, &dead, progress)?, record)
@@ -141,6 +150,9 @@ fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster,
         ready: false,
         with: BTreeSet::new(),
     };
+    if layout.dual_stack {
+        record.with.insert(AddOn::DualStack);
+    }
     (record.api_port, record.gateway_port) = free_ports()?;
     record.write(&layout)?;
     // Before the namespace: `ip netns` makes one of them.

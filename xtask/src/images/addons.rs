@@ -29,7 +29,7 @@ pub(crate) fn addon(
     binaries: &Binaries,
 ) -> Result<Vec<(&'static str, Image)>> {
     match addon {
-        AddOn::SecondNode => Ok(Vec::new()),
+        AddOn::SecondNode | AddOn::DualStack => Ok(Vec::new()),
         AddOn::Metrics => Ok(vec![(
             "@METRICS_SERVER_IMAGE@",
             upstream(

@@ -76,7 +76,7 @@ const CERT_MANAGER: [Project; 1] = [Project {
 pub(super) fn projects(addon: AddOn) -> &'static [Project] {
     match addon {
         // Needs nothing more, or a package of Debian's.
-        AddOn::SecondNode | AddOn::Postgres => &[],
+        AddOn::SecondNode | AddOn::DualStack | AddOn::Postgres => &[],
         AddOn::Metrics => &METRICS,
         AddOn::Policies | AddOn::Ingress => &OWN,
         AddOn::CertManager => &CERT_MANAGER,

@@ -60,6 +60,20 @@ async fn a_host_of_its_own_leads_to_a_cluster_and_a_connection_for_it_to_no_othe
 }
 
 #[tokio::test]
+async fn who_leaves_the_path_out_is_told_how_kubectl_proxy_keeps_it() {
+    let world = World::new().await;
+    let mut client = world.jane().await;
+    let found = status(client.get("/api/v1/pods").await).await;
+    assert_eq!(found.code, 404);
+    assert!(
+        found.message.contains("--append-server-path"),
+        "{}",
+        found.message
+    );
+    world.nothing_arrived();
+}
+
+#[tokio::test]
 async fn clusters_that_cannot_be_reached_say_why_and_nothing_of_the_inside() {
     let world = World::new().await;
     let mut client = world.jane().await;

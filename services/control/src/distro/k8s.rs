@@ -11,6 +11,7 @@ use vcluster_resources::layout::{
 };
 
 use super::{CONFIG_HASH, DATA_VOLUME, Inputs, resources};
+use crate::address::Range;
 use crate::admission;
 use crate::container::{USER, container, probe, security};
 use crate::pki::credential::{
@@ -24,6 +25,7 @@ use crate::pki::roots::{
 /// Folder of the keys.
 pub(crate) const PKI: &str = "/etc/kubernetes/pki";
 const SOCKET: &str = "/run/kine/kine.sock";
+const SERVICE_RANGES: &str = "--service-cluster-ip-range=";
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 
 /// Controllers that act on nodes, addresses and volumes of a cluster that has its own.
@@ -190,7 +192,7 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
         "--secure-port=6443".to_owned(),
         // The endpoints of default/kubernetes: the host Service, which lives longer than a pod.
         format!("--advertise-address={}", inputs.address),
-        format!("--service-cluster-ip-range={}", inputs.address.block()),
+        format!("{SERVICE_RANGES}{}", services(inputs)),
         format!("--etcd-servers=unix://{SOCKET}"),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--allow-privileged=true".to_owned(),
@@ -229,6 +231,28 @@ fn api_server_args(inputs: Inputs<'_>) -> Vec<String> {
         // CA signs, and under the paths of a kubelet: only sync serves those.
         format!("--kubelet-certificate-authority={}", pki(PLATFORM_CA_CERT)),
     ]
+}
+
+/// The ranges of its Services: the first one's first address becomes that of `default/kubernetes`.
+fn services(inputs: Inputs<'_>) -> String {
+    let block = inputs.address.block();
+    match inputs.second {
+        Some(second) => format!("{block},{second}"),
+        None => block,
+    }
+}
+
+/// The second range of Services in a StatefulSet that was rendered here.
+pub fn second_range(stateful_set: &Value) -> Option<Range> {
+    let containers = stateful_set.pointer("/spec/template/spec/initContainers")?;
+    let args = containers
+        .as_array()?
+        .iter()
+        .filter_map(|one| one["args"].as_array());
+    let ranges = args
+        .flatten()
+        .find_map(|arg| arg.as_str()?.strip_prefix(SERVICE_RANGES))?;
+    ranges.split_once(',')?.1.parse().ok()
 }
 
 fn controller_manager(inputs: Inputs<'_>) -> Value {
@@ -293,10 +317,15 @@ mod tests {
     use crate::subject::Subject;
 
     fn rendered() -> Value {
+        with(None)
+    }
+
+    fn with(second: Option<Range>) -> Value {
         render(Inputs {
             subject: &Subject::sample(),
             spec: &VirtualClusterSpec::default(),
             address: Address::of("10.96.7.17").unwrap(),
+            second,
             config_hash: "0123456789abcdef",
             images: &Images {
                 kube_apiserver: "registry.k8s.io/kube-apiserver".to_owned(),
@@ -311,6 +340,18 @@ mod tests {
     #[test]
     fn the_stateful_set_is_the_one_that_was_reviewed() {
         insta::assert_yaml_snapshot!(rendered());
+    }
+
+    #[test]
+    fn a_second_range_stands_behind_its_own_and_is_found_again() {
+        let second = "fd96::/112".parse().unwrap();
+        let found = with(Some(second));
+        let args = found["spec"]["template"]["spec"]["initContainers"][1]["args"].to_string();
+        let expected = "\"--service-cluster-ip-range=10.96.7.16/28,fd96::/112\"";
+        assert!(args.contains(expected), "{args}");
+        assert_eq!(second_range(&found), Some(second));
+        assert_eq!(second_range(&rendered()), None);
+        assert_eq!(second_range(&json!({})), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use vcluster_resources::ownership::CONTROL_FINALIZER;
 
 use super::status::{self, Fact, Facts};
 use super::{BINDING, DOUBT, Input, Plan, Step, has_finalizer, notice};
-use crate::address::Address;
+use crate::address::{Address, Range};
+use crate::distro::k8s;
 use crate::observed::{Doubt, Live, MadeFor, RootsState, Seen};
 use crate::pki::Credential;
 use crate::pki::credential::Health;
@@ -205,7 +206,9 @@ fn apply(input: Input<'_>, slot: Slot, body: Value) -> Option<Step> {
 fn service(input: Input<'_>, steps: &mut Vec<Step>) -> Result<Address, Fact> {
     match input.observed.slot(Slot::Service) {
         Seen::Absent => match &input.observed.ranges {
-            Seen::Present(ranges) if ranges.is_empty() => Err(no_range()),
+            Seen::Present(ranges) if !ranges.all.iter().any(|range| range.is_v4()) => {
+                Err(no_range())
+            }
             Seen::Absent => Err(no_range()),
             Seen::Present(_) => {
                 steps.push(Step::AllocateAddress);
@@ -378,11 +381,25 @@ fn control_plane(
     fingerprint: &str,
     steps: &mut Vec<Step>,
 ) -> Result<bool, Fact> {
-    let body = input.wish.control_plane(address, fingerprint);
+    let body = input
+        .wish
+        .control_plane(address, second(input), fingerprint);
     let step = apply(input, Slot::ControlPlane, body);
     let current = step.is_none();
     steps.extend(step);
     status::running(input).map(|updated| updated && current)
+}
+
+/// The second range of its Services: the host's, or the one that it has while the host's cannot be seen. An API server
+/// takes a second range at any start, and Services of one family keep their address.
+fn second(input: Input<'_>) -> Option<Range> {
+    match &input.observed.ranges {
+        Seen::Present(ranges) => ranges.second,
+        Seen::Absent | Seen::Unknown(_) => {
+            let running = input.observed.slot(Slot::ControlPlane);
+            k8s::second_range(&running.present()?.body)
+        }
+    }
 }
 
 /// What could not be seen, as a fact. A role that was bound a moment ago soon counts.

@@ -198,7 +198,8 @@ pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus
 /// The host's Service ranges, if they could be seen.
 fn service_cidrs(input: Input<'_>) -> Option<Vec<String>> {
     let ranges = input.observed.ranges.present()?;
-    Some(ranges.iter().take(CIDRS).map(ToString::to_string).collect())
+    let all = ranges.all.iter().take(CIDRS);
+    Some(all.map(ToString::to_string).collect())
 }
 
 fn dns_address(input: Input<'_>) -> Option<String> {

@@ -31,6 +31,8 @@ pub(super) const PATCH: [&str; 3] = ["value", "object", "cluster"];
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct Finding {
+    /// The rule that it is about, counted from 0; nothing if it is about all of them.
+    pub rule: Option<usize>,
     /// The field, as `customResources[0].references[1].path`.
     pub field: String,
     /// What is wrong, and what is allowed.
@@ -39,14 +41,15 @@ pub struct Finding {
 
 /// Everything that is wrong with these rules.
 pub fn check(rules: &[CustomResource]) -> Vec<Finding> {
-    let mut findings = Findings(Vec::new());
+    let mut findings = Findings::default();
     if rules.len() > RULES {
         findings.add("customResources", format!("must be at most {RULES} rules"));
-        return findings.0;
+        return findings.all;
     }
     let named: Vec<String> = rules.iter().map(CustomResource::definition).collect();
     let mut seen = BTreeSet::new();
     for (n, rule) in rules.iter().enumerate() {
+        findings.rule = Some(n);
         let at = format!("customResources[{n}]");
         names(&mut findings, &at, rule);
         if !seen.insert(&named[n]) {
@@ -59,14 +62,20 @@ pub fn check(rules: &[CustomResource]) -> Vec<Finding> {
         references(&mut findings, &at, rule, &named, &owned);
         patches(&mut findings, &at, rule, &owned);
     }
-    findings.0
+    findings.all
 }
 
-struct Findings(Vec<Finding>);
+#[derive(Default)]
+struct Findings {
+    all: Vec<Finding>,
+    /// The rule that is being checked.
+    rule: Option<usize>,
+}
 
 impl Findings {
     fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding {
+        self.all.push(Finding {
+            rule: self.rule,
             field: field.into(),
             message: message.into(),
         });
@@ -364,5 +373,23 @@ mod tests {
             twice,
             ["customResources[1].plural: certificates.cert-manager.io has a rule already"]
         );
+    }
+
+    #[test]
+    fn a_fault_names_its_rule_and_one_of_all_rules_names_none() {
+        let rules = |count: usize, with: Value| -> Vec<CustomResource> {
+            let plural = |n: usize| {
+                let mut rule = rule(&json!({"plural": format!("kinds{n}")}));
+                if n == 1 {
+                    rule["group"] = with["group"].clone();
+                }
+                rule
+            };
+            serde_json::from_value((0..count).map(plural).collect()).unwrap()
+        };
+        let found = check(&rules(3, json!({"group": "core"})));
+        assert!(!found.is_empty() && found.iter().all(|finding| finding.rule == Some(1)));
+        let found = check(&rules(RULES + 1, json!({"group": "a.io"})));
+        assert_eq!((found.len(), found[0].rule), (1, None));
     }
 }

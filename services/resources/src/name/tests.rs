@@ -138,6 +138,40 @@ fn a_service_whose_name_begins_with_a_digit_has_a_host_name_that_does_not() {
     assert_ne!(name("1web"), name("s-1web"));
 }
 
+#[test]
+fn what_lives_in_no_namespace_bears_whose_it_is_at_its_end() {
+    let name = |name: &str, namespace: &str, vcluster: &str| {
+        let namespace = namespace.parse().unwrap();
+        cluster_scoped_host_name(name, &namespace, &cluster(vcluster), SUBDOMAIN_LIMIT)
+    };
+    assert_eq!(
+        name("gold", "team-a", "demo"),
+        "gold.demo.team-a.vcluster.dev"
+    );
+    // Neither a dot nor the separator in a name reaches into another's.
+    let theirs = name("gold", "team-b", "prod");
+    for own in [
+        "gold.prod",
+        "gold.prod.team-b",
+        &theirs,
+        "gold-x-team-b-x-prod",
+    ] {
+        let host = name(own, "team-a", "demo");
+        assert!(host.ends_with(".demo.team-a.vcluster.dev"), "{host}");
+        assert_ne!(host, theirs);
+    }
+    let (long, longer) = ("a".repeat(253), format!("{}b", "a".repeat(252)));
+    let (long, longer) = (
+        name(&long, "team-a", "demo"),
+        name(&longer, "team-a", "demo"),
+    );
+    assert_ne!(long, longer);
+    for host in [long, longer] {
+        assert!(host.len() <= SUBDOMAIN_LIMIT);
+        assert!(host.ends_with(".demo.team-a.vcluster.dev"), "{host}");
+    }
+}
+
 proptest! {
     /// No API server stores such names; if one did, nothing would panic or meet.
     #[test]

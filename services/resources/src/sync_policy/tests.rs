@@ -27,6 +27,14 @@ fn every_violation_is_told_by_its_field() {
             "",
         ),
         (
+            json!({"toHost": {"priorityclasses": {"enabled": true, "selector": {}}, "storageclasses": {"enabled": true}}}),
+            "",
+        ),
+        (
+            json!({"toHost": {"storageclasses": {"enabled": true, "namespaces": ["shop"]}}}),
+            "to_host[storageclasses].namespaces",
+        ),
+        (
             json!({"toHost": {"serviceaccounts": {"enabled": true, "selector": {}}}}),
             "to_host[serviceaccounts].selector",
         ),
@@ -50,6 +58,19 @@ fn every_violation_is_told_by_its_field() {
             json!({"fromHost": {"events": {"selector": {}}}}),
             "from_host[events].selector",
         ),
+        (
+            json!({"fromHost": {"persistentvolumes": {}}}),
+            "from_host[persistentvolumes]",
+        ),
+    ];
+    for (value, field) in cases {
+        assert_violates(&value, field);
+    }
+}
+
+#[test]
+fn every_mapping_that_is_wrong_is_told_by_its_field() {
+    let cases = [
         (
             json!({"fromHost": {"secrets": {"mappings": [
                 {"from": {"name": "a"}, "to": {"namespace": "shop", "name": "a"}},
@@ -95,20 +116,19 @@ fn every_violation_is_told_by_its_field() {
             ]}}}),
             "to_host[services].mappings[0].to.name",
         ),
-        (
-            json!({"fromHost": {"persistentvolumes": {}}}),
-            "from_host[persistentvolumes]",
-        ),
     ];
     for (value, field) in cases {
-        let found = policy(value.clone()).violations();
-        let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
-        let wanted: Vec<&str> = Some(field)
-            .filter(|field| !field.is_empty())
-            .into_iter()
-            .collect();
-        assert_eq!(fields, wanted, "{value}");
+        assert_violates(&value, field);
     }
+}
+
+/// The policy is wrong in that field and in no other, or not at all.
+#[track_caller]
+fn assert_violates(value: &Value, field: &str) {
+    let found = policy(value.clone()).violations();
+    let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
+    let wanted = Vec::from_iter((!field.is_empty()).then_some(field));
+    assert_eq!(fields, wanted, "{value}");
 }
 
 #[test]
@@ -145,5 +165,55 @@ fn a_selector_selects_as_kubernetes_does() {
     for (selector, selected) in cases {
         let found: Selector = serde_json::from_value(selector.clone()).unwrap();
         assert_eq!(found.matches(label), selected, "{selector}");
+    }
+}
+
+#[test]
+fn a_selector_names_only_labels_that_an_object_can_have() {
+    let long = "a".repeat(63);
+    let (longest, too_long) = (
+        format!("{}/{long}", vec!["a"; 127].join(".")),
+        "a".repeat(64),
+    );
+    let labels = |key: &str, value: &str| json!({"matchLabels": {key: value}});
+    let needs = |key: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": "In", "values": values}]});
+    let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("a{n}"), json!(""))).collect();
+    let cases = [
+        (labels("app.kubernetes.io/name", "web"), ""),
+        (labels("A_b.c-1", ""), ""),
+        (labels(&longest, &long), ""),
+        (labels("", "web"), "match_labels"),
+        (labels("-a", "web"), "match_labels"),
+        (labels("a/b/c", "web"), "match_labels"),
+        (labels("Example.com/a", "web"), "match_labels"),
+        (labels("a..b/c", "web"), "match_labels"),
+        (labels(&format!("b{longest}"), "web"), "match_labels"),
+        (labels(&too_long, "web"), "match_labels"),
+        (labels("app", &too_long), "match_labels"),
+        (labels("app", "not so"), "match_labels"),
+        (json!({"matchLabels": many}), "match_labels"),
+        (needs("app", json!(["a", ""])), ""),
+        (needs("a b", json!(["a"])), "match_expressions[0].key"),
+        (needs("app", json!(["a b"])), "match_expressions[0].values"),
+        (needs("app", json!([])), "match_expressions[0].values"),
+        (
+            needs("app", json!(vec!["a"; 65])),
+            "match_expressions[0].values",
+        ),
+        (
+            json!({"matchExpressions": vec![json!({"key": "a", "operator": "Exists"}); 17]}),
+            "match_expressions",
+        ),
+    ];
+    for (selector, wrong) in cases {
+        let policy = json!({"toHost": {"secrets": {"selector": selector}}});
+        let policy: SyncPolicy = serde_json::from_value(policy).unwrap();
+        let found: Vec<_> = policy
+            .violations()
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect();
+        let wrong = (!wrong.is_empty()).then(|| format!("to_host[secrets].selector.{wrong}"));
+        assert_eq!(found, Vec::from_iter(wrong), "{selector}");
     }
 }

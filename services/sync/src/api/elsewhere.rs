@@ -19,9 +19,10 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use vcluster_chassis::grpc::caller;
-use vcluster_chassis::identity::headers;
-use vcluster_chassis::tls::{self, Identity, Live, Roots};
+use vcluster_chassis::identity::{self, headers};
+use vcluster_chassis::tls::{self, Identity, Live, PeerCertificates, Roots};
 use vcluster_proto::sync::v1::sync_service_client::SyncServiceClient;
+use vcluster_resources::layout::SYNC_SERVICE;
 
 use super::refuse::unavailable;
 
@@ -122,9 +123,14 @@ impl Elsewhere {
     }
 }
 
-/// Whether another replica has passed the call on.
+/// Whether another replica has passed the call on. The mark counts only from one that shows this service's certificate.
 pub(super) fn is_passed_on<T>(request: &Request<T>) -> bool {
-    request.metadata().contains_key(PASSED_ON)
+    let peer = request.extensions().get::<PeerCertificates>();
+    let peer = peer.and_then(PeerCertificates::leaf);
+    let is_replica = peer
+        .and_then(|leaf| identity::certificate(leaf).ok())
+        .is_some_and(|peer| peer.user == SYNC_SERVICE);
+    is_replica && request.metadata().contains_key(PASSED_ON)
 }
 
 /// The same request again, for another replica: its message, and who calls.
@@ -137,4 +143,35 @@ pub(super) fn again<M: Clone>(request: &Request<M>) -> Result<Request<M>, Status
         again.metadata_mut().insert(TRACE, trace.clone());
     }
     Ok(again)
+}
+
+#[cfg(test)]
+mod tests {
+    use vcluster_chassis::testing::Authority;
+
+    use super::*;
+
+    #[test]
+    fn only_another_replica_is_believed_that_it_passed_a_call_on() {
+        vcluster_chassis::crypto::install();
+        let authority = Authority::new("platform");
+        let own = authority.client(SYNC_SERVICE, &[]).identity();
+        let asked = |chain: Option<Identity>, is_marked: bool| {
+            let mut request = Request::new(());
+            if is_marked {
+                let mark = MetadataValue::from_static("true");
+                request.metadata_mut().insert(PASSED_ON, mark);
+            }
+            if let Some(identity) = chain {
+                let peer = PeerCertificates::new(None, identity.chain().to_vec());
+                request.extensions_mut().insert(peer);
+            }
+            is_passed_on(&request)
+        };
+        let gateway = authority.client("vcluster-connect", &[]).identity();
+        assert!(asked(Some(own.clone()), true));
+        assert!(!asked(Some(own), false));
+        assert!(!asked(Some(gateway), true));
+        assert!(!asked(None, true));
+    }
 }

@@ -137,10 +137,13 @@ struct Seen {
 impl Seen {
     async fn of(engine: &Engine, tenant: &Tenant, key: &Key) -> Self {
         let from = origin(key.kind);
-        if matches!(from, Origin::Told | Origin::Read) || !tenant.is_ready() {
+        // Of a tenant that is frozen nothing is read: its server may be dead, and what it is frozen for is the answer.
+        let is_asked = !matches!(from, Origin::Told | Origin::Read);
+        if !is_asked || !tenant.is_active() {
             let entry = tenant.state().entry(key);
+            let unread = || Err("its virtual cluster is not worked for".to_owned());
             return Self {
-                inside: Ok(None),
+                inside: if is_asked { unread() } else { Ok(None) },
                 on_host: entry.host.seen.is_some(),
                 written: None,
             };

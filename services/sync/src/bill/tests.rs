@@ -71,3 +71,50 @@ async fn what_panics_is_paid_for() {
     tokio::spawn(panics).await.unwrap_err();
     assert!(bill.cpu() > Duration::ZERO);
 }
+
+#[tokio::test]
+async fn a_bill_that_begins_anew_keeps_the_watches_that_are_open() {
+    let bill = Arc::new(Bill::default());
+    let watch = Request::get("/api/v1/pods?watch=true").body(Body::empty());
+    let answer = client(&bill.host).send(watch.unwrap()).await.unwrap();
+    let spending = bill.meter(async {
+        let begun = thread_time();
+        while thread_time() == begun {}
+    });
+    spending.await;
+    bill.reset();
+    assert_eq!(bill.cpu(), Duration::ZERO);
+    let open = Passed {
+        watches: 1,
+        ..Passed::default()
+    };
+    assert_eq!(bill.host.passed(), open);
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_to_be_left_alone_is_heeded_for_a_minute_at_most() {
+    for (status, header, expected) in [
+        (429, Some("7"), Some(7)),
+        (503, Some("100000"), Some(60)),
+        (200, Some("7"), None),
+        (429, Some("Fri, 31 Dec 1999 23:59:59 GMT"), None),
+        (429, None, None),
+    ] {
+        let traffic = Arc::new(Traffic::default());
+        let inner = service_fn(move |_request: Request<Body>| async move {
+            let mut answer = Response::builder().status(status);
+            if let Some(value) = header {
+                answer = answer.header(RETRY_AFTER, value);
+            }
+            answer.body(Body::empty())
+        });
+        let mut client = Counting(Arc::clone(&traffic)).layer(inner);
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        client.call(request).await.unwrap();
+        let quiet = traffic.quiet().map(|left| left.as_secs());
+        assert_eq!(quiet, expected, "{status} {header:?}");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(traffic.quiet(), None);
+    }
+}

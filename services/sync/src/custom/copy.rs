@@ -5,17 +5,25 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 use serde_json::Value;
+use vcluster_chassis::retry::Policy;
 use vcluster_resources::ownership::SYNC_FROM_HOST;
 use vcluster_translate::custom::definition::{self, Learnt, Step};
 use vcluster_translate::patch::Format;
 
 use super::definitions::COLLECTION;
 use crate::apply::with_causes;
+use crate::deadline::{REQUEST, within};
 use crate::object::Kind;
 use crate::tenant::Tenant;
 
-/// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(15);
+/// Delays while a definition is being taken up.
+pub(super) const RETRY: Policy = Policy {
+    base: Duration::from_millis(200),
+    factor: 1.5,
+    cap: Duration::from_secs(10),
+};
+/// After so many of them it takes longer than it should.
+pub(super) const SOON: u32 = 20;
 
 /// How a definition is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +54,8 @@ pub(super) async fn ensure(tenant: &Tenant, learnt: &Learnt) -> Result<There, Er
     let path = format!("{COLLECTION}/{name}");
     let found = match send(tenant, Method::GET, &path, None).await {
         Ok(found) => Some(found),
-        Err(Some(kube::Error::Api(status))) if status.code == 404 => None,
-        Err(error) => return Err(failed(error)),
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        Err(error) => return Err(failed(&error)),
     };
     let step = definition::step(found.as_ref(), learnt, &tenant.context.cluster_uid);
     drop(found);
@@ -58,14 +66,14 @@ pub(super) async fn ensure(tenant: &Tenant, learnt: &Learnt) -> Result<There, Er
         Step::Wait => Err(Error::Wait),
         Step::Create(copy) => {
             let made = send(tenant, Method::POST, COLLECTION, Some(&copy)).await;
-            made.map_err(failed)?;
+            made.map_err(|error| failed(&error))?;
             tracing::info!(tenant = %tenant.id, definition = name, "definition is copied from the host");
             Err(Error::Wait)
         }
         Step::Patch(patch) => {
             let patched = send(tenant, Method::PATCH, &path, Some(&patch.body)).await;
             // What an older API server leaves out of it will not come by sending it again.
-            if definition::is_established(&patched.map_err(failed)?) {
+            if definition::is_established(&patched.map_err(|error| failed(&error))?) {
                 Ok(There::Copied)
             } else {
                 Err(Error::Wait)
@@ -80,25 +88,21 @@ pub(super) async fn is_served(tenant: &Tenant, kind: Kind) -> Result<bool, Error
     let path = format!("/apis/{}/{}?limit=1", api.version(), api.plural);
     match send(tenant, Method::GET, &path, None).await {
         Ok(_) => Ok(true),
-        Err(Some(kube::Error::Api(status))) if status.code == 404 => Ok(false),
-        Err(error) => Err(failed(error)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(failed(&error)),
     }
 }
 
-fn failed(error: Option<kube::Error>) -> Error {
-    Error::Request(error.map_or_else(
-        || "no answer in time".to_owned(),
-        |error| with_causes(&error),
-    ))
+fn failed(error: &kube::Error) -> Error {
+    Error::Request(with_causes(error))
 }
 
-/// Nothing as an error means that no answer came in time.
 async fn send(
     tenant: &Tenant,
     method: Method,
     path: &str,
     body: Option<&Value>,
-) -> Result<Value, Option<kube::Error>> {
+) -> Result<Value, kube::Error> {
     let is_read = method == Method::GET;
     let uri = if is_read {
         path.to_owned()
@@ -119,10 +123,7 @@ async fn send(
         .uri(uri)
         .header(CONTENT_TYPE, media);
     let request = request.body(body.into_bytes());
-    let request = request.map_err(|error| Some(kube::Error::HttpError(error)))?;
+    let request = request.map_err(kube::Error::HttpError)?;
     let client = &tenant.clients.virtual_.request;
-    match tokio::time::timeout(DEADLINE, client.request(request)).await {
-        Ok(answer) => answer.map_err(Some),
-        Err(_elapsed) => Err(None),
-    }
+    within(REQUEST, client.request(request)).await
 }

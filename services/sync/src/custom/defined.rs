@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vcluster_chassis::retry::Policy;
 use vcluster_translate::custom::definition;
 use vcluster_translate::policy;
 
-use super::copy::{self, Error};
+use super::copy::{self, Error, RETRY, SOON};
 use crate::engine::Engine;
 use crate::object::{Kind, Side};
 use crate::queue::Lane;
@@ -19,12 +18,6 @@ use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Tenant, follow};
 use crate::watch::Change;
 
-/// Delays while the definition is being taken up.
-const RETRY: Policy = Policy {
-    base: Duration::from_millis(200),
-    factor: 1.5,
-    cap: Duration::from_secs(10),
-};
 /// How often a host without the definition is asked for it, and the copy compared with it.
 const AGAIN: Duration = Duration::from_mins(1);
 
@@ -61,8 +54,8 @@ async fn wait_until_served(engine: &Engine, tenant: &Tenant, kind: Kind) {
             Ok(false) => {
                 tenant.unserved(Side::Virtual, kind);
                 let pause = match define(engine, tenant, kind).await {
-                    There::Lacking | There::Settled if failures > 20 => AGAIN,
                     There::Lacking => AGAIN,
+                    There::Settled if failures > SOON => AGAIN,
                     There::Settled | There::Soon => RETRY.delay(failures).max(RETRY.base),
                 };
                 tokio::time::sleep(pause).await;

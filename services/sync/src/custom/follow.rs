@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vcluster_chassis::retry::Policy;
 use vcluster_translate::custom::definition::Learnt;
 
-use super::copy::{self, Error, There};
+use super::copy::{self, Error, RETRY, SOON, There};
 use super::watches::Following;
 use crate::engine::Engine;
 use crate::object::Kind;
@@ -15,12 +14,6 @@ use crate::scan::{self, Purpose};
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Subject, Tenant, follow};
 
-/// Delays while something is missing.
-const RETRY: Policy = Policy {
-    base: Duration::from_millis(200),
-    factor: 1.5,
-    cap: Duration::from_secs(10),
-};
 /// How often the definition inside is compared with what it should be.
 const AGAIN: Duration = Duration::from_mins(5);
 
@@ -62,7 +55,7 @@ async fn define(tenant: &Tenant, kind: Kind, learnt: &Learnt) {
             Ok(there) => return say(tenant, kind, there),
             Err(error) => {
                 // A definition takes a moment to be served: that is no trouble yet.
-                if !matches!(error, Error::Wait) || failures > 20 {
+                if !matches!(error, Error::Wait) || failures > SOON {
                     tenant.say_custom(kind, Subject::Definition, Some(error.to_string()));
                 }
                 tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;

@@ -53,7 +53,9 @@ impl Watches {
     ) -> Following {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, watch| watch.strong_count() > 0);
-        if let Some(running) = running.get(&kind).and_then(Weak::upgrade) {
+        // One that somebody holds may have ended with its term.
+        let running_now = running.get(&kind).and_then(Weak::upgrade);
+        if let Some(running) = running_now.filter(|running| !running.0.is_cancelled()) {
             return Following { _running: running };
         }
         let token = term.child_token();

@@ -42,6 +42,12 @@ impl Standing {
         found.map(|(id, (state, message))| (id.clone(), *state, message.clone()))
     }
 
+    /// Those of which it was said that they are frozen.
+    pub fn frozen(&self) -> impl Iterator<Item = &Id> {
+        let frozen = |(_, (state, _)): &(&Id, &(State, String))| *state == State::Frozen;
+        self.said.iter().filter(frozen).map(|(id, _)| id)
+    }
+
     /// All of which something was said.
     pub fn ids(&self) -> Vec<Id> {
         self.said.keys().cloned().collect()

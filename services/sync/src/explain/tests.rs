@@ -17,6 +17,7 @@ struct Case {
     hold: Option<Hold>,
     on_host: bool,
     settled: bool,
+    place: Option<Place>,
     used: bool,
 }
 
@@ -31,6 +32,7 @@ fn case(kind: Kind) -> Case {
         hold: None,
         on_host: false,
         settled: false,
+        place: None,
         used: false,
     }
 }
@@ -45,7 +47,7 @@ impl Case {
             inside: self.object.as_ref().map_or(Inside::Absent, Inside::There),
             namespace: self.namespace,
             hold: self.hold.clone(),
-            place: None,
+            place: self.place,
             on_host: self.on_host,
             settled: self.settled,
             used: self.used,
@@ -76,11 +78,22 @@ fn what_is_as_it_should_be_is_synced() {
         "name": "web", "labels": {"vcluster.dev/managed": "true"},
         "annotations": {"vcluster.dev/cluster-uid": context().cluster_uid},
     }});
-    let node = Case {
+    let mut node = Case {
         object: Some(node),
+        settled: true,
         ..case(Kind::Node)
     };
     node.is(Standing::Synced, "Synced");
+    node.place = Some(Place {
+        waits_since: Some(tokio::time::Instant::now()),
+        in_work: false,
+        timer: None,
+        failures: 0,
+    });
+    node.is(Standing::Waiting, "Queued");
+    node.place = None;
+    node.settled = false;
+    node.is(Standing::Waiting, "Queued");
 }
 
 #[test]

@@ -92,6 +92,31 @@ async fn what_an_earlier_policy_mapped_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_mapped_is_found_on_each_page_of_a_long_list() {
+    let world = World::new().await;
+    let old = json!({"metadata": {"namespace": "shop", "name": "old", "uid": "old",
+        "labels": {MANAGED: MANAGED_VALUE},
+        "annotations": {"vcluster.dev/cluster-uid": crate::testing::CLUSTER_UID, MAPPED_FROM: "old"}}});
+    let old = world.virtual_.put(Kind::ConfigMap, old).json().clone();
+    world.virtual_.script(move |call| {
+        let (items, next) = match (call.method.as_str(), call.path.as_str()) {
+            ("GET", "/api/v1/configmaps") if call.query.contains("continue=more") => {
+                (json!([old]), "")
+            }
+            ("GET", "/api/v1/configmaps") if call.query.contains("limit=20") => (json!([]), "more"),
+            // Too much for one answer.
+            ("GET", "/api/v1/configmaps") => return Some(crate::testing::status(500, "TooLarge")),
+            (_, _) => return None,
+        };
+        let metadata = json!({"resourceVersion": "1", "continue": next});
+        let list = json!({"metadata": metadata, "items": items});
+        Some(vcluster_chassis::testing::json(200, list))
+    });
+    assert!(sweep(&world.tenant, &[]).await);
+    assert_eq!(world.writes(), [format!("virtual DELETE {INSIDE}/old")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_emptied_store_takes_no_service_from_the_host() {
     let policy = json!({"toHost": {"services": {"mappings": [
         {"from": {"namespace": "shop", "name": "web"}, "to": {"name": "shop-web"}}]}}});

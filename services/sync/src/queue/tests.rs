@@ -121,6 +121,58 @@ fn a_tenant_at_its_limit_is_passed_over_until_a_key_comes_back() {
 }
 
 #[test]
+fn a_tenant_that_comes_back_rested_goes_before_all_that_are_busy() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let limits = Limits {
+        weight: 1,
+        in_flight: 100,
+    };
+    let busy: Vec<_> = (0..20).map(|_| queue.admit(limits)).collect();
+    for tenant in &busy {
+        for key in 0..10 {
+            queue.add(*tenant, key, Lane::Live, now);
+        }
+    }
+    for _ in 0..30 {
+        queue.take().unwrap();
+    }
+    let quiet = queue.admit(limits);
+    queue.add(quiet, 0, Lane::Live, now);
+    queue.add(quiet, 1, Lane::Live, now);
+    assert_eq!(queue.take().unwrap().tenant, quiet);
+    assert_ne!(queue.take().unwrap().tenant, quiet, "once");
+}
+
+#[test]
+fn a_paused_tenant_s_keys_wait_and_then_come_one_by_one_until_it_is_resumed() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let (ill, well) = (queue.admit(LIMITS), queue.admit(LIMITS));
+    for key in 0..6 {
+        queue.add(ill, key, Lane::Live, now);
+    }
+    queue.pause(ill, now + second(9));
+    queue.pause(ill, now + second(5));
+    queue.add(well, 7, Lane::Live, now);
+    assert_eq!(drain(&mut queue), [(well, 7)]);
+    assert_eq!(queue.advance(now + second(4)), Some(now + second(5)));
+    assert_eq!(queue.advance(now + second(5)), None);
+    assert_eq!(queue.take().unwrap().key, 0);
+    assert_eq!(queue.take(), None, "one to see whether it works");
+    queue.done(ill, &0, After::Failed(now + second(60)));
+    queue.pause(ill, now + second(8));
+    assert_eq!(queue.take(), None);
+    queue.advance(now + second(8));
+    assert_eq!(queue.take().unwrap().key, 1);
+    queue.resume(ill);
+    assert_eq!(queue.take().unwrap().key, 2, "beside it, as ever");
+    queue.pause(ill, now + second(9));
+    queue.remove(ill);
+    assert!(queue.pauses.is_empty(), "nothing stays behind");
+}
+
+#[test]
 fn a_failed_key_comes_back_at_its_time_with_its_count() {
     let now = Instant::now();
     let mut queue = Queue::default();

@@ -120,9 +120,22 @@ impl Leases {
 
     /// Whether that process may still act. One that nobody heard of is given its time from now on.
     pub fn may_act(&mut self, process: &str, now: Instant) -> bool {
-        let duration = self.duration;
+        !self.time_left(process, now).is_zero()
+    }
+
+    /// How long that process may still act, unless more is heard of it.
+    pub fn time_left(&mut self, process: &str, now: Instant) -> Duration {
         let sign = *self.signs.entry(process.to_owned()).or_insert(now);
-        now.saturating_duration_since(sign) < duration
+        let silent = now.saturating_duration_since(sign);
+        self.duration.saturating_sub(silent)
+    }
+
+    /// UIDs of the tenants whose Leases are known, and who holds them.
+    pub fn tenants(&self) -> Vec<(String, Option<String>)> {
+        let tenants = self.tenants.iter();
+        tenants
+            .map(|(uid, (holder, _))| (uid.clone(), holder.clone()))
+            .collect()
     }
 
     /// Forgets processes that cannot act any more and hold nothing.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::runtime::watcher::Event;
 use proptest::prelude::*;
 use serde_json::Value;
 use vcluster_chassis::testing::{ApiServer, json as answer};
@@ -384,7 +385,11 @@ fn own_lease(process: &str, renewal: i64) -> Lease {
 
 /// A replica that knows itself and those whose Leases it hears of.
 fn replica(server: &ApiServer, me: &str, others: &[&str]) -> Replicas {
-    let replicas = Replicas::new(server.client(), "system", me, Duration::from_secs(DURATION));
+    let host = Server {
+        watch: server.client(),
+        request: server.client(),
+    };
+    let replicas = Replicas::new(&host, "system", me, Duration::from_secs(DURATION));
     let shared = replicas.shared.as_ref().unwrap();
     shared.take(Event::Init);
     for process in others.iter().chain([&me]) {
@@ -464,4 +469,69 @@ async fn who_is_not_to_serve_a_tenant_lets_it_go() {
     }
     lost.await;
     assert!(shared.elsewhere(UID).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_whose_holder_may_act_is_not_asked_for_all_the_time() {
+    let server = server();
+    let holder = replica(&server, "a_0", &[]);
+    holder.take(UID, |_| {}).await;
+    let second = replica(&server, "b_0", &[]);
+    let before = server.calls().len();
+    let early = Duration::from_secs(DURATION - 1);
+    let waited = tokio::time::timeout(early, second.take(UID, |_| {})).await;
+    assert!(waited.is_err(), "its holder may still act");
+    assert!(server.calls().len() - before <= 2, "{:?}", server.calls());
+}
+
+/// Names of the Leases that the server was told to delete.
+fn deleted(server: &ApiServer) -> Vec<String> {
+    let calls = server.calls();
+    let deletes = calls.iter().filter(|call| call.method == "DELETE");
+    let name =
+        |call: &vcluster_chassis::testing::Call| call.path.rsplit('/').next().unwrap().to_owned();
+    deletes.map(name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_replica_that_was_renewed_unheard_is_not_removed() {
+    let server = server();
+    let replicas = replica(&server, "a_0", &["b_0"]);
+    let shared = replicas.shared.as_ref().unwrap();
+    let params = PostParams::default();
+    shared
+        .leases
+        .create(&params, &own_lease("b_0", 2))
+        .await
+        .unwrap();
+    tokio::time::advance(Duration::from_hours(2)).await;
+    shared.take(Event::Apply(own_lease("a_0", 2)));
+    shared.sweep(|_| false).await;
+    assert_eq!(deleted(&server), Vec::<String>::new());
+    tokio::time::advance(Duration::from_hours(2)).await;
+    shared.take(Event::Apply(own_lease("a_0", 3)));
+    shared.sweep(|_| false).await;
+    assert_eq!(deleted(&server), [lease("b")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_tenant_that_is_gone_goes_once_nobody_may_act_for_it() {
+    let server = server();
+    let dead = replica(&server, "a_0", &[]);
+    dead.take(UID, |_| {}).await;
+    let second = replica(&server, "b_0", &[]);
+    let shared = second.shared.as_ref().unwrap();
+    let held = shared.leases.get(&format!("{TENANT}{UID}")).await.unwrap();
+    shared.take(Event::Apply(held));
+    shared.sweep(|_| true).await;
+    assert_eq!(
+        deleted(&server),
+        Vec::<String>::new(),
+        "its holder may still act"
+    );
+    tokio::time::advance(Duration::from_secs(DURATION)).await;
+    shared.sweep(|_| false).await;
+    assert_eq!(deleted(&server), Vec::<String>::new(), "it is there");
+    shared.sweep(|_| true).await;
+    assert_eq!(deleted(&server), [format!("{TENANT}{UID}")]);
 }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::law::{CLUSTERS, PODS};
-use super::process::WRITES;
+use super::process::{BURST, WRITES};
 use super::store::{Call, Place};
 use super::weather::Weather;
 use super::world::Target;
@@ -18,7 +18,7 @@ const AGAIN: usize = 12;
 /// Requests about pods to a server that refuses, until it is known to be dead: what was under way.
 const TO_THE_DEAD: usize = 12;
 /// Writes to one side of a tenant within a second: its allowance, all that it may save up, and what stands beside.
-const WITHIN_A_SECOND: usize = WRITES as usize * 3 + 20;
+const WITHIN_A_SECOND: usize = (WRITES + BURST) as usize + 20;
 
 /// What was sent lately.
 #[derive(Debug, Default)]

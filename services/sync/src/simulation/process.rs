@@ -21,8 +21,10 @@ use crate::server::Host;
 
 /// Keys in work at once, of all tenants.
 pub(super) const WORKERS: usize = 4;
-/// Writes of a tenant per second; twice as many in the first.
+/// Writes of a tenant per second, and how many it may save up.
 pub(super) const WRITES: u32 = 50;
+pub(super) const BURST: u32 = 100;
+
 /// Where the replicas of sync have their Leases.
 const NAMESPACE: &str = "vcluster-system";
 
@@ -61,8 +63,8 @@ impl Process {
             timing: Timing::default(),
         };
         let lasts = candidate.timing.lease_duration;
-        let leadership = Leadership::campaign(own.clone(), candidate, world.clock(), &shutdown);
-        let replicas = Replicas::new(own, NAMESPACE, leadership.holder(), lasts);
+        let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
+        let replicas = Replicas::new(&host.own, NAMESPACE, leadership.holder(), lasts);
         let engine = Engine::new(
             limits(scan, in_flight),
             host,
@@ -109,16 +111,21 @@ fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
         scan_interval,
         hosts_image: None,
         annotations: Annotations::default(),
+        classes: vcluster_translate::own_class::Allowed::default(),
         selector: None,
+        fresh_objects: 4,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),
+        host_requests: 16,
+        weights: std::collections::BTreeMap::new(),
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
                 in_flight,
             },
             writes_per_second: WRITES,
+            writes_burst: BURST,
             events_per_second: 10,
             object_bytes: 8192,
         },

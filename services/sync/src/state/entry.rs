@@ -26,6 +26,8 @@ pub struct Entry {
     /// W3C traceparent that its maker left on it.
     pub traceparent: Option<Box<str>>,
     pub(super) host_name: Option<Arc<str>>,
+    /// Generation of the virtual object's spec of which is known what it refers to.
+    pub(super) referred: Option<i64>,
 }
 
 /// What is known of an object on one side.

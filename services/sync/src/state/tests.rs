@@ -21,7 +21,7 @@ fn uid(state: &State) -> Option<String> {
 
 #[test]
 fn older_versions_do_not_come_back() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     assert!(state.observe(Side::Host, &pod(), &object("new", 7)));
     assert!(
         !state.observe(Side::Host, &pod(), &object("new", 7)),
@@ -37,7 +37,7 @@ fn older_versions_do_not_come_back() {
 
 #[test]
 fn what_is_missing_from_a_list_is_doubted_not_gone() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     state.observe(Side::Host, &pod(), &object("a", 1));
     let list = state.begin_list(Side::Host, Kind::Pod);
     assert!(!state.is_listed(Side::Host, Kind::Pod));
@@ -51,7 +51,7 @@ fn what_is_missing_from_a_list_is_doubted_not_gone() {
 
 #[test]
 fn what_vanished_while_the_list_was_read_is_not_brought_back_by_it() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     let list = state.begin_list(Side::Host, Kind::Pod);
     state.vanish(Side::Host, &pod(), "a");
     assert!(!state.observe_listed(Side::Host, &pod(), &object("a", 1)));
@@ -61,7 +61,7 @@ fn what_vanished_while_the_list_was_read_is_not_brought_back_by_it() {
 
 #[test]
 fn an_answer_that_comes_after_the_delete_event_makes_no_ghost() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     state.observe(Side::Host, &pod(), &object("a", 1));
     assert!(state.vanish(Side::Host, &pod(), "a"));
     assert!(!state.observe(Side::Host, &pod(), &object("a", 9)));
@@ -74,7 +74,7 @@ fn an_answer_that_comes_after_the_delete_event_makes_no_ghost() {
 
 #[test]
 fn a_list_that_was_begun_anew_ends_with_the_new_one_only() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     let first = state.begin_list(Side::Host, Kind::Pod);
     let second = state.begin_list(Side::Host, Kind::Pod);
     state.end_list(Side::Host, Kind::Pod, first);
@@ -86,7 +86,7 @@ fn a_list_that_was_begun_anew_ends_with_the_new_one_only() {
 
 #[test]
 fn an_unlisted_side_is_never_called_listed() {
-    let state = State::new(0);
+    let state = State::new(0, Room::new(0));
     for kind in Kind::all() {
         assert!(!state.is_listed(Side::Virtual, kind) && !state.is_listed(Side::Host, kind));
     }
@@ -94,7 +94,7 @@ fn an_unlisted_side_is_never_called_listed() {
 
 #[test]
 fn a_check_leaves_what_is_known_good_and_waits_for_a_list_that_runs() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     assert_eq!(
         state.begin_check(Side::Host, Kind::Pod),
         None,
@@ -115,7 +115,7 @@ fn a_check_leaves_what_is_known_good_and_waits_for_a_list_that_runs() {
 
 #[test]
 fn a_check_that_did_not_end_keeps_no_later_one_from_beginning() {
-    let mut state = State::new(0);
+    let mut state = State::new(0, Room::new(0));
     let (side, kind) = (Side::Host, Kind::Pod);
     let list = state.begin_list(side, kind);
     assert_eq!(state.begin_check(side, kind), None, "nothing is known yet");

@@ -63,7 +63,7 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<bool, Failure> {
     let Ok(owner) = Owner::of_virtual(&object, key.kind.as_str(), &tenant.context) else {
         return Ok(false);
     };
-    let names = names(&key, &owner, &object, host.as_ref(), tenant);
+    let names = names(&key, &owner, &object, host.as_deref(), tenant);
     let wanted = event::to_virtual(found, &owner, &host_uid, &names, &tenant.context);
     let Some(wanted) = wanted else {
         return Ok(false);

@@ -31,7 +31,7 @@ pub(super) async fn step(
     let host = engine.mirrored(kind, &key.name.name);
     let found = tenant.see(Side::Virtual, key).await?;
     let knowledge = tenant.knows_mirrored(engine, kind);
-    let (host, found) = (host.as_deref(), found.as_ref());
+    let (host, found) = (host.as_deref(), found.as_deref());
     match plan::from_host(kind, rules, host, found, knowledge, &tenant.context) {
         Action::Nothing => {
             tenant.state().settle(key);

@@ -52,7 +52,7 @@ pub(super) async fn step(
         return Ok(None);
     }
     let host = tenant.see(Side::Host, key).await?;
-    let Some(host) = host.filter(is_marked) else {
+    let Some(host) = host.filter(|host| is_marked(host)) else {
         tenant.kept().remove(key);
         tenant.notify();
         return Ok(None);

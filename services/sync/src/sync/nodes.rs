@@ -20,7 +20,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let host = engine.node(&key.name.name).filter(shown);
     let found = tenant.see(Side::Virtual, key).await?;
     let knowledge = tenant.knows_mirrored(engine, Kind::Node);
-    match plan::node(host.as_deref(), found.as_ref(), knowledge, &tenant.context) {
+    match plan::node(
+        host.as_deref(),
+        found.as_deref(),
+        knowledge,
+        &tenant.context,
+    ) {
         Action::Nothing => {
             tenant.state().settle(key);
             Ok(Step::Done(Next::Settled))

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::Refusal;
+use vcluster_translate::class::Standing;
+use vcluster_translate::own_class::{self, Class};
 use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, names};
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
@@ -15,6 +17,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes::{self, Named};
 use crate::queue::Lane;
 use crate::state::Absence;
 use crate::tenant::Tenant;
@@ -27,24 +30,24 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let claim = tenant.see(Side::Virtual, key).await?;
     let mut host = tenant.see(Side::Host, key).await?;
     // One that lost its labels is not lost.
-    if host.is_none() && claim.as_ref().is_some_and(is_bound) {
+    if host.is_none() && claim.as_deref().is_some_and(is_bound) {
         host = tenant.find_hidden(key).await?;
     }
-    let volume_key = host.as_ref().and_then(claims::volume).map(volume_key);
+    let volume_key = host.as_deref().and_then(claims::volume).map(volume_key);
     let volume = match &volume_key {
         Some(key) => tenant.see(Side::Virtual, key).await?,
         None => None,
     };
     let view = ClaimView {
-        claim: claim.as_ref(),
-        host: host.as_ref(),
-        volume: volume.as_ref(),
+        claim: claim.as_deref(),
+        host: host.as_deref(),
+        volume: volume.as_deref(),
         knowledge: tenant.knows(key.kind, true),
         was_deleted: tenant.state().entry(key).host.absence == Some(Absence::Deleted),
     };
-    let action = plan::persistent_volume_claim(view, &tenant.context);
-    if let (Action::Create(_), Some(claim)) = (&action, &claim)
-        && let Err(refusal) = check(engine, tenant, key, claim)
+    let mut action = plan::persistent_volume_claim(view, &tenant.context);
+    if let (Action::Create(wanted), Some(claim)) = (&mut action, &claim)
+        && let Err(refusal) = check(engine, tenant, claim, wanted).await?
     {
         let trouble = Trouble::passing(refusal);
         return Ok(tenant.park(engine, key, Some(claim), trouble).await);
@@ -64,7 +67,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.park(engine, key, claim.as_ref(), trouble).await)
+            Ok(tenant.park(engine, key, claim.as_deref(), trouble).await)
         }
         Action::Create(wanted) => match tenant.create(Side::Host, key.kind, &wanted).await {
             Ok(made) => {
@@ -73,7 +76,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 tenant.wake_users(key);
                 Ok(Step::Again)
             }
-            Err(failure) => refused(engine, tenant, key, claim.as_ref(), failure).await,
+            Err(failure) => refused(engine, tenant, key, claim.as_deref(), failure).await,
         },
         Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
             Ok(step) => {
@@ -81,7 +84,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 Ok(step)
             }
             Err(failure) => {
-                let step = refused(engine, tenant, key, claim.as_ref(), failure).await?;
+                let step = refused(engine, tenant, key, claim.as_deref(), failure).await?;
                 // A change that the host will not take does not hold the status up.
                 follow(tenant, key).await?;
                 Ok(step)
@@ -104,13 +107,39 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     }
 }
 
-/// Whether the host has what a claim that is to be made names.
-fn check(engine: &Engine, tenant: &Tenant, key: &Key, claim: &Value) -> Result<(), Refusal> {
+/// Whether the host has what a claim that is to be made names. A class of the tenant's own gets the name that it has there.
+async fn check(
+    engine: &Engine,
+    tenant: &Tenant,
+    claim: &Value,
+    wanted: &mut Value,
+) -> Result<Result<(), Refusal>, Failure> {
     let has_snapshots = tenant.state().is_served(Side::Host, Kind::VolumeSnapshot);
     if !has_snapshots && claims::is_of_snapshot(claim) {
-        return Err(claims::no_snapshots());
+        return Ok(Err(claims::no_snapshots()));
     }
-    check_classes(engine, tenant, key.kind, claim)
+    let name = wanted["spec"]["storageClassName"].as_str();
+    let name = name.unwrap_or_default().to_owned();
+    match own_classes::ensure(engine, tenant, Class::Storage, &name).await? {
+        Named::OnHost(own) => {
+            wanted["spec"]["storageClassName"] = own.into();
+            return Ok(Ok(()));
+        }
+        Named::Inside(why) => return Ok(Err(own_class::not_there(&name, Some(&why)))),
+        Named::Nothing => {
+            let class = Class::Storage.kind();
+            if engine.class_standing(tenant, class, &name) == Standing::Absent {
+                return Ok(Err(own_class::not_there(&name, None)));
+            }
+        }
+        Named::NotOwn => {}
+    }
+    Ok(check_classes(
+        engine,
+        tenant,
+        Kind::PersistentVolumeClaim,
+        wanted,
+    ))
 }
 
 /// The key of the volume of that name.
@@ -126,16 +155,14 @@ async fn refused(
     claim: Option<&Value>,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let message = match failure {
-        Failure::Refused { message, .. } => {
-            claim.map(|claim| names(claim, None, &tenant.context).translate(&message))
-        }
-        Failure::NotKept => Some(NOT_KEPT.to_owned()),
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::NotKept => Trouble::hosts(NOT_KEPT),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
         failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
             return Err(failure);
         }
     };
-    let trouble = Trouble::hosts(message.as_deref().unwrap_or_default());
     Ok(tenant.park(engine, key, claim, trouble).await)
 }
 

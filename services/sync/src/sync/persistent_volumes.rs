@@ -12,6 +12,7 @@ use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes;
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 
@@ -22,11 +23,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Some(host) => claim_of(tenant, host).await?,
         None => None,
     };
+    let host = host.map(|host| own_classes::named_inside(engine, tenant, host));
     let volume = tenant.see(Side::Virtual, key).await?;
     let view = VolumeView {
         host: host.as_deref(),
         claim: claim.as_ref(),
-        volume: volume.as_ref(),
+        volume: volume.as_deref(),
         knowledge: tenant.knows_mirrored(engine, key.kind),
     };
     match plan::persistent_volume(view, &tenant.context) {
@@ -38,7 +40,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         Action::Wait(waiting) => Ok(waits(&waiting)),
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            Ok(tenant.park(engine, key, volume.as_ref(), trouble).await)
+            Ok(tenant.park(engine, key, volume.as_deref(), trouble).await)
         }
         Action::Create(wanted) => {
             let made = tenant.create(Side::Virtual, key.kind, &wanted).await?;

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use vcluster_translate::kind::Reference;
 use vcluster_translate::node;
+use vcluster_translate::own_class::Class;
 use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::{self, Action, Cause, Delete, PodView};
 use vcluster_translate::pod::{self, HostPod};
@@ -13,11 +14,12 @@ use vcluster_translate::{Refusal, class, owner, persistent_volume_claim};
 
 use super::report::Trouble;
 use super::to_host::NOT_KEPT;
-use super::{Next, Step, waits};
+use super::{Next, SOON, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
+use crate::own_classes::{self, Named};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 
@@ -34,12 +36,12 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let host = tenant.see(Side::Host, key).await?;
     let labels = tenant.namespace_labels(&key.name.namespace);
     let view = PodView {
-        pod: pod.as_ref(),
-        host: host.as_ref(),
+        pod: pod.as_deref(),
+        host: host.as_deref(),
         namespace_labels: &labels,
         knowledge: tenant.knows(Kind::Pod, true),
         node_lost: host
-            .as_ref()
+            .as_deref()
             .is_some_and(|host| is_on_lost_node(engine, host)),
     };
     let mut action = plan::pod(view, &tenant.context);
@@ -47,21 +49,21 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     let hidden;
     if matches!(action, Action::DeleteVirtual(_)) && host.is_none() {
         hidden = tenant.find_hidden(key).await?;
-        let host = hidden.as_ref();
+        let host = hidden.as_deref();
         action = plan::pod(PodView { host, ..view }, &tenant.context);
     }
     match action {
-        Action::Nothing => at_rest(engine, tenant, key, pod.as_ref(), host.as_ref()).await,
+        Action::Nothing => at_rest(engine, tenant, key, pod.as_deref(), host.as_deref()).await,
         Action::Wait(waiting) => {
             let step = waits(&waiting);
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            let step = tenant.report(engine, key, pod.as_deref(), trouble).await;
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
-        Action::Create(wanted) => create(engine, tenant, key, pod.as_ref(), wanted).await,
+        Action::Create(wanted) => create(engine, tenant, key, pod.as_deref(), wanted).await,
         Action::PatchHost(patch) => {
             let message = match tenant.patched(Side::Host, key, &patch).await {
                 Ok(patched) => {
@@ -79,10 +81,10 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 Err(failure) => return Err(failure),
             };
             let trouble = Trouble::hosts(&message);
-            let step = tenant.report(engine, key, pod.as_ref(), trouble).await;
+            let step = tenant.report(engine, key, pod.as_deref(), trouble).await;
             // A change that the host will not take does not hold the status up.
             follow(tenant, key).await?;
-            with_tokens(engine, tenant, key, pod.as_ref(), host.as_ref(), step).await
+            with_tokens(engine, tenant, key, pod.as_deref(), host.as_deref(), step).await
         }
         Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::Bind(binding) => {
@@ -126,8 +128,8 @@ async fn follow(tenant: &Tenant, key: &Key) -> Result<(), Failure> {
     let (Some(pod), Some(host)) = (pod, host) else {
         return Ok(());
     };
-    let names = pod::names(&pod, Some(&host), &tenant.context);
-    let status = pod::status_to_virtual(&host, &pod, &names, false);
+    let names = || pod::names(&pod, Some(&host), &tenant.context);
+    let status = pod::status_to_virtual(&host, &pod, names, false);
     tenant.raise(key, status).await
 }
 
@@ -188,19 +190,28 @@ async fn create(
         return Ok(Step::Done(Next::Settled));
     };
     match tenant.ensure_variables(pod).await {
-        Ok(()) => {}
-        Err(Failure::Refused { message, .. }) => {
-            let trouble = Trouble::hosts(&message);
-            return Ok(tenant.report(engine, key, Some(pod), trouble).await);
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "the variables of its containers are being written";
+            let hold = Hold::waits("Environment", message);
+            return Ok(Step::Held(hold, Next::Until(Instant::now() + SOON)));
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => return unmade(engine, tenant, key, pod, failure).await,
     }
     let standing = |class, name: &str| engine.class_standing(tenant, class, name);
     if let Err(refusal) = class::check(Kind::Pod, pod, standing) {
         let trouble = Trouble::passing(refusal);
         return Ok(tenant.report(engine, key, Some(pod), trouble).await);
     }
-    if let Some(priority) = class::priority(pod, standing) {
+    let name = pod.pointer("/spec/priorityClassName");
+    let name = name.and_then(Value::as_str).unwrap_or_default();
+    let priority = match own_classes::ensure(engine, tenant, Class::Priority, name).await? {
+        Named::OnHost(own) => Some(own),
+        // It is told so itself, and counts for the virtual cluster's own quotas.
+        Named::Inside(_) => None,
+        Named::Nothing | Named::NotOwn => class::priority(pod, standing).map(ToOwned::to_owned),
+    };
+    if let Some(priority) = priority {
         wanted.object["spec"]["priorityClassName"] = priority.into();
     }
     match references(tenant, &wanted.references) {
@@ -227,15 +238,10 @@ async fn create(
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);
         }
     }
-    if !wanted.tokens.is_empty() {
-        match tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await {
-            Ok(()) => {}
-            Err(Failure::Refused { message, .. }) => {
-                let trouble = Trouble::hosts(&message);
-                return Ok(tenant.report(engine, key, Some(pod), trouble).await);
-            }
-            Err(failure) => return Err(failure),
-        }
+    if !wanted.tokens.is_empty()
+        && let Err(failure) = tenant.ensure_tokens(engine, key, pod, &wanted.tokens).await
+    {
+        return unmade(engine, tenant, key, pod, failure).await;
     }
     match tenant.create(Side::Host, Kind::Pod, &wanted.object).await {
         Ok(made) => {
@@ -243,12 +249,28 @@ async fn create(
             tenant.take_note(Side::Host, key, &made);
             Ok(Step::Again)
         }
-        Err(Failure::Refused { message, .. }) => {
-            let trouble = Trouble::hosts(&message);
-            Ok(tenant.report(engine, key, Some(pod), trouble).await)
-        }
-        Err(failure) => Err(failure),
+        Err(failure) => unmade(engine, tenant, key, pod, failure).await,
     }
+}
+
+/// What follows from a request on the way to a host pod that was not done.
+async fn unmade(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    pod: &Value,
+    failure: Failure,
+) -> Result<Step, Failure> {
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
+        failure @ (Failure::Gone
+        | Failure::Exists
+        | Failure::Changed
+        | Failure::NotKept
+        | Failure::Later { .. }) => return Err(failure),
+    };
+    Ok(tenant.report(engine, key, Some(pod), trouble).await)
 }
 
 enum References {

@@ -5,7 +5,8 @@
 //! The object is parked: it is looked at again when it changes, when a host object of the tenant goes away (a quota
 //! may have room then), and after a while anyway.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,26 +14,36 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use vcluster_translate::refusal::Reason;
+use vcluster_translate::text::Names;
 use vcluster_translate::{Refusal, pod};
 
 use super::{Next, Step};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
-use crate::object::{Key, Kind, Side, time};
+use crate::object::{Key, Kind, Name, Side, time};
 use crate::queue::Lane;
 use crate::state::Problem;
 use crate::tenant::Tenant;
 
 /// When an object that the host refused is tried again without any other reason.
 pub(super) const PARKED: Duration = Duration::from_mins(1);
+/// As many are tried again at once when something goes away. Each that is refused again has cost a request.
+const WOKEN: usize = 16;
 /// When a tenant is told again of what still holds. API servers forget Events after an hour.
 const AGAIN: Duration = Duration::from_mins(30);
 
 /// Objects that the host refused, for a cause that may pass.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    parked: Mutex<HashSet<Key>>,
+    parked: Mutex<Parked>,
+}
+
+#[derive(Debug, Default)]
+struct Parked {
+    keys: BTreeSet<Key>,
+    /// The last that was woken: the next come after it, so that each has its turn.
+    woken: Option<Key>,
 }
 
 /// Why an object is not as it should be.
@@ -74,8 +85,27 @@ impl Trouble {
 }
 
 impl Refusals {
-    fn locked(&self) -> MutexGuard<'_, HashSet<Key>> {
+    fn locked(&self) -> MutexGuard<'_, Parked> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parked {
+    /// Takes out as many, in turn.
+    fn next(&mut self, most: usize) -> Vec<Key> {
+        let begin = self.woken.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.keys.range((begin, Bound::Unbounded));
+        let mut next: Vec<_> = after.take(most).cloned().collect();
+        for key in &next {
+            self.keys.remove(key);
+        }
+        while next.len() < most
+            && let Some(key) = self.keys.pop_first()
+        {
+            next.push(key);
+        }
+        self.woken = next.last().cloned();
+        next
     }
 }
 
@@ -89,7 +119,7 @@ impl Tenant {
         object: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = trouble;
+        let Trouble { refusal, may_pass } = self.in_words_inside(key, object, trouble);
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -108,7 +138,7 @@ impl Tenant {
             return Step::Held(hold, Next::Settled);
         }
         if may_pass {
-            self.refusals.locked().insert(key.clone());
+            self.refusals.locked().keys.insert(key.clone());
         }
         Step::Held(hold, Next::Until(Instant::now() + PARKED))
     }
@@ -140,7 +170,7 @@ impl Tenant {
         pod: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = trouble;
+        let Trouble { refusal, may_pass } = self.in_words_inside(key, pod, trouble);
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -154,7 +184,7 @@ impl Tenant {
         if !may_pass {
             return Step::Held(hold, Next::Settled);
         }
-        self.refusals.locked().insert(key.clone());
+        self.refusals.locked().keys.insert(key.clone());
         Step::Held(hold, Next::Until(Instant::now() + PARKED))
     }
 
@@ -181,17 +211,28 @@ impl Tenant {
         }
     }
 
+    /// What the host says of an object, with the names that it has inside.
+    fn in_words_inside(&self, key: &Key, object: Option<&Value>, mut trouble: Trouble) -> Trouble {
+        if trouble.refusal.reason == Reason::HostRefused {
+            let Name { namespace, name } = &key.name;
+            let names = Names::about(key.kind, (namespace, name), object, &self.context);
+            trouble.refusal.message = names.translate(&trouble.refusal.message);
+        }
+        trouble
+    }
+
     /// The object is as it should be.
     pub(super) fn settle(&self, key: &Key) {
         self.state().settle(key);
-        self.refusals.locked().remove(key);
+        self.refusals.locked().keys.remove(key);
     }
 
-    /// Something of this tenant's went away on the host: there may be room now.
+    /// Something of this tenant's went away on the host: there may be room now, for a few. They come after what has
+    /// really changed, and the others are looked at in their time.
     pub fn wake_parked(&self) {
-        let parked: Vec<_> = self.refusals.locked().drain().collect();
-        for key in parked {
-            self.add(key, Lane::Live);
+        let woken = self.refusals.locked().next(WOKEN);
+        for key in woken {
+            self.add(key, Lane::List);
         }
     }
 
@@ -272,4 +313,32 @@ fn event(
         "lastTimestamp": now,
         "count": 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_woken_at_a_time_and_each_has_its_turn() {
+        let all: BTreeSet<_> = (0..40)
+            .map(|n| Key::new(Kind::Pod, "shop", &format!("p{n:02}")))
+            .collect();
+        let mut parked = Parked {
+            keys: all.clone(),
+            woken: None,
+        };
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            let woken = parked.next(WOKEN);
+            assert_eq!(woken.len(), WOKEN);
+            // Refused again.
+            parked.keys.extend(woken.iter().cloned());
+            seen.extend(woken);
+        }
+        assert_eq!(seen, all);
+        parked.keys.retain(|key| *key.name.name < *"p03");
+        assert_eq!(parked.next(WOKEN).len(), 3);
+        assert!(parked.next(WOKEN).is_empty());
+    }
 }

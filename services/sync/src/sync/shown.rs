@@ -19,9 +19,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         return Ok(Step::Done(Next::Settled));
     };
     let (host, known) = if kind.is_mirrored() {
-        let host = engine
-            .mirrored(kind, &key.name.name)
-            .map(|host| (*host).clone());
+        let host = engine.mirrored(kind, &key.name.name);
         (host, tenant.knows_mirrored(engine, kind))
     } else {
         let host = tenant.see(Side::Host, key).await?;
@@ -34,8 +32,8 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
     };
     let found = tenant.see(Side::Virtual, key).await?;
     let view = ShownView {
-        host: host.as_ref(),
-        found: found.as_ref(),
+        host: host.as_deref(),
+        found: found.as_deref(),
         knowledge: known,
     };
     match plan::shown(synced, view, &tenant.context) {

@@ -53,8 +53,8 @@ async fn decide(
     let need = kind.description().need;
     let needed = need == Need::Always || tenant.state().references.is_used(key);
     let object = tenant.see(Side::Virtual, key).await?;
-    if need == Need::Used && made_by_host::concerns(tenant, key, object.as_ref()) {
-        return made_by_host::step(engine, tenant, key, object.as_ref()).await;
+    if need == Need::Used && made_by_host::concerns(tenant, key, object.as_deref()) {
+        return made_by_host::step(engine, tenant, key, object.as_deref()).await;
     }
     // Who uses what is gone inside does not matter.
     let is_told = needed || object.is_none();
@@ -63,18 +63,18 @@ async fn decide(
     }
     let host = tenant.see(Side::Host, key).await?;
     let view = View {
-        object: object.as_ref(),
-        host: host.as_ref(),
+        object: object.as_deref(),
+        host: host.as_deref(),
         needed,
         knowledge: tenant.knows(kind, is_told),
     };
-    let Some(context) = engine.context(tenant, kind, object.as_ref()) else {
+    let Some(context) = engine.context(tenant, kind, object.as_deref()) else {
         return Ok(waits(&Waiting::Lists));
     };
     let action = plan::to_host(kind, rules, view, &context);
     if let Some(at) = host
-        .as_ref()
-        .and_then(|host| service::reservation(object.as_ref(), host, &action))
+        .as_deref()
+        .and_then(|host| service::reservation(object.as_deref(), host, &action))
         .and_then(|until| later(engine, until))
     {
         let message =
@@ -108,21 +108,21 @@ async fn decide(
         }
         Action::Refuse(refusal) => {
             let trouble = Trouble::ours(&refusal);
-            return Ok(tenant.park(engine, key, object.as_ref(), trouble).await);
+            return Ok(tenant.park(engine, key, object.as_deref(), trouble).await);
         }
         Action::Create(wanted) => match tenant.create(Side::Host, kind, &wanted).await {
             Ok(made) => {
                 tenant.state().set_problem(key, None);
                 tenant.take_note(Side::Host, key, &made);
                 tenant.wake_users(key);
-                tell_kept(engine, tenant, key, object.as_ref(), &wanted).await;
+                tell_kept(engine, tenant, key, object.as_deref(), &wanted).await;
                 return Ok(Step::Again);
             }
             Err(failure) => failure,
         },
         Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
             Ok(step) => {
-                tell_kept(engine, tenant, key, object.as_ref(), &patch.body).await;
+                tell_kept(engine, tenant, key, object.as_deref(), &patch.body).await;
                 return Ok(step);
             }
             Err(failure) => failure,
@@ -132,7 +132,7 @@ async fn decide(
         // Not by these rules.
         Action::Bind(_) | Action::DeleteVirtual(_) => return Ok(Step::Done(Next::Settled)),
     };
-    let step = refused(engine, tenant, key, object.as_ref(), failure).await?;
+    let step = refused(engine, tenant, key, object.as_deref(), failure).await?;
     if let (Some(object), Some(host), Some(status)) = (&object, &host, rules.status) {
         // A change that the host will not take does not hold the status up.
         tenant.raise(key, status(host, object, &context)).await?;
@@ -150,11 +150,16 @@ async fn variables(
 ) -> Result<Next, Failure> {
     match tenant.follow_links(&key.name.namespace).await {
         Ok(at) => Ok(at.map_or(Next::Settled, Next::Until)),
-        Err(Failure::Refused { message, .. }) => {
+        Err(failure @ (Failure::Refused { .. } | Failure::Ours(_))) => {
+            let message = failure.to_string();
             tracing::warn!(tenant = %tenant.id, %key, message, "variables are not kept up to date");
-            let reason = Reason::HostRefused.as_str();
+            let reason = if let Failure::Ours(refusal) = &failure {
+                refusal.reason
+            } else {
+                Reason::HostRefused
+            };
             tenant
-                .tell(engine, key.kind, service, reason, &message)
+                .tell(engine, key.kind, service, reason.as_str(), &message)
                 .await;
             Ok(Next::Settled)
         }
@@ -209,14 +214,14 @@ async fn refused(
     object: Option<&Value>,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let message = match failure {
-        Failure::Refused { message, .. } => message,
-        Failure::NotKept => NOT_KEPT.to_owned(),
+    let trouble = match failure {
+        Failure::Refused { message, .. } => Trouble::hosts(&message),
+        Failure::NotKept => Trouble::hosts(NOT_KEPT),
+        Failure::Ours(refusal) => Trouble::passing(refusal),
         failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
             return Err(failure);
         }
     };
-    let trouble = Trouble::hosts(&message);
     Ok(tenant.park(engine, key, object, trouble).await)
 }
 

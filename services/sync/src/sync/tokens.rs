@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use vcluster_translate::patch::Format;
 use vcluster_translate::plan::{self, Knowledge};
 use vcluster_translate::pod::{self, Token};
-use vcluster_translate::{Owner, Patch, name, owner, secret};
+use vcluster_translate::refusal::Reason;
+use vcluster_translate::{Owner, Patch, Refusal, name, owner, secret};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -109,10 +110,7 @@ impl Tenant {
         let issued = self.issue(engine, key, uid, tokens).await?;
         let renew_at = engine.clock.now() + issued.renew.duration_since(Instant::now());
         let wanted = secret::of_tokens(pod, &issued.values, &renew_at.to_string(), &self.context);
-        let wanted = wanted.map_err(|refusal| Failure::Refused {
-            code: 0,
-            message: refusal.to_string(),
-        })?;
+        let wanted = wanted.map_err(Failure::Ours)?;
         match self.create(Side::Host, Kind::Secret, &wanted).await {
             Ok(_) => {}
             Err(Failure::Exists) => self.replace_tokens(key, pod, &wanted).await?,
@@ -166,6 +164,8 @@ impl Tenant {
         if let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? {
             let delete = plan::token_secret(None, found.json(), knowledge, &self.context);
             if let Some(delete) = delete {
+                // An emptied store has no pod either.
+                self.confirm_store().await?;
                 self.delete(Side::Host, Kind::Secret, &name, &delete)
                     .await?;
             }
@@ -185,12 +185,13 @@ impl Tenant {
                 .is_ok_and(|wanted| wanted == *owner)
         };
         let Some(owner) = owner::of_ours(found.json(), &self.context) else {
-            return Err(Failure::Refused {
-                code: 409,
+            return Err(Failure::Ours(Refusal {
+                reason: Reason::NameTaken,
+                field: "metadata.name".to_owned(),
                 message: format!(
                     "the Secret {name} exists on the host and was not made for this pod"
                 ),
-            });
+            }));
         };
         if same(&owner) {
             let patch = Patch {
@@ -253,6 +254,7 @@ impl Tenant {
                         failure @ (Failure::Exists
                         | Failure::Changed
                         | Failure::NotKept
+                        | Failure::Ours(_)
                         | Failure::Refused { .. }
                         | Failure::Later { .. }) => failure,
                     })?;

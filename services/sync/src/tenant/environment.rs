@@ -1,6 +1,7 @@
 //! The ConfigMap that leads a tenant's containers to its own API server, made before its first pod.
 
 use serde_json::Value;
+use tokio::sync::MutexGuard;
 use vcluster_resources::label;
 use vcluster_translate::Patch;
 use vcluster_translate::environment::{CONFIG_MAP, config_map};
@@ -12,9 +13,21 @@ use crate::apply::Failure;
 use crate::object::{Kind, Name, Object, Side};
 
 impl Tenant {
-    /// Makes sure, once per stay and at each scan, that the ConfigMap is as it should be.
+    /// Makes sure, once per stay and at each scan, that the ConfigMap is as it should be. Waits for others who do so.
     pub async fn ensure_environment(&self) -> Result<(), Failure> {
-        let mut ensured = self.environment.lock().await;
+        let ensured = self.environment.lock().await;
+        self.make_environment(ensured).await
+    }
+
+    /// The same for a worker, which must not wait for others: false if somebody is about it.
+    pub(super) async fn try_environment(&self) -> Result<bool, Failure> {
+        match self.environment.try_lock() {
+            Ok(ensured) => self.make_environment(ensured).await.map(|()| true),
+            Err(_in_hand) => Ok(false),
+        }
+    }
+
+    async fn make_environment(&self, mut ensured: MutexGuard<'_, bool>) -> Result<(), Failure> {
         if *ensured {
             return Ok(());
         }

@@ -82,9 +82,13 @@ impl Tenant {
             return;
         }
         let mut touched = Vec::new();
-        if let Some(references) = kind.description().references {
+        // What a pod refers to stands in its spec, and most of its events are of its status.
+        let is_known = kind == Kind::Pod && state.is_referred(&key, object);
+        let references = kind.description().references;
+        if let Some(references) = references.filter(|_| !is_known) {
             let uses = references(object.json(), &self.context);
-            touched = state.set_references(&key, uses.iter().map(Key::of).collect());
+            let uses = uses.iter().map(Key::of).collect();
+            touched = state.set_references(&key, uses, object.generation());
         }
         if let Some(made) = kind.description().made_by_host {
             let made = made(object.json(), &self.context);
@@ -94,7 +98,7 @@ impl Tenant {
             touched.extend(changed);
         }
         if super::needs_looks(&state, &key) {
-            state.bodies.put(Side::Virtual, &key, object.json());
+            state.bodies.put(Side::Virtual, &key, object.shared());
             touched.push(key);
         }
         drop(state);
@@ -150,7 +154,7 @@ impl Tenant {
             Lane::Live | Lane::Scan => state.observe(Side::Host, &key, object),
         };
         if news {
-            state.bodies.put(Side::Host, &key, object.json());
+            state.bodies.put(Side::Host, &key, object.shared());
             // With the object, what is made for it may have changed, and nobody watches that.
             let made: Vec<_> = state.made_by_host.used_by(&key).cloned().collect();
             drop(state);
@@ -183,6 +187,18 @@ impl Tenant {
         true
     }
 
+    /// Takes note that a list holds a host object in the version that is known. One that is known no more has changed or
+    /// gone since it was listed, and whoever told that was later.
+    pub fn see_again(&self, kind: Kind, object: &Object) {
+        let mut state = self.state();
+        let Some(key) = state.by_host_name(kind, &object.name().name) else {
+            return;
+        };
+        state.observe_again(Side::Host, &key, object);
+        drop(state);
+        self.note_kept(&key, object);
+    }
+
     /// Takes note of an object of the host namespace that is shown inside.
     pub fn see_shown(&self, kind: Kind, object: &Object, lane: Lane) {
         let Some(key) = self.shown_key(kind, object) else {
@@ -194,7 +210,7 @@ impl Tenant {
             Lane::Live | Lane::Scan => state.observe(Side::Host, &key, object),
         };
         if news {
-            state.bodies.put(Side::Host, &key, object.json());
+            state.bodies.put(Side::Host, &key, object.shared());
             drop(state);
             self.add(key, lane);
         }
@@ -236,6 +252,15 @@ impl Tenant {
             self.add(key, Lane::Live);
             self.look_at_nodes();
         }
+    }
+
+    /// The key of a host object of this tenant's.
+    pub fn host_key(&self, kind: Kind, object: &Object) -> Option<Key> {
+        if kind.is_shown() {
+            return self.shown_key(kind, object);
+        }
+        let owner = owner::of_ours(object.json(), &self.context)?;
+        (owner.kind == kind.as_str()).then(|| key_of(kind, &owner))
     }
 
     /// Ends a list: what was known and is missing from it is looked at, and work may begin.
@@ -291,7 +316,7 @@ impl Tenant {
         if !state.entry(key).is_gone() {
             return;
         }
-        let mut touched = state.set_references(key, BTreeSet::new());
+        let mut touched = state.set_references(key, BTreeSet::new(), None);
         touched.extend(state.made_by_host.set(key, BTreeSet::new()));
         drop(state);
         for key in touched {

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
-use vcluster_translate::Patch;
 use vcluster_translate::environment::{
     namespace_of, service_variables, services_config_map, services_name,
 };
 use vcluster_translate::patch::Format;
 use vcluster_translate::plan::{Cause, Delete};
+use vcluster_translate::refusal::Reason;
+use vcluster_translate::{Patch, Refusal};
 
 use super::Tenant;
 use crate::apply::Failure;
@@ -25,9 +26,14 @@ use crate::object::{Kind, Name, Object, Side};
 /// Largest data of a ConfigMap, with room for the rest of it.
 const MOST: usize = 1000 << 10;
 
+/// The field of a pod that asks for them.
+const LINKS: &str = "spec.enableServiceLinks";
+
 /// The least time between two writes of one ConfigMap for the sake of Services: many that are made one after the other
 /// are written together. A pod that needs it does not wait.
 const PAUSE: Duration = Duration::from_secs(1);
+/// When a worker looks again that has found another about it.
+const IN_HAND: Duration = Duration::from_millis(100);
 
 /// The variables of a namespace's Services.
 #[derive(Debug, Default)]
@@ -57,6 +63,8 @@ struct Kept {
     version: u64,
     at: Instant,
 }
+
+type AllKept<'a> = tokio::sync::MutexGuard<'a, HashMap<Arc<str>, Kept>>;
 
 /// The variables of a tenant's Services, and which ConfigMaps are as they should be.
 #[derive(Debug, Default)]
@@ -133,21 +141,38 @@ impl Links {
 }
 
 impl Tenant {
-    /// Makes sure that everything is there from which the containers of a pod take their variables.
-    pub async fn ensure_variables(&self, pod: &Value) -> Result<(), Failure> {
-        self.ensure_environment().await?;
+    /// Makes sure that everything is there from which the containers of a pod take their variables; false if somebody
+    /// else is about it. Requests are made meanwhile: no worker waits for another's.
+    pub async fn ensure_variables(&self, pod: &Value) -> Result<bool, Failure> {
+        if !self.try_environment().await? {
+            return Ok(false);
+        }
         let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
         let unlinked = pod.pointer("/spec/enableServiceLinks") == Some(&Value::Bool(false));
         match namespace {
-            Some(namespace) if !unlinked => self.ensure_links(namespace).await,
-            Some(_) | None => Ok(()),
+            Some(namespace) if !unlinked => match self.links.kept.try_lock() {
+                Ok(kept) => self.ensure_links(kept, namespace).await.map(|()| true),
+                Err(_in_hand) => Ok(false),
+            },
+            Some(_) | None => Ok(true),
         }
     }
 
     /// Brings the ConfigMap of a namespace up to date, if there is one; tells when to do so if it is not time yet. That
     /// there is no room for it is an error once.
     pub async fn follow_links(&self, namespace: &str) -> Result<Option<Instant>, Failure> {
-        let kept = self.links.kept.lock().await.get(namespace).copied();
+        match self.links.kept.try_lock() {
+            Ok(kept) => self.follow_kept(kept, namespace).await,
+            Err(_in_hand) => Ok(Some(Instant::now() + IN_HAND)),
+        }
+    }
+
+    async fn follow_kept(
+        &self,
+        all: AllKept<'_>,
+        namespace: &str,
+    ) -> Result<Option<Instant>, Failure> {
+        let kept = all.get(namespace).copied();
         let Some(kept) = kept.filter(|_| self.labels().contains_key(namespace)) else {
             return Ok(None);
         };
@@ -159,8 +184,8 @@ impl Tenant {
         if is_known && Instant::now() < due {
             return Ok(Some(due));
         }
-        match self.ensure_links(namespace).await {
-            Err(Failure::Refused { .. })
+        match self.ensure_links(all, namespace).await {
+            Err(Failure::Refused { .. } | Failure::Ours(_))
                 if matches!(kept.outcome, Outcome::TooMany | Outcome::NotOurs) =>
             {
                 Ok(None)
@@ -186,7 +211,8 @@ impl Tenant {
             kept.keys().cloned().collect()
         };
         for namespace in namespaces {
-            self.follow_links(&namespace).await?;
+            let all = self.links.kept.lock().await;
+            self.follow_kept(all, &namespace).await?;
         }
         Ok(())
     }
@@ -214,6 +240,8 @@ impl Tenant {
             grace_seconds: None,
             cause: Cause::Orphan,
         };
+        // An emptied store has no namespace either.
+        self.confirm_store().await?;
         tracing::info!(tenant = %self.id, %name, "deletes the variables of a namespace that is gone");
         self.links.kept.lock().await.remove(namespace);
         match self
@@ -225,9 +253,8 @@ impl Tenant {
         }
     }
 
-    async fn ensure_links(&self, namespace: &str) -> Result<(), Failure> {
-        // Held while writing, so that an older state never comes after a newer one.
-        let mut all = self.links.kept.lock().await;
+    /// The lock is held while writing, so that an older state never comes after a newer one.
+    async fn ensure_links(&self, mut all: AllKept<'_>, namespace: &str) -> Result<(), Failure> {
         let (version, variables) = self.links.of(namespace);
         let kept = all.get(namespace).filter(|kept| kept.version == version);
         let (outcome, said) = match kept.map(|kept| kept.outcome) {
@@ -266,10 +293,11 @@ impl Tenant {
                 self.create(Side::Host, Kind::ConfigMap, &wanted).await?;
             }
             Some(found) if !self.made(found.json()) => {
-                let failure = Failure::Refused {
-                    code: 409,
+                let failure = Failure::Ours(Refusal {
+                    reason: Reason::NameTaken,
+                    field: LINKS.to_owned(),
                     message: format!("the ConfigMap {name} exists on the host and is not ours"),
-                };
+                });
                 return Ok((Outcome::NotOurs, Some(failure)));
             }
             Some(found) => {
@@ -284,13 +312,14 @@ impl Tenant {
 }
 
 fn too_many(namespace: &str) -> Failure {
-    Failure::Refused {
-        code: 413,
+    Failure::Ours(Refusal {
+        reason: Reason::NotSupported,
+        field: LINKS.to_owned(),
         message: format!(
             "the namespace {namespace:?} has too many Services to name them all in environment variables: set \
              enableServiceLinks to false in the pod"
         ),
-    }
+    })
 }
 
 fn difference(found: &Object, wanted: &Value) -> Option<Patch> {

@@ -9,6 +9,8 @@ use vcluster_resources::layout::{
     CA_CERT, FRONT_PROXY_CA_CERT, PLATFORM_CA_CERT, SYNC_SECRET, TLS_CERT, TLS_KEY,
 };
 
+use crate::deadline::{REQUEST, within};
+
 /// The credential cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -94,7 +96,9 @@ pub(crate) async fn platform_authority(
     namespace: &str,
 ) -> Result<Option<String>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = api.get(SYNC_SECRET).await.map_err(Box::new)?;
+    let secret = within(REQUEST, api.get(SYNC_SECRET))
+        .await
+        .map_err(Box::new)?;
     let found = secret
         .data
         .and_then(|mut data| data.remove(PLATFORM_CA_CERT));
@@ -103,7 +107,9 @@ pub(crate) async fn platform_authority(
 
 async fn read(client: &Client, namespace: &str) -> Result<Content, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = api.get(SYNC_SECRET).await.map_err(Box::new)?;
+    let secret = within(REQUEST, api.get(SYNC_SECRET))
+        .await
+        .map_err(Box::new)?;
     let data = secret.data.unwrap_or_default();
     let optional = |key| data.get(key).map(|value| value.0.as_slice());
     let key = |key| optional(key).ok_or(Error::Missing(key));

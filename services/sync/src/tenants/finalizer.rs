@@ -6,6 +6,7 @@ use serde_json::json;
 use vcluster_resources::VirtualCluster;
 use vcluster_resources::ownership::SYNC_FINALIZER;
 
+use crate::deadline::{REQUEST, within};
 use crate::tenant::Id;
 
 /// How often a change of somebody else's in between is read anew.
@@ -59,7 +60,7 @@ async fn edit(
     let api: Api<VirtualCluster> = Api::namespaced(client.clone(), &id.namespace);
     let mut tries = TRIES;
     loop {
-        let Some(cluster) = api.get_opt(&id.name).await? else {
+        let Some(cluster) = within(REQUEST, api.get_opt(&id.name)).await? else {
             return Ok(false);
         };
         if cluster.uid().as_deref() != Some(&id.uid) {
@@ -76,10 +77,8 @@ async fn edit(
             "resourceVersion": cluster.metadata.resource_version,
             "finalizers": finalizers,
         }});
-        match api
-            .patch(&id.name, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-        {
+        let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+        match within(REQUEST, api.patch(&id.name, &params, &patch)).await {
             Ok(_) => return Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 && tries > 1 => tries -= 1,
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
@@ -146,6 +145,13 @@ mod tests {
         assert!(!add(&server.client(), &id(LIVE)).await.unwrap());
         assert!(!add(&server.client(), &id("earlier")).await.unwrap());
         assert!(patches(&server).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_end_its_answer_is_not_waited_for_for_ever() {
+        let server = crate::deadline::tests::stalling();
+        assert!(add(&server, &id(LIVE)).await.is_err());
+        assert!(remove(&server, &id(LIVE)).await.is_err());
     }
 
     #[tokio::test]

@@ -4,22 +4,19 @@
 //! API server enforces it by itself, so what is read here may be old without harm; the chart's policy looks at the
 //! same label.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use vcluster_translate::HostAccess;
 
-/// How long the request may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::deadline::{REQUEST, within};
+
 /// The label, and the one value that grants access.
 const LEVEL: (&str, &str) = ("pod-security.kubernetes.io/enforce", "privileged");
 
 /// Reads it. A namespace that is not there grants nothing.
 pub(super) async fn read(own: Client, namespace: &str) -> Result<HostAccess, kube::Error> {
     let api: Api<Namespace> = Api::all(own);
-    let request = tokio::time::timeout(DEADLINE, api.get_metadata_opt(namespace)).await;
-    let found = request.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))?;
+    let found = within(REQUEST, api.get_metadata_opt(namespace)).await?;
     let labels = found.and_then(|found| found.metadata.labels);
     let level = labels.as_ref().and_then(|labels| labels.get(LEVEL.0));
     Ok(match level.map(String::as_str) {

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1 as core;
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
@@ -19,9 +19,11 @@ use vcluster_translate::custom::Kinds;
 use vcluster_translate::environment;
 
 use super::finalizer;
+use crate::deadline::within;
 use crate::engine::Engine;
 use crate::guard::{self, Guard};
 use crate::object::{Kind, Object, resource};
+use crate::own_classes;
 use crate::tenant::Id;
 use crate::tenant_token::{self, TenantToken};
 
@@ -55,29 +57,77 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
     let own = engine.host.own.request.clone();
     let token = TenantToken::new(&id.namespace, own.clone(), Arc::clone(&engine.clock));
     let tenant = engine.host.tenant(Arc::new(token), &Arc::default());
-    let begun = Instant::now();
+    until_nothing_is_left(&tenant, &own, id, custom).await;
+    classes(&own, id).await;
+    match finalizer::remove(&own, id).await {
+        Ok(_) => tracing::info!(tenant = %id, "finalizer is taken off"),
+        Err(error) => tracing::warn!(tenant = %id, %error, "finalizer is taken off later"),
+    }
+    tokio::time::sleep(PAUSE).await;
+}
+
+/// Removes its classes, which nobody else does: they live in no namespace, and nothing can own them.
+async fn classes(own: &Client, id: &Id) {
     loop {
-        match once(&tenant, id, custom).await {
-            Ok(Left::Nothing) => break,
+        match own_classes::sweep(own, id).await {
+            Ok(()) => return,
+            Err(error @ own_classes::Error::NoRight(_)) => {
+                tracing::warn!(tenant = %id, %error, "its classes stay on the host: sync may not delete them");
+                return;
+            }
+            Err(error @ (own_classes::Error::Failed(_) | own_classes::Error::Refused(_))) => {
+                tracing::warn!(tenant = %id, %error, "classes are removed later");
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Removes everything, by the tenant's identity; or gives up where that has lost its right to for good.
+async fn until_nothing_is_left(tenant: &Client, own: &Client, id: &Id, custom: &Kinds) {
+    // Since when the right is missing. A webhook may refuse once, and a role may be made anew.
+    let mut missing: Option<Instant> = None;
+    loop {
+        let left = once(tenant, id, custom).await;
+        missing = match &left {
+            Ok(Left::NoRight(_)) => missing.or_else(|| Some(Instant::now())),
+            Ok(Left::Nothing | Left::Some(_)) | Err(_) => None,
+        };
+        match left {
+            Ok(Left::Nothing) => return,
             Ok(Left::Some(count)) => tracing::debug!(tenant = %id, count, "objects are ending"),
-            Ok(Left::NoRight(why)) => match without_right(&own, id).await {
-                Ok(0) => break,
-                Ok(count) if begun.elapsed() > PATIENCE && !is_terminating(&own, id).await => {
-                    tracing::warn!(tenant = %id, count, why, "left to the garbage collector");
-                    break;
+            Ok(Left::NoRight(why)) => match without_right(own, id).await {
+                Ok(pods) if is_hopeless(pods, missing, namespace(own, id).await) => {
+                    tracing::warn!(tenant = %id, pods, why, "left to the garbage collector");
+                    return;
                 }
-                Ok(count) => tracing::debug!(tenant = %id, count, why, "waits for pods to vanish"),
+                Ok(pods) => tracing::debug!(tenant = %id, pods, why, "waits for the right"),
                 Err(error) => tracing::warn!(tenant = %id, %error, "cannot look for pods"),
             },
             Err(error) => tracing::warn!(tenant = %id, %error, "removal is tried again"),
         }
         tokio::time::sleep(PAUSE).await;
     }
-    match finalizer::remove(&own, id).await {
-        Ok(_) => tracing::info!(tenant = %id, "finalizer is taken off"),
-        Err(error) => tracing::warn!(tenant = %id, %error, "finalizer is taken off later"),
+}
+
+/// How the host namespace is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Namespace {
+    Live,
+    /// It is being removed, and everything in it.
+    Ending,
+    Unknown,
+}
+
+/// Whether nothing is to be gained by waiting for a right that has been missing since then. While a namespace ends,
+/// its pods are ended by others: they are waited for, and nothing else.
+fn is_hopeless(pods: usize, missing: Option<Instant>, namespace: Namespace) -> bool {
+    let for_long = missing.is_some_and(|since| since.elapsed() > PATIENCE);
+    match (pods, namespace) {
+        (0, Namespace::Ending) => true,
+        (0, Namespace::Live | Namespace::Unknown) | (_, Namespace::Live) => for_long,
+        (_, Namespace::Ending | Namespace::Unknown) => false,
     }
-    tokio::time::sleep(PAUSE).await;
 }
 
 /// Deletes what is there; pods first, because they use the rest.
@@ -124,7 +174,7 @@ async fn sweep(tenant: &Client, id: &Id, kind: Kind) -> Result<Left, kube::Error
     let mut refused = None;
     let ending = |object: &&Metadata| object.metadata.deletion_timestamp.is_some();
     for object in all.iter().filter(|object| !ending(object)) {
-        match timed(api.delete(&object.name_any(), &precisely(object))).await {
+        match within(DEADLINE, api.delete(&object.name_any(), &precisely(object))).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => refused = Some(no_right(error)?),
@@ -143,7 +193,7 @@ async fn translated(client: &Client, id: &Id, kind: Kind) -> Result<Vec<Metadata
     let mut params = ListParams::default().limit(PAGE);
     let mut found = Vec::new();
     loop {
-        let list = timed(api.list_metadata(&params)).await?;
+        let list = within(DEADLINE, api.list_metadata(&params)).await?;
         let ours = |object: &Metadata| is_of(object, id, kind);
         found.extend(list.items.into_iter().filter(ours));
         match list.metadata.continue_.filter(|next| !next.is_empty()) {
@@ -171,10 +221,11 @@ fn is_of(object: &Metadata, id: &Id, kind: Kind) -> bool {
     annotation(label::CLUSTER_UID) == Some(&id.uid) && translated && !is_control
 }
 
-/// Our token is refused, or cannot be had: somebody has taken the tenant's rights away.
+/// What we may not do, or no token can be had for: somebody has taken the tenant's rights away. A token that is refused
+/// (401) says nothing of rights: another is asked for at the next try.
 fn no_right(error: kube::Error) -> Result<Left, kube::Error> {
     if let kube::Error::Api(status) = &error
-        && matches!(status.code, 401 | 403 | 404)
+        && matches!(status.code, 403 | 404)
     {
         return Ok(Left::NoRight(status.message.clone()));
     }
@@ -191,12 +242,13 @@ async fn without_right(own: &Client, id: &Id) -> Result<usize, kube::Error> {
     Ok(translated(own, id, Kind::Pod).await?.len())
 }
 
-/// Whether the host namespace is being removed. When it cannot be found out, it is taken to be.
-async fn is_terminating(own: &Client, id: &Id) -> bool {
-    let api: Api<Namespace> = Api::all(own.clone());
-    match timed(api.get_opt(&id.namespace)).await {
-        Ok(Some(namespace)) => namespace.metadata.deletion_timestamp.is_some(),
-        Ok(None) | Err(_) => true,
+async fn namespace(own: &Client, id: &Id) -> Namespace {
+    let api: Api<core::Namespace> = Api::all(own.clone());
+    match within(DEADLINE, api.get_opt(&id.namespace)).await {
+        Ok(Some(found)) if found.metadata.deletion_timestamp.is_some() => Namespace::Ending,
+        Ok(Some(_)) => Namespace::Live,
+        Ok(None) => Namespace::Ending,
+        Err(_) => Namespace::Unknown,
     }
 }
 
@@ -204,14 +256,10 @@ fn api(client: &Client, id: &Id, kind: Kind) -> Api<Object> {
     Api::namespaced_with(client.clone(), &id.namespace, &resource(kind))
 }
 
-async fn timed<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    tokio::time::timeout(DEADLINE, request)
-        .await
-        .unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::{Value, json};
 
     use vcluster_chassis::testing::json as answer;
@@ -379,6 +427,57 @@ mod tests {
         assert!(matches!(left, Ok(Left::NoRight(_))));
         assert!(host.get(Kind::ConfigMap, "team-a", "b").is_none());
         assert_eq!(without_right(&host.client(), &id()).await.unwrap(), 0);
+    }
+
+    /// What is left of a Secret, and how long it took, where the host refuses that many lists of pods.
+    async fn after_refusals(refusals: usize, code: u16) -> (bool, Duration) {
+        let host = Store::new("h");
+        host.put(Kind::Namespace, json!({"metadata": {"name": "team-a"}}));
+        // The same host, as its two identities see it.
+        let tenant = Store::new("h");
+        tenant.put(Kind::Secret, object("secret", "cluster-uid"));
+        let (asked, begun) = (AtomicUsize::new(0), Instant::now());
+        tenant.script(move |call| {
+            let pods = call.method == "GET" && call.path.ends_with("/pods");
+            let refuses = pods && asked.fetch_add(1, Ordering::Relaxed) < refusals;
+            refuses.then(|| status(code, "No"))
+        });
+        let (own, client) = (host.client(), tenant.client());
+        until_nothing_is_left(&client, &own, &id(), &Kinds::default()).await;
+        let is_left = tenant.get(Kind::Secret, "team-a", "secret").is_some();
+        (is_left, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_passes_leaves_nothing_behind_and_one_that_stays_ends_the_wait() {
+        for code in [401, 403] {
+            let (is_left, _) = after_refusals(3, code).await;
+            assert!(!is_left, "{code}: refused for three seconds");
+        }
+        let (is_left, waited) = after_refusals(usize::MAX, 403).await;
+        assert!(is_left && waited > PATIENCE, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_right_begins_with_its_loss_and_ends_at_once_with_the_namespace() {
+        let now = Some(Instant::now());
+        assert!(is_hopeless(0, now, Namespace::Ending));
+        for (pods, namespace, later) in [
+            (0, Namespace::Live, true),
+            (0, Namespace::Unknown, true),
+            (2, Namespace::Live, true),
+            (2, Namespace::Unknown, false),
+            (2, Namespace::Ending, false),
+        ] {
+            let since = Some(Instant::now());
+            assert!(!is_hopeless(pods, since, namespace), "{pods} {namespace:?}");
+            tokio::time::advance(PATIENCE + PAUSE).await;
+            assert_eq!(
+                is_hopeless(pods, since, namespace),
+                later,
+                "{pods} {namespace:?}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use super::status::Reporter;
 use crate::apply::with_causes;
 use crate::bill::Bill;
 use crate::custom;
-use crate::engine::Engine;
+use crate::engine::{Coming, Engine};
 use crate::guard::{self, Guard};
 use crate::metrics::State;
 use crate::tenant::{Id, Tenant};
@@ -55,6 +55,8 @@ pub(super) struct Supervisor {
     /// What it costs, however often it is taken up anew.
     pub(super) bill: Arc<Bill>,
     pub(super) cluster: watch::Receiver<Option<Arc<VirtualCluster>>>,
+    /// What lists for all tenants at once waits for this one, until it has come or there is something to say of it.
+    pub(super) coming: Coming,
     /// Whether this replica holds the tenant's Lease.
     pub(super) is_held: bool,
     /// The tenant of the last stay, which may still have keys in work.
@@ -75,7 +77,7 @@ impl Supervisor {
                 tokio::time::sleep(RETRY.cap).await;
             }
         };
-        token.run_until_cancelled(begun).await;
+        token.run_until_cancelled(Box::pin(begun)).await;
         self.let_go().await;
         self.engine.standing().forget(&self.id);
     }
@@ -87,8 +89,7 @@ impl Supervisor {
         // Of a stay that ended by a panic.
         self.let_go().await;
         loop {
-            // Longer than it may take when another waits for it, but never beside another stay.
-            while !self.rest().await {}
+            self.settle().await;
             let mut cluster = self.cluster.clone();
             let told = |who: &str| self.say(State::Starting, &format!("is served by {who}"));
             tokio::select! {
@@ -98,6 +99,7 @@ impl Supervisor {
                 () = replicas.take(&uid, told) => {}
             }
             self.is_held = true;
+            self.bill.reset();
             tokio::select! {
                 biased;
                 () = replicas.lost(&uid) => tracing::info!(tenant = %self.id, "goes to another replica"),
@@ -122,6 +124,14 @@ impl Supervisor {
         true
     }
 
+    /// Waits until nothing is done for the tenant any more, however long that takes: it is never served by two stays.
+    async fn settle(&mut self) {
+        while !self.rest().await {
+            tracing::warn!(tenant = %self.id, "work of the last stay has not ended");
+            self.say(State::Starting, "work of the last stay has not ended yet");
+        }
+    }
+
     /// Lets another replica have the tenant, once nothing is done for it here.
     async fn let_go(&mut self) {
         let is_at_rest = !guard::stands(Guard::RestFirst) || self.rest().await;
@@ -136,6 +146,7 @@ impl Supervisor {
     }
 
     fn say(&self, state: State, message: &str) {
+        self.coming.arrived();
         self.engine.standing().say(&self.id, state, message);
     }
 

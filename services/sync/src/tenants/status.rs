@@ -2,11 +2,13 @@
 //! the status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::time::Instant;
 use vcluster_chassis::clock::Clock;
 use vcluster_resources::VirtualCluster;
 use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
@@ -14,6 +16,7 @@ use vcluster_resources::ownership::SYNC_STATUS;
 use vcluster_translate::Custom;
 
 use crate::custom::Resolved;
+use crate::deadline::{REQUEST, within};
 use crate::guard::{self, Guard};
 use crate::link::Reach;
 use crate::metrics::State;
@@ -34,6 +37,11 @@ pub fn state(tenant: &Tenant) -> (State, String) {
             "the virtual API server cannot be reached, nothing is changed or deleted: {reason}"
         );
         return (State::Frozen, text);
+    }
+    if tenant.is_unresponsive() {
+        let text = "the virtual API server can be reached, but fails or does not answer in time: it is asked now and then \
+                    with one object, and the others wait";
+        return (State::Frozen, text.to_owned());
     }
     if let Some(missing) = tenant.missing_right() {
         let text = format!("nothing is changed or deleted on the host: {missing}");
@@ -56,6 +64,10 @@ pub fn state(tenant: &Tenant) -> (State, String) {
             text = format!(
                 "{text}; kept on the host for their data, though the accepted store lacks them: {kept}"
             );
+        }
+        if tenant.is_throttled() {
+            text =
+                format!("{text}; it writes more than its allowance, and its objects follow later");
         }
         return (State::Synced, text);
     }
@@ -88,6 +100,7 @@ pub fn observe(tenant: &Tenant) -> Observation {
     let (status, reason) = match state {
         State::Synced if tenant.unmapped().is_some() => (Status::True, Reason::MappingsWaiting),
         State::Synced if tenant.kept_said().is_some() => (Status::True, Reason::ObjectsKept),
+        State::Synced if tenant.is_throttled() => (Status::True, Reason::Throttled),
         State::Synced => (Status::True, Reason::Available),
         State::Starting if tenant.conflict().is_some() => (Status::False, Reason::ObjectConflict),
         State::Starting => (Status::False, Reason::Progressing),
@@ -103,10 +116,10 @@ pub fn observe(tenant: &Tenant) -> Observation {
 }
 
 fn frozen(tenant: &Tenant) -> Reason {
-    if tenant.link.is_up() {
-        Reason::Refused
-    } else {
-        Reason::Unreachable
+    match (tenant.link.is_up(), tenant.is_unresponsive()) {
+        (false, _) => Reason::Unreachable,
+        (true, true) => Reason::Unresponsive,
+        (true, false) => Reason::Refused,
     }
 }
 
@@ -146,6 +159,10 @@ pub fn observe_custom(tenant: &Tenant, resolved: &Resolved) -> Option<Observatio
     })
 }
 
+/// How long a condition that is true stands while the tenant is taken up anew, or listed again: that mostly takes
+/// moments, and says of nothing that it is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Writes the conditions, when it differs from what it wrote last.
 #[derive(Debug)]
 pub struct Reporter {
@@ -153,6 +170,8 @@ pub struct Reporter {
     id: Id,
     clock: Arc<dyn Clock>,
     last: Vec<Condition>,
+    /// Since when the tenant is on its way although the condition is true.
+    since: Option<Instant>,
 }
 
 impl Reporter {
@@ -171,7 +190,27 @@ impl Reporter {
             id,
             clock,
             last: last.collect(),
+            since: None,
         }
+    }
+
+    /// Whether the object says that the tenant is served.
+    pub fn says_ready(&self) -> bool {
+        condition::is_true(&self.last, Type::SyncReady)
+    }
+
+    /// The condition as it stands, if it still holds: what is observed only says that the tenant is on its way.
+    fn standing(&mut self, observation: &Observation) -> Option<Condition> {
+        if observation.type_ != Type::SyncReady {
+            return None;
+        }
+        if observation.reason != Reason::Progressing || !self.says_ready() {
+            self.since = None;
+            return None;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let last = condition::find(&self.last, observation.type_).cloned();
+        last.filter(|_| since.elapsed() < PATIENCE)
     }
 
     /// Says it, unless it was said. Best effort: it is said again at the next look.
@@ -179,8 +218,12 @@ impl Reporter {
         // Kubernetes' `Time` has whole seconds; what is written must be what is read.
         let now = self.clock.now();
         let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
-        let state = |observation| condition::state(observation, &self.last, generation, &now);
-        let wanted: Vec<_> = observations.iter().map(state).collect();
+        let mut wanted = Vec::with_capacity(observations.len());
+        for observation in observations {
+            let standing = self.standing(observation);
+            let new = || condition::state(observation, &self.last, generation, &now);
+            wanted.push(standing.unwrap_or_else(new));
+        }
         if !guard::passes(Guard::SaidOnce, self.last != wanted) {
             return;
         }
@@ -191,11 +234,9 @@ impl Reporter {
             "status": {"conditions": wanted},
         });
         let params = PatchParams::apply(SYNC_STATUS).force();
-        match self
-            .api
-            .patch_status(&self.id.name, &params, &Patch::Apply(body))
-            .await
-        {
+        let body = Patch::Apply(body);
+        let patched = self.api.patch_status(&self.id.name, &params, &body);
+        match within(REQUEST, patched).await {
             Ok(_) => self.last = wanted,
             Err(error) => tracing::warn!(tenant = %self.id, %error, "condition cannot be written"),
         }
@@ -217,8 +258,46 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_condition_is_applied_alone_once_and_for_this_very_object() {
+    #[tokio::test(start_paused = true)]
+    async fn a_condition_that_is_true_stands_while_the_tenant_is_on_its_way_unless_that_takes_long()
+    {
+        let (server, mut reporter) = reporter();
+        let on_its_way = Observation {
+            reason: Reason::Progressing,
+            ..observation(Status::False)
+        };
+        let wrong = Observation {
+            reason: Reason::Unreachable,
+            ..observation(Status::False)
+        };
+        let written = || server.calls().len();
+        reporter
+            .report(std::slice::from_ref(&on_its_way), Some(3))
+            .await;
+        assert_eq!(written(), 1, "a new one says so");
+        reporter.report(&[observation(Status::True)], Some(3)).await;
+        reporter
+            .report(std::slice::from_ref(&on_its_way), Some(4))
+            .await;
+        tokio::time::advance(PATIENCE / 2).await;
+        reporter
+            .report(std::slice::from_ref(&on_its_way), Some(4))
+            .await;
+        assert_eq!(written(), 2, "it stands");
+        reporter.report(&[observation(Status::True)], Some(3)).await;
+        assert_eq!(written(), 2, "and was never written anew");
+        reporter
+            .report(std::slice::from_ref(&on_its_way), Some(3))
+            .await;
+        tokio::time::advance(PATIENCE).await;
+        reporter.report(&[on_its_way], Some(3)).await;
+        assert_eq!(written(), 3, "it took long");
+        reporter.report(&[observation(Status::True)], Some(3)).await;
+        reporter.report(&[wrong], Some(3)).await;
+        assert_eq!(written(), 5, "what is wrong is said at once");
+    }
+
+    fn reporter() -> (ApiServer, Reporter) {
         let cluster = json!({
             "apiVersion": "vcluster.dev/v1alpha1", "kind": "VirtualCluster",
             "metadata": {"name": "demo", "namespace": "team-a", "uid": "uid"}, "spec": {},
@@ -231,7 +310,13 @@ mod tests {
             name: "demo".to_owned(),
         };
         let clock = Arc::new(ManualClock::default());
-        let mut reporter = Reporter::new(server.client(), id, clock, &parsed);
+        let reporter = Reporter::new(server.client(), id, clock, &parsed);
+        (server, reporter)
+    }
+
+    #[tokio::test]
+    async fn the_condition_is_applied_alone_once_and_for_this_very_object() {
+        let (server, mut reporter) = reporter();
         for status in [Status::True, Status::True, Status::False] {
             reporter.report(&[observation(status)], Some(3)).await;
         }

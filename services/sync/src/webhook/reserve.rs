@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use rand::Rng as _;
 use serde_json::{Value, json};
+use vcluster_chassis::chance;
 use vcluster_resources::name::LABEL_LIMIT;
-use vcluster_translate::service::admission::{Decision, decide, fits, given, reserved};
+use vcluster_translate::service::admission::{
+    Decision, decide, fits, given, is_incomplete, reserved,
+};
 use vcluster_translate::service::{self, RESERVED_UNTIL};
 use vcluster_translate::{Change, Patch, owner};
 
@@ -77,9 +79,10 @@ pub(super) async fn service(
 /// A name that begins so.
 fn choose(begin: &str) -> String {
     let mut name: String = begin.chars().take(LABEL_LIMIT - SUFFIX).collect();
-    let mut random = rand::rng();
+    let mut letters = LETTERS.to_vec();
     for _ in 0..SUFFIX {
-        name.push(char::from(LETTERS[random.random_range(0..LETTERS.len())]));
+        letters.rotate_left(usize::from(chance::number().to_le_bytes()[0]) % LETTERS.len());
+        name.push(char::from(letters[0]));
     }
     name
 }
@@ -199,6 +202,7 @@ impl Reservation<'_> {
         }
         let mut patch = match service::update_host(service, &found, context) {
             Ok(Change::Patch(patch)) => patch,
+            Ok(Change::None) if allocates && is_incomplete(&found) => self.renewal(&found),
             Ok(Change::None) => return filled(host.object, &found),
             // As it is stored it is not served either, and no change here helps: the engine sees to it.
             Ok(Change::Replace) | Err(_) => return Ok(Vec::new()),
@@ -232,4 +236,20 @@ fn filled(object: &Value, host: &Value) -> Answer {
             "the host cluster changed the ports of the Service while making it: an admission webhook there does so",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_name_is_the_same_for_the_same_seed() {
+        let name = |seed| {
+            let _seeded = chance::seed(seed);
+            choose("web-")
+        };
+        assert_eq!(name(7), name(7));
+        assert_ne!(name(7), name(8));
+        assert_eq!(name(7).len(), "web-".len() + SUFFIX);
+    }
 }

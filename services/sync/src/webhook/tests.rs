@@ -46,7 +46,8 @@ fn cluster() -> Value {
         "metadata": {"name": "demo", "namespace": "team-a", "uid": CLUSTER_UID},
         "spec": {},
         "status": {
-            "endpoint": "https://10.96.0.17", "dnsAddress": "10.96.0.53", "serviceCIDRs": ["10.96.0.0/12"],
+            "endpoint": "https://10.96.0.17", "dnsAddress": "10.96.0.53",
+            "serviceCIDRs": ["10.96.0.0/12", "fd96::/112"],
         },
     })
 }
@@ -354,6 +355,52 @@ async fn an_update_changes_the_host_only_where_the_host_is_to_give_something() {
 }
 
 #[tokio::test]
+async fn a_second_address_comes_from_a_host_that_has_two_families_by_now() {
+    let mut stored = service();
+    stored["metadata"]["namespace"] = "shop".into();
+    stored["metadata"]["uid"] = "5e1f".into();
+    for (key, value) in [
+        ("clusterIP", json!("10.96.3.4")),
+        ("clusterIPs", json!(["10.96.3.4"])),
+        ("ipFamilies", json!(["IPv4"])),
+        ("ipFamilyPolicy", json!("PreferDualStack")),
+    ] {
+        stored["spec"][key] = value;
+    }
+    let spec = stored["spec"].clone();
+    let scene = scene(move |call| {
+        let mut host = json!({
+            "metadata": {
+                "name": "web-x-shop-x-demo", "namespace": "team-a", "uid": "b057",
+                "labels": {"vcluster.dev/cluster": "demo"},
+                "annotations": {
+                    "vcluster.dev/cluster-uid": CLUSTER_UID, "vcluster.dev/kind": "Service",
+                    "vcluster.dev/namespace": "shop", "vcluster.dev/name": "web", "vcluster.dev/uid": "5e1f",
+                },
+            },
+            "spec": spec,
+        });
+        if call.method == "PATCH" {
+            host["spec"]["clusterIPs"] = json!(["10.96.3.4", "fd96::7"]);
+            host["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+        }
+        answer(200, host)
+    });
+    let mut object = stored.clone();
+    object["metadata"]["labels"]["seen"] = "yes".into();
+    let response = scene.ask(&review("UPDATE", &object, Some(&stored))).await;
+    assert_eq!(
+        patch(&response),
+        json!([
+            {"op": "add", "path": "/spec/clusterIPs", "value": ["10.96.3.4", "fd96::7"]},
+            {"op": "add", "path": "/spec/ipFamilies", "value": ["IPv4", "IPv6"]},
+        ])
+    );
+    let calls = scene.host.calls();
+    assert!(!calls[1].query.contains("dryRun"), "{}", calls[1].query);
+}
+
+#[tokio::test]
 async fn a_tenant_with_its_fill_is_told_so_and_others_are_served() {
     let scene = scene(give);
     let tenant = format!("vcluster://team-a/demo/{CLUSTER_UID}");
@@ -382,7 +429,9 @@ async fn a_tenant_with_its_fill_is_told_so_and_others_are_served() {
 async fn more_ports_than_a_service_may_have_are_refused_before_the_host_is_asked() {
     let scene = scene(give);
     let mut object = service();
-    object["spec"]["ports"] = (1..=PORTS + 1).map(|port| json!({"port": port})).collect();
+    object["spec"]["ports"] = (1..=SERVICE_PORTS + 1)
+        .map(|port| json!({"port": port}))
+        .collect();
     let response = scene.ask(&review("CREATE", &object, None)).await;
     assert_eq!(response["status"]["code"], 422);
     assert_eq!(

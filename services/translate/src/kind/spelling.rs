@@ -39,12 +39,7 @@ pub fn spelled(text: &str, context: &Context) -> Spelled {
 
 fn is_called(kind: Kind, name: &str) -> bool {
     let api = kind.description().api;
-    let short = if kind.custom().is_some() {
-        None
-    } else {
-        short(api.plural)
-    };
-    api.plural == name || api.kind.eq_ignore_ascii_case(name) || short == Some(name)
+    api.plural == name || api.kind.eq_ignore_ascii_case(name) || api.short.contains(&name)
 }
 
 fn is_of(kind: Kind, group: &str) -> bool {
@@ -52,28 +47,6 @@ fn is_of(kind: Kind, group: &str) -> bool {
     let rest = group.strip_prefix(api.version);
     let core = api.group.is_empty() && group == api.version;
     core || api.group == group || rest.is_some_and(|rest| rest.strip_prefix('.') == Some(api.group))
-}
-
-/// What Kubernetes calls a collection for short.
-fn short(plural: &str) -> Option<&'static str> {
-    Some(match plural {
-        "configmaps" => "cm",
-        "events" => "ev",
-        "ingresses" => "ing",
-        "namespaces" => "ns",
-        "networkpolicies" => "netpol",
-        "nodes" => "no",
-        "persistentvolumeclaims" => "pvc",
-        "persistentvolumes" => "pv",
-        "poddisruptionbudgets" => "pdb",
-        "pods" => "po",
-        "priorityclasses" => "pc",
-        "serviceaccounts" => "sa",
-        "services" => "svc",
-        "storageclasses" => "sc",
-        "volumesnapshots" => "vs",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -97,6 +70,29 @@ mod tests {
             let spelled = spelled(text, &context);
             assert_eq!(spelled, Spelled::One(Kind::Ingress), "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_name_is_one_kinds_only() {
+        let all = |kind: Kind| {
+            kind.description()
+                .api
+                .short
+                .iter()
+                .map(move |short| (*short, kind))
+        };
+        let shorts: Vec<_> = Kind::all().flat_map(all).collect();
+        for (short, kind) in &shorts {
+            assert_eq!(spelled(short, &context()), Spelled::One(*kind), "{short}");
+        }
+        for (short, kind) in [
+            ("sc", Kind::StorageClass),
+            ("vs", Kind::VolumeSnapshot),
+            ("vsclass", Kind::VolumeSnapshotClass),
+        ] {
+            assert!(shorts.contains(&(short, kind)), "{short}");
+        }
+        assert_eq!(spelled("sts", &context()), Spelled::Unknown);
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn a_service_of_the_host_has_its_own_address_inside() {
     let wanted = show(spec.clone()).unwrap();
     assert_eq!(
         wanted["spec"],
-        json!({"type": "ClusterIP", "clusterIP": "10.96.1.2", "clusterIPs": ["10.96.1.2"],
+        json!({"type": "ClusterIP", "clusterIP": "10.96.1.2", "clusterIPs": ["10.96.1.2"], "ipFamilyPolicy": "SingleStack",
             "ports": [{"port": 5432, "targetPort": 5432}]})
     );
     assert!(!service::is_on_host(&wanted, &context()));
@@ -150,6 +150,20 @@ fn a_service_of_the_host_has_its_own_address_inside() {
     let mut moved = wanted.clone();
     moved["spec"]["clusterIP"] = "10.96.1.3".into();
     assert!(matches!(step(Some(moved), Some(&found)), Step::Delete(_)));
+    // Of two families as it is, and of one only although it might have two.
+    for (policy, addresses, expected) in [
+        (
+            "RequireDualStack",
+            json!(["10.96.1.2", "fd96::2"]),
+            "RequireDualStack",
+        ),
+        ("PreferDualStack", json!(["10.96.1.2"]), "SingleStack"),
+    ] {
+        let mut of_two = spec.clone();
+        of_two["spec"]["ipFamilyPolicy"] = policy.into();
+        of_two["spec"]["clusterIPs"] = addresses;
+        assert_eq!(show(of_two).unwrap()["spec"]["ipFamilyPolicy"], expected);
+    }
     for address in [json!("None"), Value::Null] {
         let mut headless = spec.clone();
         headless["spec"]["clusterIP"] = address;

@@ -21,7 +21,8 @@ pub const KIND: Description = Description::from_host(
         "PriorityClass",
         "priorityclasses",
         Scope::Cluster,
-    ),
+    )
+    .short(&["pc"]),
     FromHost {
         frozen: &["/value", "/preemptionPolicy"],
         shown,

@@ -18,7 +18,8 @@ pub const KIND: Description = Description::from_host(
         "StorageClass",
         "storageclasses",
         Scope::Cluster,
-    ),
+    )
+    .short(&["sc"]),
     FromHost {
         frozen: &[
             "/provisioner",
@@ -40,7 +41,7 @@ pub const KIND: Description = Description::from_host(
 );
 
 /// Parameters that say what a volume is like, and not where it is.
-const SHOWN: [&str; 11] = [
+pub(crate) const HARMLESS: [&str; 11] = [
     "csi.storage.k8s.io/fstype",
     "encrypted",
     "fsType",
@@ -57,7 +58,7 @@ const SHOWN: [&str; 11] = [
 fn hide(class: &mut Value) {
     let parameters = class.get_mut("parameters").and_then(Value::as_object_mut);
     let Some(parameters) = parameters else { return };
-    parameters.retain(|key, _| SHOWN.contains(&key.as_str()));
+    parameters.retain(|key, _| HARMLESS.contains(&key.as_str()));
     if parameters.is_empty()
         && let Some(class) = class.as_object_mut()
     {

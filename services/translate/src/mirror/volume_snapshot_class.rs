@@ -15,7 +15,8 @@ pub const KIND: Description = Description::from_host(
         "VolumeSnapshotClass",
         "volumesnapshotclasses",
         Scope::Cluster,
-    ),
+    )
+    .short(&["vsclass", "vsclasses"]),
     FromHost {
         // Each is required, and changed by nobody: another class of the same name is another class.
         frozen: &["/driver", "/deletionPolicy"],

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use vcluster_resources::label::{CLUSTER, PART, Part};
 use vcluster_resources::layout::DNS_TARGET_PORT;
 
+use super::block;
 use crate::{
     Context,
     json::{array, is_set, strings, text},
@@ -48,9 +49,7 @@ pub(super) fn opened_by(rule: &Value, namespace: &str, context: &Context) -> Opt
 /// Whether a peer is, or holds, the DNS server, whose address inside is `server`.
 fn reaches(peer: &Value, namespace: &str, server: IpAddr) -> bool {
     if is_set(peer, "/ipBlock") {
-        let holds = |block: Option<&str>| block.is_some_and(|block| holds(block, server));
-        let excepted = array(peer, "/ipBlock/except").iter();
-        return holds(text(peer, "/ipBlock/cidr")) && !excepted.map(Value::as_str).any(holds);
+        return block::holds(peer, server);
     }
     let selects = |key: &str, labels: &[(&str, &str)]| {
         peer.get(key)
@@ -63,24 +62,6 @@ fn reaches(peer: &Value, namespace: &str, server: IpAddr) -> bool {
         is_set(peer, "/podSelector") && namespace == DNS_SERVICE.0
     };
     there && selects("podSelector", &PODS)
-}
-
-/// Whether a block of addresses, such as `10.0.0.0/8`, holds an address.
-fn holds(block: &str, address: IpAddr) -> bool {
-    let parsed = block
-        .split_once('/')
-        .and_then(|(base, length)| Some((base.parse().ok()?, length.parse::<u32>().ok()?)));
-    match (parsed, address) {
-        (Some((IpAddr::V4(base), length)), IpAddr::V4(address)) if length <= 32 => {
-            let differs = u32::from(base) ^ u32::from(address);
-            differs.checked_shr(32 - length).unwrap_or(0) == 0
-        }
-        (Some((IpAddr::V6(base), length)), IpAddr::V6(address)) if length <= 128 => {
-            let differs = u128::from(base) ^ u128::from(address);
-            differs.checked_shr(128 - length).unwrap_or(0) == 0
-        }
-        (Some(_) | None, _) => false,
-    }
 }
 
 /// The port on which it listens, for a port that means its Service's.

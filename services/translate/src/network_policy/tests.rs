@@ -197,6 +197,66 @@ fn in_the_dns_server_s_own_namespace_its_pods_are_known_without_the_namespace() 
     }
 }
 
+#[test]
+fn a_rule_that_lets_out_to_the_api_server_s_address_lets_out_to_the_control_plane() {
+    let opened = json!({
+        "to": [{"podSelector": {"matchLabels": {
+            "vcluster.dev/cluster": "demo", "vcluster.dev/part": "control-plane",
+        }}}],
+        "ports": [{"port": 6443, "protocol": "TCP"}],
+    });
+    let own = json!({"ipBlock": {"cidr": "10.96.0.17/32"}});
+    let https = json!([{"port": 443, "protocol": "TCP"}]);
+    let all_but = |except: &str| json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["192.168.0.0/16", except]}});
+    let cases = [
+        (json!({"to": [own], "ports": https}), true),
+        (json!({"to": [own]}), true),
+        (json!({"to": [own], "ports": [{"port": 6443}]}), true),
+        (json!({"to": [own], "ports": [{"protocol": "TCP"}]}), true),
+        (
+            json!({"to": [own], "ports": [{"port": 400, "endPort": 500}]}),
+            true,
+        ),
+        (
+            json!({"to": [{"podSelector": {}}, own], "ports": https}),
+            true,
+        ),
+        (json!({"ports": https}), true),
+        (
+            json!({"to": [all_but("172.16.0.0/12")], "ports": https}),
+            true,
+        ),
+        (
+            json!({"to": [all_but("10.96.0.0/12")], "ports": https}),
+            false,
+        ),
+        (
+            json!({"to": [{"ipBlock": {"cidr": "10.96.0.16/32"}}], "ports": https}),
+            false,
+        ),
+        (json!({"to": [{"ipBlock": {"cidr": "::/0"}}]}), false),
+        (
+            json!({"to": [own], "ports": [{"port": 443, "protocol": "UDP"}]}),
+            false,
+        ),
+        (json!({"to": [own], "ports": [{"port": 80}]}), false),
+        (json!({"to": [own], "ports": [{"port": "https"}]}), false),
+        (
+            json!({"to": [{"namespaceSelector": {}}], "ports": https}),
+            false,
+        ),
+        // Everything: as it is.
+        (json!({}), false),
+    ];
+    for (rule, opens) in cases {
+        let host = spec(&json!({"egress": [rule]}));
+        assert_eq!(array(&host, "/egress").contains(&opened), opens, "{rule}");
+    }
+    let twice = spec(&json!({"egress": [{"to": [own]}, {"ports": https}]}));
+    let rules = array(&twice, "/egress").iter();
+    assert_eq!(rules.filter(|rule| **rule == opened).count(), 1);
+}
+
 fn selector() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "app",

@@ -151,8 +151,8 @@ fn deleting(pod: &Value, host: &Value, context: &Context) -> Action<HostPod> {
     {
         return Action::DeleteHost(delete(host, Some(wanted), Cause::Deleting));
     }
-    let names = pod::names(pod, Some(host), context);
-    match pod::status_to_virtual(host, pod, &names, false) {
+    let names = || pod::names(pod, Some(host), context);
+    match pod::status_to_virtual(host, pod, names, false) {
         Some(patch) => Action::PatchVirtual(patch),
         None => Action::Wait(Waiting::Termination),
     }
@@ -162,8 +162,8 @@ fn deleting(pod: &Value, host: &Value, context: &Context) -> Action<HostPod> {
 /// already finished is a record, and stays.
 fn deleted_below(pod: &Value, host: &Value, context: &Context) -> Action<HostPod> {
     if is_finished(host) || is_finished(pod) {
-        let names = pod::names(pod, Some(host), context);
-        return match pod::status_to_virtual(host, pod, &names, false) {
+        let names = || pod::names(pod, Some(host), context);
+        return match pod::status_to_virtual(host, pod, names, false) {
             Some(patch) => Action::PatchVirtual(patch),
             None => Action::Wait(Waiting::Termination),
         };
@@ -192,8 +192,8 @@ fn follow(pod: &Value, host: &Value, view: PodView<'_>, context: &Context) -> Ac
     if let Some(patch) = pod::gates_to_host(pod, host) {
         return Action::PatchHost(patch);
     }
-    let names = pod::names(pod, Some(host), context);
-    if let Some(patch) = pod::status_to_virtual(host, pod, &names, refused.is_none()) {
+    let names = || pod::names(pod, Some(host), context);
+    if let Some(patch) = pod::status_to_virtual(host, pod, names, refused.is_none()) {
         return Action::PatchVirtual(patch);
     }
     refused.map_or(Action::Nothing, Action::Refuse)

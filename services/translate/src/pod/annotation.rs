@@ -8,7 +8,10 @@
 use serde_json::{Map, Value};
 
 use crate::{
+    Refusal,
     annotation::{is_passed, passed_of},
+    json::at,
+    json::strings,
     label,
 };
 
@@ -27,9 +30,30 @@ pub(super) const APPLIED: &str = "vcluster.dev/applied";
 /// admission made of them is not fought over, and a resize asks only for what the user changed.
 pub(super) const RESOURCES: &str = "vcluster.dev/applied-resources";
 
+/// Bytes of all annotations of an object, which API servers bound (`TotalAnnotationSizeLimitB`).
+const MOST: usize = 256 << 10;
+
+/// Whether an API server takes as many annotations as `metadata` of a host pod has.
+pub(super) fn fit(metadata: &Value) -> Result<(), Refusal> {
+    let all = strings(metadata, "/annotations");
+    let size: usize = all.map(|(key, value)| key.len() + value.len()).sum();
+    if size <= MOST {
+        return Ok(());
+    }
+    Err(Refusal::not_supported(
+        "metadata.annotations",
+        format!(
+            "with what its containers read of it by the downward API, the pod has {size} bytes of annotations on the \
+             host, of {MOST} that are allowed: metadata.labels and metadata.annotations stand there as they are \
+             written into a file, with quotes and escapes; ask for single ones (metadata.annotations['KEY']), or \
+             have fewer"
+        ),
+    ))
+}
+
 /// The annotation `key` of a pod.
 pub(super) fn of<'a>(pod: &'a Value, key: &str) -> Option<&'a Value> {
-    pod.pointer("/metadata/annotations")?.get(key)
+    at(pod, "/metadata/annotations")?.get(key)
 }
 
 /// The user's annotations that pass, and their list.

@@ -8,15 +8,17 @@
 use serde_json::{Map, Value, json};
 
 use super::scope::Scope;
+use crate::Refusal;
 use crate::json::{array, is_true, text};
+use crate::refusal::Reason;
 
 /// Most servers, search domains and characters of these that kubelet passes on.
 const SERVERS: usize = 3;
 const DOMAINS: usize = 32;
 const CHARACTERS: usize = 2048;
 
-/// Says the policy and configuration in `spec`.
-pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) {
+/// Says the policy and configuration in `spec`; a policy that is not known is refused.
+pub(super) fn set(spec: &mut Map<String, Value>, scope: &mut Scope<'_>) {
     let policy = text(scope.pod, "/spec/dnsPolicy").unwrap_or("ClusterFirst");
     let on_node = is_true(scope.pod, "/spec/hostNetwork");
     match (policy, on_node) {
@@ -28,7 +30,13 @@ pub(super) fn set(spec: &mut Map<String, Value>, scope: &Scope<'_>) {
             spec.insert("dnsPolicy".to_owned(), "None".into());
             spec.insert("dnsConfig".to_owned(), merged(scope));
         }
-        _ => {}
+        ("None" | "Default", _) => {}
+        // What it would make of the host's DNS is not known.
+        (_unknown, _) => scope.refuse(Refusal::new(
+            Reason::NotSupported,
+            "spec.dnsPolicy",
+            "must be one of ClusterFirst, ClusterFirstWithHostNet, Default, None",
+        )),
     }
 }
 

@@ -12,7 +12,7 @@ use super::scope::Scope;
 use crate::{
     Refusal,
     context::HostAccess,
-    json::{array, is_true, text},
+    json::{array, at, is_true, text},
 };
 
 mod hardening;
@@ -62,7 +62,7 @@ pub(super) fn check_pod(spec: &Value, scope: &Scope<'_>) -> Result<(), Refusal> 
         ("schedulingGroup", "PodGroups"),
         ("workloadRef", "Workloads"),
     ] {
-        let value = spec.pointer(&format!("/{path}")).unwrap_or(&Value::Null);
+        let value = at(spec, &format!("/{path}")).unwrap_or(&Value::Null);
         let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
         if !empty {
             return Err(Refusal::not_supported(

@@ -1,11 +1,13 @@
 //! The status of a pod: up from the host, except what belongs to the virtual cluster.
 
+use std::cell::LazyCell;
+
 use serde_json::{Map, Value, json};
 
 use super::hosts;
 use crate::{
     Patch, Refusal,
-    json::{array, array_mut, is_set, merge_patch, object, text},
+    json::{array, array_mut, at, is_set, merge_patch, object, text},
     patch::{Format, Subresource},
     text::Names,
 };
@@ -47,8 +49,13 @@ const CONTAINER_STATUSES: [(&str, &str); 3] = [
 /// only then has the host's kubelet seen the virtual pod's generation, and only then does a
 /// condition of [`refused`] go. Conditions of readiness
 /// gates, and those of a type that no component of the host sets, are the virtual cluster's own
-/// and stay; containers that the host injected never show.
-pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool) -> Option<Patch> {
+/// and stay; containers that the host injected never show. `names` are asked for only if there is a message.
+pub fn status_to_virtual(
+    host: &Value,
+    pod: &Value,
+    names: impl FnOnce() -> Names,
+    settled: bool,
+) -> Option<Patch> {
     let found = object(host, "/status").filter(|status| !status.is_empty())?;
     let mut status = found.clone();
     let empty = Map::new();
@@ -75,8 +82,8 @@ pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool
         );
     }
     let generations = Generations {
-        host: host.pointer("/metadata/generation"),
-        pod: pod.pointer("/metadata/generation"),
+        host: at(host, "/metadata/generation"),
+        pod: at(pod, "/metadata/generation"),
         settled,
     };
     generations.map(&mut status, previous.get("observedGeneration"));
@@ -86,7 +93,7 @@ pub fn status_to_virtual(host: &Value, pod: &Value, names: &Names, settled: bool
     carry(&mut status, "conditions", conditions.as_ref());
 
     let mut status = Value::Object(status);
-    translate_texts(&mut status, names);
+    translate_texts(&mut status, &LazyCell::new(names));
     let change = merge_patch(&Value::Object(previous.clone()), &status)?;
     if tells_only_when_bound(&change, array(pod, "/status/conditions")) {
         return None;
@@ -210,7 +217,7 @@ fn of_type<'a>(conditions: &'a [Value], type_: &str) -> Option<&'a Value> {
 
 /// Puts host names back in every `message`, however deep: of the pod, its conditions and its
 /// containers' states.
-fn translate_texts(value: &mut Value, names: &Names) {
+fn translate_texts<F: FnOnce() -> Names>(value: &mut Value, names: &LazyCell<Names, F>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {

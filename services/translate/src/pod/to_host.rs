@@ -107,10 +107,12 @@ fn complete(
         resize::resources(pod).to_string().into(),
     );
     let host_name = name::of(&owner.namespace, &owner.name, context);
+    let metadata = metadata(&owner, &host_name, labels, annotations, context);
+    annotation::fit(&metadata)?;
     let object = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": metadata(&owner, &host_name, labels, annotations, context),
+        "metadata": metadata,
         "spec": spec,
     });
     Ok(HostPod {

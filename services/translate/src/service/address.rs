@@ -57,6 +57,26 @@ pub(super) fn number(value: Option<&Value>) -> Option<u64> {
     value.and_then(Value::as_u64).filter(|number| *number != 0)
 }
 
+/// Whether it asks for two addresses, and has one.
+pub(super) fn lacks_second(service: &Value) -> bool {
+    let two = matches!(
+        text(service, "/spec/ipFamilyPolicy"),
+        Some("PreferDualStack" | "RequireDualStack")
+    );
+    two && !is_headless(service) && array(service, "/spec/clusterIPs").len() < 2
+}
+
+/// Whether the addresses of both are the same, as far as both have any.
+pub(super) fn agree(one: &Value, other: &Value) -> bool {
+    let all = |service| array(service, "/spec/clusterIPs");
+    let first = cluster_ip(one).zip(cluster_ip(other));
+    first.is_none_or(|(one, other)| one == other)
+        && all(one)
+            .iter()
+            .zip(all(other))
+            .all(|(one, other)| one == other)
+}
+
 /// Whether an API server would have to choose an address or port for it.
 pub(super) fn lacks(service: &Value) -> bool {
     let node_ports = || {
@@ -64,12 +84,8 @@ pub(super) fn lacks(service: &Value) -> bool {
             .iter()
             .all(|port| number(port.get("nodePort")).is_some())
     };
-    let two = matches!(
-        text(service, "/spec/ipFamilyPolicy"),
-        Some("PreferDualStack" | "RequireDualStack")
-    );
     cluster_ip(service).is_none()
-        || (two && array(service, "/spec/clusterIPs").len() < 2)
+        || lacks_second(service)
         || (has_node_ports(service) && !node_ports())
         || (has_health_port(service)
             && number(service.pointer("/spec/healthCheckNodePort")).is_none())

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::{
     RESERVED_UNTIL,
     address::{
-        API_SERVICE, cluster_ip, has_health_port, has_node_ports, is_headless, kind, lacks, number,
+        API_SERVICE, cluster_ip, has_health_port, has_node_ports, is_headless, kind, lacks,
+        lacks_second, number,
     },
     is_on_host, to_host,
     update::{names, update_host},
@@ -91,7 +92,10 @@ pub fn decide(review: Review<'_>, context: &Context) -> Decision {
     }
     match stored {
         None => Decision::Reserve(host),
-        Some(old) if to_host(old, context).is_ok_and(|old| old["spec"] == host["spec"]) => {
+        Some(old)
+            if !gets_second(&service, context)
+                && to_host(old, context).is_ok_and(|old| old["spec"] == host["spec"]) =>
+        {
             Decision::Leave
         }
         Some(_) => Decision::Change {
@@ -99,6 +103,19 @@ pub fn decide(review: Review<'_>, context: &Context) -> Decision {
             service,
         },
     }
+}
+
+/// Whether an API server of two families gives it a second address with any change.
+fn gets_second(service: &Value, context: &Context) -> bool {
+    let ranges = &context.destinations.host.services;
+    let both = ranges.iter().any(|range| range.addr().is_ipv6())
+        && ranges.iter().any(|range| range.addr().is_ipv4());
+    both && lacks_second(service)
+}
+
+/// Whether the host Service `host` is still to get an address, as it does with any change.
+pub fn is_incomplete(host: &Value) -> bool {
+    lacks(host)
 }
 
 /// Why a Service that stays inside is not stored: the address that it would get might be another's on the host.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    admission::{Decision, Review, decide, fits, given, reserved, told},
+    admission::{Decision, Review, decide, fits, given, is_incomplete, reserved, told},
     *,
 };
 use crate::{
@@ -255,6 +255,83 @@ fn an_address_that_differs_is_put_right_unless_a_load_balancer_would_go() {
         update_host(&balanced(moved), &host_of(&balanced(web())), &context()).unwrap_err();
     assert_eq!(refusal.reason, Reason::AddressDiffers);
     assert!(refusal.message.contains("10.96.9.9") && refusal.message.contains("10.96.3.4"));
+    // A type of a later Kubernetes may lead others there, too.
+    let later = with(host_of(&web()), json!({"type": "Tunnel"}));
+    let moved = with(web(), json!({"clusterIP": "10.96.9.9"}));
+    let refusal = update_host(&moved, &later, &context()).unwrap_err();
+    assert_eq!(refusal.reason, Reason::AddressDiffers);
+}
+
+/// The host Service that was made before `service` was stored.
+fn reserved_for(service: &Value) -> Value {
+    let mut new = service.clone();
+    new["metadata"]["uid"] = Review::UID.into();
+    reserved(host_of(&new), "2026-01-01T00:01:00Z")
+}
+
+#[test]
+fn an_address_that_a_later_webhook_chose_is_put_right_at_once() {
+    let delete = Action::DeleteHost(Delete {
+        uid: "b057".to_owned(),
+        grace_seconds: None,
+        cause: Cause::Replace,
+    });
+    let address = |address: &str| json!({"clusterIP": address, "clusterIPs": [address]});
+    for kind in ["ClusterIP", "LoadBalancer"] {
+        let asked = with(web(), json!({"type": kind}));
+        let host = reserved_for(&asked);
+        for stored in ["10.96.77.77", "None"].map(|ip| with(asked.clone(), address(ip))) {
+            assert_eq!(update_host(&stored, &host, &context()), Ok(Change::Replace));
+            assert_eq!(reservation(Some(&stored), &host, &delete), None);
+        }
+        assert!(reservation(None, &host, &delete).is_some());
+    }
+}
+
+#[test]
+fn a_class_that_a_later_webhook_chose_is_had_by_a_change_of_type_and_back() {
+    let asked = with(
+        web(),
+        json!({
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30002,
+            "allocateLoadBalancerNodePorts": true, "loadBalancerSourceRanges": ["192.0.2.0/24"],
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}],
+        }),
+    );
+    let stored = with(
+        asked.clone(),
+        json!({"loadBalancerClass": "service.k8s.aws/nlb"}),
+    );
+    let mut host = reserved_for(&asked);
+    let Ok(Change::Patch(first)) = update_host(&stored, &host, &context()) else {
+        panic!("not patched")
+    };
+    assert_eq!(
+        first.body["spec"],
+        json!({
+            "type": "ClusterIP", "externalTrafficPolicy": null, "healthCheckNodePort": null,
+            "allocateLoadBalancerNodePorts": null, "loadBalancerSourceRanges": null,
+            "ports": [{"port": 80, "protocol": "TCP"}],
+        })
+    );
+    host = patched(&host, &first);
+    let Ok(Change::Patch(second)) = update_host(&stored, &host, &context()) else {
+        panic!("not patched")
+    };
+    host = patched(&host, &second);
+    for key in [
+        "type",
+        "loadBalancerClass",
+        "clusterIP",
+        "healthCheckNodePort",
+        "ports",
+    ] {
+        assert_eq!(host["spec"][key], stored["spec"][key], "{key}");
+    }
+    assert_eq!(update_host(&stored, &host, &context()), Ok(Change::None));
+    // A class that only the host has is its own.
+    host["spec"]["loadBalancerClass"] = "by-the-host".into();
+    assert_eq!(update_host(&asked, &host, &context()), Ok(Change::None));
 }
 
 #[test]
@@ -502,4 +579,118 @@ fn what_was_reserved_before_serves_again_only_if_it_is_the_same() {
     }
     let chosen = json!({"clusterIP": "10.96.3.4", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30001}]});
     assert!(fits(&with(new, chosen), &host, &context()));
+}
+
+/// With two addresses, or one of them.
+fn of_families(policy: &str, addresses: &[&str]) -> Value {
+    let families: Vec<&str> = addresses
+        .iter()
+        .map(|ip| if ip.contains(':') { "IPv6" } else { "IPv4" })
+        .collect();
+    let first = addresses.first();
+    with(
+        web(),
+        json!({"ipFamilyPolicy": policy, "clusterIP": first, "clusterIPs": addresses, "ipFamilies": families}),
+    )
+}
+
+#[test]
+fn the_host_s_addresses_of_both_families_are_those_inside() {
+    let (four, both) = ("10.96.3.4", ["10.96.3.4", "fd96::7"]);
+    let (single, prefers, requires) = ("SingleStack", "PreferDualStack", "RequireDualStack");
+    let released = json!({"ipFamilyPolicy": single, "clusterIPs": [four], "ipFamilies": ["IPv4"]});
+    let added =
+        json!({"ipFamilyPolicy": prefers, "clusterIPs": both, "ipFamilies": ["IPv4", "IPv6"]});
+    for (inside, host, expected) in [
+        (
+            of_families(requires, &both),
+            of_families(requires, &both),
+            None,
+        ),
+        (
+            of_families(single, &[four]),
+            of_families(prefers, &both),
+            Some(released),
+        ),
+        (
+            of_families(prefers, &both),
+            of_families(single, &[four]),
+            Some(added),
+        ),
+        // The host got its second family later, and gave an address of it with some change.
+        (
+            of_families(prefers, &[four]),
+            of_families(prefers, &both),
+            None,
+        ),
+        (
+            of_families(prefers, &[four]),
+            of_families(prefers, &[four]),
+            None,
+        ),
+    ] {
+        let spec = patch_of(&inside, &host_of(&host)).map(|patch| patch["spec"].clone());
+        assert_eq!(spec, expected, "{inside}");
+    }
+    for other in [["10.96.3.4", "fd96::8"], ["fd96::7", "10.96.3.4"]] {
+        let host = host_of(&of_families(requires, &other));
+        let inside = of_families(requires, &both);
+        assert_eq!(
+            update_host(&inside, &host, &context()).unwrap(),
+            Change::Replace,
+            "{other:?}"
+        );
+    }
+    let balanced = |addresses: &[&str]| {
+        with(
+            of_families(requires, addresses),
+            json!({"type": "LoadBalancer"}),
+        )
+    };
+    let host = host_of(&balanced(&[four, "fd96::8"]));
+    let refusal = update_host(&balanced(&both), &host, &context()).unwrap_err();
+    assert!(
+        refusal.message.contains("fd96::7") && refusal.message.contains("fd96::8"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn who_prefers_two_families_gets_the_second_with_any_change_once_the_host_has_both() {
+    let of = |ranges: &[&str]| {
+        let mut context = context();
+        context.destinations.host.services =
+            ranges.iter().map(|range| range.parse().unwrap()).collect();
+        context
+    };
+    let (one, both) = (of(&["10.96.0.0/16"]), of(&["10.96.0.0/16", "fd96::/112"]));
+    let addresses = ["10.96.3.4", "fd96::7"];
+    for (policy, stored, context, asks) in [
+        ("PreferDualStack", &addresses[..1], &both, true),
+        ("PreferDualStack", &addresses[..1], &one, false),
+        ("PreferDualStack", &addresses, &both, false),
+        ("SingleStack", &addresses[..1], &both, false),
+        ("SingleStack", &addresses[1..], &both, false),
+    ] {
+        let old = of_families(policy, stored);
+        let mut new = old.clone();
+        new["metadata"]["labels"]["seen"] = "yes".into();
+        let decision = decide(review(&new, Some(&old)), context);
+        let is_asked = matches!(
+            decision,
+            Decision::Change {
+                allocates: true,
+                ..
+            }
+        );
+        assert!(
+            is_asked || decision == Decision::Leave,
+            "{policy} {stored:?}: {decision:?}"
+        );
+        assert_eq!(is_asked, asks, "{policy} {stored:?}");
+        assert_eq!(
+            is_incomplete(&host_of(&old)),
+            policy != "SingleStack" && stored.len() == 1
+        );
+    }
 }

@@ -4,14 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::{
     RESERVED_UNTIL,
-    address::{cluster_ip, kind},
+    address::{agree, cluster_ip, kind, lacks_second},
+    admission::Review,
     to_host::to_host,
 };
 use crate::{
     Change, Context, Owner, Patch, Refusal,
     annotation::is_passed,
     change::members,
-    json::{array, merge_patch, object, text},
+    json::{array, array_mut, merge_patch, object, text},
     label, name,
     patch::Format,
     plan::Action,
@@ -36,22 +37,39 @@ const CLEARED: [&str; 11] = [
     "trafficDistribution",
 ];
 
+/// Fields that only load balancers may have.
+const BALANCERS: [&str; 6] = [
+    "allocateLoadBalancerNodePorts",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+];
+
 /// What must change on the host Service of a virtual one.
 ///
 /// One whose address differs inside serves nobody there. It is made again with the right address,
 /// unless it has a load balancer, which others may rely on.
 ///
+/// A load balancer of another class stops being one first: its class cannot change, and its address stays.
+///
 /// # Errors
 /// As [`to_host`], or its address differs and cannot be put right without breaking something.
 pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
-    let wanted = to_host(service, context)?;
-    if let (Some(inside), Some(found)) = (cluster_ip(service), cluster_ip(host))
-        && inside != found
-    {
+    let mut wanted = to_host(service, context)?;
+    if !agree(service, host) && is_unstored(host) {
+        return Ok(Change::Replace);
+    }
+    if !agree(service, host) {
         return match kind(host) {
-            "LoadBalancer" => Err(address_differs(inside, found)),
-            _ => Ok(Change::Replace),
+            "ClusterIP" | "NodePort" => Ok(Change::Replace),
+            // Nobody knows who relies on one of a type to come.
+            _load_balancer_or_unknown => Err(address_differs(service, host)),
         };
+    }
+    if changes_class(&wanted, host) {
+        unbalance(&mut wanted);
     }
     let mut body = json!({});
     if let Some(spec) = spec_changes(&wanted, host) {
@@ -73,7 +91,44 @@ pub fn update_host(service: &Value, host: &Value, context: &Context) -> Result<C
     Ok(Change::Patch(Patch::new(None, Format::Merge, uid, body)))
 }
 
-fn address_differs(inside: &str, found: &str) -> Refusal {
+/// Whether a host Service was made for a virtual one that was not stored then, and nobody can rely on it yet.
+fn is_unstored(host: &Value) -> bool {
+    Owner::of_host(host).is_some_and(|owner| owner.uid == Review::UID)
+}
+
+/// Whether it is a load balancer on both sides, of another class on the host than `wanted` says.
+fn changes_class(wanted: &Value, host: &Value) -> bool {
+    let class = |service| text(service, "/spec/loadBalancerClass");
+    [wanted, host].map(kind) == ["LoadBalancer"; 2]
+        && class(wanted).is_some_and(|wanted| class(host) != Some(wanted))
+}
+
+/// The same, as a Service of the cluster's only.
+fn unbalance(service: &mut Value) {
+    let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
+    spec.insert("type".to_owned(), "ClusterIP".into());
+    for key in BALANCERS {
+        spec.remove(key);
+    }
+    for port in array_mut(spec, "ports").filter_map(Value::as_object_mut) {
+        port.remove("nodePort");
+    }
+}
+
+fn address_differs(service: &Value, host: &Value) -> Refusal {
+    let told = |service| {
+        let all = array(service, "/spec/clusterIPs")
+            .iter()
+            .filter_map(Value::as_str);
+        let all: Vec<&str> = all.collect();
+        match (all.is_empty(), cluster_ip(service)) {
+            (true, Some(one)) => one.to_owned(),
+            _ => all.join(", "),
+        }
+    };
+    let (inside, found) = (told(service), told(host));
     Refusal::new(
         Reason::AddressDiffers,
         "spec.clusterIP",
@@ -88,6 +143,13 @@ fn spec_changes(wanted: &Value, host: &Value) -> Option<Value> {
     let empty = Map::new();
     let found = object(host, "/spec").unwrap_or(&empty);
     let mut target = object(wanted, "/spec").unwrap_or(&empty).clone();
+    // A host that got its second family later gives a second address with any change, which inside nobody knows until
+    // the Service is changed there. It harms nobody.
+    if lacks_second(wanted) && array(host, "/spec/clusterIPs").len() == 2 {
+        for key in ["clusterIPs", "ipFamilies"] {
+            target.remove(key);
+        }
+    }
     for (key, value) in found {
         if !CLEARED.contains(&key.as_str()) && !target.contains_key(key) {
             target.insert(key.clone(), value.clone());
@@ -118,6 +180,9 @@ pub fn reservation<'a>(
         .get(RESERVED_UNTIL)?
         .as_str()?;
     let waits = match action {
+        // What it was reserved for is stored, with another address: a webhook of the tenant's that came after ours. No
+        // other request for the name can succeed.
+        Action::DeleteHost(_) if service.is_some() && is_unstored(host) => false,
         Action::DeleteHost(_) => true,
         // The virtual Service as it still is; as it will be, it was reserved for.
         Action::PatchHost(patch) => {

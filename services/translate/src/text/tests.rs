@@ -56,6 +56,39 @@ fn host_names_in_text_are_put_back() {
 }
 
 #[test]
+fn what_the_host_says_of_an_object_of_any_kind_is_put_back() {
+    let object = json!({
+        "metadata": {"namespace": "shop", "name": "web", "uid": "1"},
+        "spec": {
+            "tls": [{"secretName": "cert"}],
+            "containers": [{"envFrom": [{"configMapRef": {"name": "conf"}}]}],
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "old"},
+            "source": {"persistentVolumeClaimName": "data"},
+        },
+    });
+    for kind in Kind::all() {
+        let host = name::of_kind(kind, "shop", "web", &context());
+        for object in [Some(&object), None] {
+            let names = Names::about(kind, ("shop", "web"), object, &context());
+            let said = format!("{kind} {host:?} is forbidden: exceeded quota");
+            let told = format!("{kind} \"web\" is forbidden: exceeded quota");
+            assert_eq!(names.translate(&said), told);
+        }
+    }
+    for (kind, said, told) in [
+        (Kind::Pod, "conf-x-shop-x-demo", "conf"),
+        (Kind::Pod, "web-x-shop-x-demo.token", "web"),
+        (Kind::Ingress, "cert-x-shop-x-demo", "cert"),
+        (Kind::PersistentVolumeClaim, "old-x-shop-x-demo", "old"),
+        (Kind::VolumeSnapshot, "data-x-shop-x-demo", "data"),
+        (Kind::Service, "cert-x-shop-x-demo", "cert-x-shop-x-demo"),
+    ] {
+        let names = Names::about(kind, ("shop", "web"), Some(&object), &context());
+        assert_eq!(names.translate(said), told, "{kind}");
+    }
+}
+
+#[test]
 fn text_without_known_names_stays_byte_for_byte() {
     let text = "  0/3 nodes are available: 3 Insufficient cpu.\n\tpreemption: …  ";
     assert_eq!(names().translate(text), text);

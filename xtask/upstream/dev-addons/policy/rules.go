@@ -14,10 +14,12 @@ import (
 )
 
 // Render gives the whole rule set as nft reads it. Pure, and the same for the same objects in any
-// order. IPv4 only, as the cluster is.
+// order.
 //
 // What a node sends to its own pods is never stopped (the kubelet's probes), as Kubernetes wants.
 // What a pod sends is judged after kube-proxy has put a pod's address in the place of the Service's.
+// Pods of a node share a link, on which they have IPv6 addresses that the API does not know: by those
+// nobody reaches anybody, or each policy could be walked around. They find one another's neighbours, no more.
 func Render(pods []*core.Pod, namespaces []*core.Namespace, policies []*networking.NetworkPolicy) (string, error) {
 	world := world{namespaces: map[string]labels.Set{}}
 	for _, namespace := range namespaces {
@@ -26,18 +28,21 @@ func Render(pods []*core.Pod, namespaces []*core.Namespace, policies []*networki
 	for _, pod := range pods {
 		// A host-network pod has the node's address, which is not the pod's to be isolated.
 		ended := pod.Status.Phase == core.PodSucceeded || pod.Status.Phase == core.PodFailed
-		if address, err := netip.ParseAddr(pod.Status.PodIP); err == nil && address.Is4() && !pod.Spec.HostNetwork && !ended {
+		if !pod.Spec.HostNetwork && !ended {
 			world.pods = append(world.pods, pod)
 		}
 	}
-	sort.Slice(world.pods, func(i, j int) bool { return world.pods[i].Status.PodIP < world.pods[j].Status.PodIP })
+	sort.Slice(world.pods, func(i, j int) bool { return name(world.pods[i]) < name(world.pods[j]) })
 	policies = append([]*networking.NetworkPolicy(nil), policies...)
 	sort.Slice(policies, func(i, j int) bool { return key(policies[i]) < key(policies[j]) })
 
-	var ingress, egress direction
-	for _, policy := range policies {
-		if err := world.add(policy, &ingress, &egress); err != nil {
-			return "", fmt.Errorf("%s: %w", key(policy), err)
+	var ingress, egress directions
+	for i, family := range families {
+		world.family = family
+		for _, policy := range policies {
+			if err := world.add(policy, &ingress[i], &egress[i]); err != nil {
+				return "", fmt.Errorf("%s: %w", key(policy), err)
+			}
 		}
 	}
 	return fmt.Sprintf(`table inet network-policies {}
@@ -45,12 +50,16 @@ delete table inet network-policies
 table inet network-policies {
 	chain forward {
 		type filter hook forward priority filter - 1; policy accept;
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
 		ct state established,related accept
+		ip6 saddr fe80::/10 drop
+		ip6 daddr fe80::/10 drop
 		jump egress
 		jump ingress
 	}
 	chain input {
 		type filter hook input priority filter - 1; policy accept;
+		icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
 		ct state established,related accept
 		jump egress
 	}
@@ -60,28 +69,56 @@ table inet network-policies {
 
 func key(policy *networking.NetworkPolicy) string { return policy.Namespace + "/" + policy.Name }
 
+func name(pod *core.Pod) string { return pod.Namespace + "/" + pod.Name }
+
+// The word by which nft knows a family of addresses. Each has rules of its own.
+type family string
+
+var families = [2]family{"ip", "ip6"}
+
+func (f family) holds(address netip.Addr) bool { return address.Is4() == (f == "ip") }
+
+// The address of this family that a pod has, if it has one.
+func (f family) of(pod *core.Pod) (string, bool) {
+	for _, each := range pod.Status.PodIPs {
+		if address, err := netip.ParseAddr(each.IP); err == nil && f.holds(address) {
+			return address.String(), true
+		}
+	}
+	return "", false
+}
+
+func (f family) match(side string, addresses []string) string {
+	return fmt.Sprintf("%s %s %s", f, side, set(addresses))
+}
+
+// Of each family, in their order.
+type directions [2]direction
+
 // What is isolated in a direction, and what is let through all the same.
 type direction struct {
 	isolated []string
 	allowed  []string
 }
 
-func (d direction) chains(name, side string) string {
-	if len(d.isolated) == 0 {
-		return fmt.Sprintf("\tchain %s {\n\t}\n", name)
+func (d directions) chains(name, side string) string {
+	var allowed, isolated strings.Builder
+	for i, family := range families {
+		for _, rule := range d[i].allowed {
+			fmt.Fprintf(&allowed, "\t\t%s return\n", rule)
+		}
+		if len(d[i].isolated) > 0 {
+			fmt.Fprintf(&isolated, "\t\t%s jump %s-isolated\n", family.match(side, d[i].isolated), name)
+		}
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "\tchain %s-isolated {\n", name)
-	for _, rule := range d.allowed {
-		fmt.Fprintf(&text, "\t\t%s return\n", rule)
-	}
-	fmt.Fprintf(&text, "\t\tdrop\n\t}\n\tchain %s {\n\t\tip %s %s jump %s-isolated\n\t}\n", name, side, set(d.isolated), name)
-	return text.String()
+	return fmt.Sprintf("\tchain %s-isolated {\n%s\t\tdrop\n\t}\n\tchain %s {\n%s\t}\n", name, allowed.String(), name, isolated.String())
 }
 
 type world struct {
 	pods       []*core.Pod
 	namespaces map[string]labels.Set
+	// Whose addresses are looked at.
+	family family
 }
 
 func (w *world) add(policy *networking.NetworkPolicy, ingress, egress *direction) error {
@@ -89,7 +126,10 @@ func (w *world) add(policy *networking.NetworkPolicy, ingress, egress *direction
 	if err != nil || len(selected) == 0 {
 		return err
 	}
-	own := addresses(selected)
+	own := w.addresses(selected)
+	if len(own) == 0 {
+		return nil
+	}
 	for _, kind := range policy.Spec.PolicyTypes {
 		switch kind {
 		case networking.PolicyTypeIngress:
@@ -103,13 +143,13 @@ func (w *world) add(policy *networking.NetworkPolicy, ingress, egress *direction
 		if err != nil {
 			return err
 		}
-		for _, port := range ports(rule.Ports, selected) {
+		for _, port := range w.ports(rule.Ports, selected) {
 			target := own
 			if port.only != nil {
 				target = port.only
 			}
 			for _, peer := range peers {
-				ingress.allowed = append(ingress.allowed, join("ip daddr "+set(target), peer, port.match))
+				ingress.allowed = append(ingress.allowed, join(w.family.match("daddr", target), peer, port.match))
 			}
 		}
 	}
@@ -118,13 +158,13 @@ func (w *world) add(policy *networking.NetworkPolicy, ingress, egress *direction
 		if err != nil {
 			return err
 		}
-		for _, port := range ports(rule.Ports, targets) {
+		for _, port := range w.ports(rule.Ports, targets) {
 			if port.only != nil {
-				egress.allowed = append(egress.allowed, join("ip saddr "+set(own), "ip daddr "+set(port.only), port.match))
+				egress.allowed = append(egress.allowed, join(w.family.match("saddr", own), w.family.match("daddr", port.only), port.match))
 				continue
 			}
 			for _, peer := range peers {
-				egress.allowed = append(egress.allowed, join("ip saddr "+set(own), peer, port.match))
+				egress.allowed = append(egress.allowed, join(w.family.match("saddr", own), peer, port.match))
 			}
 		}
 	}
@@ -141,7 +181,7 @@ func (w *world) peers(namespace string, peers []networking.NetworkPolicyPeer, si
 	var pods []*core.Pod
 	for _, peer := range peers {
 		if block := peer.IPBlock; block != nil {
-			if match, ok := blockMatch(block, side); ok {
+			if match, ok := w.family.block(block, side); ok {
 				matches = append(matches, match)
 			}
 			continue
@@ -152,26 +192,26 @@ func (w *world) peers(namespace string, peers []networking.NetworkPolicyPeer, si
 		}
 		pods = append(pods, found...)
 	}
-	if len(pods) > 0 {
-		matches = append(matches, fmt.Sprintf("ip %s %s", side, set(addresses(pods))))
+	if found := w.addresses(pods); len(found) > 0 {
+		matches = append(matches, w.family.match(side, found))
 	}
 	return matches, pods, nil
 }
 
 // What a block matches. A block of which a part cannot be read lets nobody through. One match for
 // each exception: nft refuses a set whose elements overlap, and with it the rules of everybody.
-func blockMatch(block *networking.IPBlock, side string) (string, bool) {
+func (f family) block(block *networking.IPBlock, side string) (string, bool) {
 	prefix, err := netip.ParsePrefix(block.CIDR)
-	if err != nil || !prefix.Addr().Is4() {
+	if err != nil || !f.holds(prefix.Addr()) {
 		return "", false
 	}
-	match := fmt.Sprintf("ip %s %s", side, prefix.Masked())
+	match := fmt.Sprintf("%s %s %s", f, side, prefix.Masked())
 	for _, text := range block.Except {
 		except, err := netip.ParsePrefix(text)
-		if err != nil || !except.Addr().Is4() {
+		if err != nil || !f.holds(except.Addr()) {
 			return "", false
 		}
-		match += fmt.Sprintf(" ip %s != %s", side, except.Masked())
+		match += fmt.Sprintf(" %s %s != %s", f, side, except.Masked())
 	}
 	return match, true
 }
@@ -211,7 +251,7 @@ type port struct {
 	only  []string
 }
 
-func ports(wanted []networking.NetworkPolicyPort, targets []*core.Pod) []port {
+func (w *world) ports(wanted []networking.NetworkPolicyPort, targets []*core.Pod) []port {
 	if len(wanted) == 0 {
 		return []port{{}}
 	}
@@ -232,10 +272,14 @@ func ports(wanted []networking.NetworkPolicyPort, targets []*core.Pod) []port {
 		default:
 			numbers := map[int32][]string{}
 			for _, pod := range targets {
+				address, has := w.family.of(pod)
+				if !has {
+					continue
+				}
 				for _, container := range pod.Spec.Containers {
 					for _, declared := range container.Ports {
 						if declared.Name == each.Port.StrVal && declared.Protocol == protocol {
-							numbers[declared.ContainerPort] = append(numbers[declared.ContainerPort], pod.Status.PodIP)
+							numbers[declared.ContainerPort] = append(numbers[declared.ContainerPort], address)
 						}
 					}
 				}
@@ -249,10 +293,12 @@ func ports(wanted []networking.NetworkPolicyPort, targets []*core.Pod) []port {
 	return found
 }
 
-func addresses(pods []*core.Pod) []string {
+func (w *world) addresses(pods []*core.Pod) []string {
 	var found []string
 	for _, pod := range pods {
-		found = append(found, pod.Status.PodIP)
+		if address, has := w.family.of(pod); has {
+			found = append(found, address)
+		}
 	}
 	return found
 }

@@ -6,6 +6,7 @@ use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
 
 use super::world::World;
 use super::*;
+use crate::address::Ranges;
 use crate::observed::{Doubt, Live, RootsState, Sibling};
 
 /// A cluster that runs.
@@ -312,4 +313,46 @@ fn the_dns_server_is_made_once_the_api_server_runs_and_stays_when_it_does_not() 
     let plan = world.plan();
     assert_eq!(plan.steps, []);
     assert_eq!(reason(&plan, Type::DnsReady), "Waiting");
+}
+
+#[test]
+fn the_second_range_of_services_comes_and_goes_with_the_host_s_and_stays_while_that_is_unknown() {
+    let second = "fd96::/112".parse().unwrap();
+    let default = ["10.96.0.0/16".parse().unwrap(), second];
+    let wanted = |world: &World| {
+        let steps = world.plan().steps;
+        steps.iter().find_map(|step| {
+            let Step::Apply {
+                slot: Slot::ControlPlane,
+                body,
+                ..
+            } = step
+            else {
+                return None;
+            };
+            Some(crate::distro::k8s::second_range(body))
+        })
+    };
+    let mut world = running();
+    assert_eq!(
+        wanted(&world),
+        None,
+        "nothing restarts a cluster of one family"
+    );
+    world.observed.ranges = Seen::Present(Ranges::new(&default, Vec::new()));
+    assert_eq!(wanted(&world), Some(Some(second)));
+    for step in world.plan().steps {
+        world.apply(&step);
+    }
+    assert_eq!(wanted(&world), None);
+    assert_eq!(
+        world.plan().status.service_cidrs,
+        ["10.96.0.0/16", "fd96::/112"]
+    );
+    for unseen in [Seen::Absent, Seen::Unknown(Doubt::Forbidden)] {
+        world.observed.ranges = unseen;
+        assert_eq!(wanted(&world), None);
+    }
+    world.observed.ranges = Seen::Present(Ranges::new(&default[..1], Vec::new()));
+    assert_eq!(wanted(&world), Some(None));
 }

@@ -11,7 +11,7 @@ use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
 use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
 
 use super::*;
-use crate::address::Address;
+use crate::address::{Address, Ranges};
 use crate::distro::Images;
 use crate::manifest::Installation;
 use crate::observed::{Doubt, Live, Namespace, Pod, RootsSecret, RootsState, Sibling};
@@ -74,7 +74,7 @@ impl World {
             health: BTreeMap::new(),
             roots: Seen::Absent,
             pods: Seen::Present(Vec::new()),
-            ranges: Seen::Present(vec!["10.96.0.0/16".parse().unwrap()]),
+            ranges: Seen::Present(Ranges::new(&["10.96.0.0/16".parse().unwrap()], Vec::new())),
             contents: None,
             refused: None,
         };
@@ -122,7 +122,7 @@ impl World {
     pub(super) fn body(&self, slot: Slot) -> Value {
         match slot {
             Slot::Service => self.wish().service(address()),
-            Slot::ControlPlane => self.wish().control_plane(address(), "good"),
+            Slot::ControlPlane => self.wish().control_plane(address(), None, "good"),
             Slot::Dns => self.wish().dns(address(), "good"),
             Slot::DnsConfig => self.wish().dns_config(address()),
             Slot::Secret(_) | Slot::Claim => Value::Null,

@@ -85,6 +85,57 @@ async fn what_the_host_refuses_is_told_with_its_words_and_times_until_it_is_take
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_host_s_words_name_what_is_inside() {
+    let world = World::new().await;
+    let service = service(&world);
+    world.host.script(|call| {
+        let message = "pods \"web-x-shop-x-demo\" is forbidden: exceeded quota";
+        let status =
+            json!({"kind": "Status", "code": 403, "reason": "Forbidden", "message": message});
+        (call.method == "POST" && call.path.ends_with("/pods"))
+            .then(|| vcluster_chassis::testing::json(403, status))
+    });
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    let refused = answer(&service, "Pod", "shop", "web").await;
+    assert_eq!(refused.message, "pods \"web\" is forbidden: exceeded quota");
+    let event = world
+        .virtual_
+        .bodies()
+        .into_iter()
+        .find(|body| body["kind"] == "Event");
+    let told = event.unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(told.contains(&refused.message), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sync_has_no_room_for_is_not_the_host_s_fault() {
+    let world = World::new().await;
+    let service = service(&world);
+    for n in 0..8 {
+        let ports: Vec<_> = (1..=1000).map(|port| json!({"port": port})).collect();
+        let many = json!({
+            "metadata": {"namespace": "shop", "name": format!("s{n}")},
+            "spec": {"type": "ClusterIP", "clusterIP": "10.96.5.6", "ports": ports},
+        });
+        world.apply(Kind::Service, many);
+    }
+    let key = world.apply(Kind::Pod, pod("web"));
+    world.work(&key).await;
+    let refused = answer(&service, "Pod", "shop", "web").await;
+    assert_eq!(refused.refused_by(), RefusedBy::Translation);
+    assert_eq!(
+        (refused.reason.as_str(), refused.field.as_str()),
+        ("NotSupported", "spec.enableServiceLinks")
+    );
+    assert!(
+        refused.message.contains("too many Services"),
+        "{}",
+        refused.message
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_waits_for_a_configmap_names_it() {
     let world = World::new().await;
     let service = service(&world);
@@ -124,6 +175,31 @@ async fn a_tenant_that_cannot_be_reached_or_is_not_served_explains_its_objects()
     assert_eq!(
         (unserved.reason.as_str(), unserved.message.as_str()),
         ("TenantNotServed", waits)
+    );
+    world.apply(Kind::Pod, pod("web"));
+    let (link, client) = (
+        &world.tenant.link,
+        world.tenant.clients.virtual_.request.clone(),
+    );
+    world
+        .virtual_
+        .script(|_call| Some(status(503, "ServiceUnavailable")));
+    let confirm = || -> futures::future::BoxFuture<'static, bool> { unreachable!() };
+    let token = world.tenant.token.child_token();
+    let mut reach = link.subscribe();
+    link.suspect();
+    tokio::select! {
+        biased;
+        () = link.watch(client, token, confirm, || {}) => {}
+        down = reach.changed() => down.unwrap(),
+    }
+    world.calls();
+    let frozen = answer(&service, "pod", "shop", "web").await;
+    assert_eq!(frozen.state(), ObjectState::Frozen);
+    assert_eq!(
+        world.calls(),
+        [""; 0],
+        "a server that does not answer is not asked"
     );
 }
 

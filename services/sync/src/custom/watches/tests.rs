@@ -33,6 +33,11 @@ async fn one_watch_serves_all_who_follow_a_kind_and_ends_with_the_last() {
     assert!(!third.token().is_cancelled());
     term.cancel();
     assert!(third.token().is_cancelled(), "it ends with the term");
+    let term = CancellationToken::new();
+    let next = engine.watches.follow(kind, engine, &shutdown, &term);
+    assert!(!next.token().is_cancelled(), "a new term follows anew");
+    drop(third);
+    assert!(!next.token().is_cancelled());
 }
 
 #[tokio::test(start_paused = true)]

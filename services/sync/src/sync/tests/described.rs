@@ -138,7 +138,11 @@ async fn what_the_host_says_of_an_ingress_is_told_inside_in_the_virtual_cluster_
         "reason": "Sync", "type": "Normal", "message": "scheduled web-x-shop-x-demo for sync",
     });
     let at = Key::new(Kind::Event, "team-a", "e.1");
-    world.tenant.state().bodies.put(Side::Host, &at, &event);
+    world
+        .tenant
+        .state()
+        .bodies
+        .put(Side::Host, &at, Arc::new(event));
     world.work(&at).await;
     assert_eq!(
         world.writes(),

@@ -111,10 +111,10 @@ async fn a_frozen_tenant_is_not_worked_on() {
     world
         .virtual_
         .script(|_call| Some(status(503, "ServiceUnavailable")));
-    let tenant = std::sync::Arc::clone(&world.tenant);
+    let tenant = Arc::clone(&world.tenant);
     let token = tenant.token.clone();
     let link = tokio::spawn({
-        let tenant = std::sync::Arc::clone(&tenant);
+        let tenant = Arc::clone(&tenant);
         async move {
             let client = tenant.clients.virtual_.request.clone();
             let confirm = || -> futures::future::BoxFuture<'static, bool> {

@@ -174,7 +174,7 @@ async fn our_own_object_of_that_name_is_taken_over() {
     // As after a create whose answer was lost.
     world.tenant.state().clear(Side::Host, &key);
     let again = World {
-        tenant: std::sync::Arc::clone(&world.tenant),
+        tenant: Arc::clone(&world.tenant),
         ..world
     };
     again.calls();

@@ -165,6 +165,22 @@ async fn services_that_are_made_one_after_the_other_are_named_to_containers_toge
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_does_not_wait_for_another_that_writes_the_variables() {
+    let world = World::unlisted();
+    let any = pod("any");
+    let ensure = || world.tenant.ensure_variables(&any);
+    let (first, second) = tokio::join!(ensure(), ensure());
+    assert_eq!((first.unwrap(), second.unwrap()), (true, false));
+    let world = World::new().await;
+    world.apply(Kind::Service, service("web", 1));
+    let key = world.apply(Kind::Pod, pod("web"));
+    let (first, second) = tokio::join!(world.tenant.ensure_variables(&any), world.work(&key));
+    assert!(first.unwrap() && matches!(second, Next::Until(_)));
+    world.work(&key).await;
+    assert!(world.knows(Side::Host, &key));
+}
+
+#[tokio::test(start_paused = true)]
 async fn too_many_services_for_one_namespace_are_an_error_once_and_for_each_pod() {
     let world = World::new().await;
     for n in 0..8 {
@@ -177,4 +193,16 @@ async fn too_many_services_for_one_namespace_are_an_error_once_and_for_each_pod(
     assert_eq!(world.tenant.follow_links("shop").await.unwrap(), None);
     assert!(world.tenant.ensure_variables(&pod("any")).await.is_err());
     assert_eq!(world.writes(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_turn_comes_after_the_tenant_was_let_go_is_not_sent() {
+    let world = World::new().await;
+    let key = world.apply(Kind::Ingress, ingress("a.example.com"));
+    while world.tenant.host_writes.try_take() {}
+    let mut work = std::pin::pin!(world.work(&key));
+    assert!(futures::poll!(&mut work).is_pending(), "it waits its turn");
+    world.tenant.token.cancel();
+    work.await;
+    assert_eq!(world.writes(), Vec::<String>::new());
 }

@@ -298,3 +298,32 @@ async fn what_was_restored_from_an_earlier_cluster_of_that_name_is_not_touched()
     let on_host = |call: &String| call.starts_with("host ");
     assert!(!world.writes().iter().any(on_host));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_beside_pods_and_namespaces_is_not_taken_for_the_sake_of_an_emptied_store() {
+    let world = World::new().await;
+    store_of(&world, "first");
+    world.tenant.recognize_store().await.unwrap();
+    world.virtual_.script(|call| {
+        let status = json!({"token": "a.b.c", "expirationTimestamp": "2100-01-01T00:00:00Z"});
+        call.path
+            .ends_with("/token")
+            .then(|| answer(201, json!({"status": status})))
+    });
+    let key = world.apply(Kind::Pod, pod_with_token("web"));
+    world.work(&key).await;
+    let links = vcluster_translate::environment::services_name("shop");
+    let found = world.host.get(Kind::ConfigMap, "team-a", &links);
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    world.tenant.miss_virtual(Kind::Pod, &gone);
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    let gone = world.virtual_.lose(Kind::Namespace, "", "shop");
+    world.tenant.miss_virtual(Kind::Namespace, &gone);
+    store_of(&world, "second");
+    world.calls();
+    assert!(matches!(world.work(&key).await, Next::Retry { .. }));
+    let links = world.tenant.drop_links(&found.unwrap()).await;
+    assert!(links.is_err(), "{links:?}");
+    assert_eq!(world.writes(), [""; 0]);
+}

@@ -29,6 +29,7 @@ pub fn context(
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         hosts_image: engine.config.hosts_image.clone(),
         annotations: engine.config.annotations.clone(),
+        classes: engine.config.classes.clone(),
         host_access,
         policy,
         kubelet_host: engine.kubelet_host.clone(),

@@ -26,6 +26,8 @@ pub(super) enum Error {
     List(#[from] Failure),
     #[error("nothing is changed or deleted on the host: {0}")]
     Right(String),
+    #[error("sync itself failed at it, which its log tells more of; please report it")]
+    Broken,
 }
 
 impl Error {
@@ -46,7 +48,8 @@ impl Error {
             | Self::Finalizer(_)
             | Self::Namespace(_)
             | Self::Store(store::Error::Unknown(_))
-            | Self::List(_) => Reason::Waiting,
+            | Self::List(_)
+            | Self::Broken => Reason::Waiting,
         }
     }
 }

@@ -55,6 +55,8 @@ impl Supervisor {
             reporter.report(&said, generation).await;
             tokio::select! {
                 biased;
+                // A task of the stay panicked.
+                () = tenant.token.cancelled() => return,
                 changed = self.cluster.changed() => {
                     if changed.is_err() || !self.still_serves(calls, tenant) {
                         return;

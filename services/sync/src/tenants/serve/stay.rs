@@ -1,6 +1,10 @@
 //! A tenant in the engine.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::tenant::Tenant;
@@ -21,12 +25,14 @@ impl Stay {
             tenant,
         }
     }
+}
 
-    /// Ends it and waits until no worker has anything of it in hand.
-    pub(super) async fn end(self) {
-        let tenant = Arc::clone(&self.tenant);
-        drop(self);
-        tenant.at_rest().await;
+/// A task without which a stay is not whole. Its panic ends the stay, which begins anew; and it goes on from here, to be
+/// logged.
+pub(super) async fn vital(stay: CancellationToken, task: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+        stay.cancel();
+        resume_unwind(panic);
     }
 }
 
@@ -35,5 +41,23 @@ impl Drop for Stay {
         self.tenant.token.cancel();
         self.engine.leave(&self.tenant);
         tracing::info!(tenant = %self.tenant.id, "tenant is let go");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vcluster_chassis::drain::Shutdown;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_stay_and_nothing_else() {
+        let (shutdown, stay) = (Shutdown::new(), CancellationToken::new());
+        shutdown.spawn_contained("well", vital(stay.clone(), async {}));
+        tokio::task::yield_now().await;
+        assert!(!stay.is_cancelled());
+        shutdown.spawn_contained("ill", vital(stay.clone(), async { panic!("in a test") }));
+        stay.cancelled().await;
+        assert!(!shutdown.has_begun());
     }
 }

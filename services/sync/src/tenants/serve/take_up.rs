@@ -9,11 +9,11 @@ use vcluster_resources::VirtualCluster;
 use vcluster_translate::HostAccess;
 
 use super::follow::Calls;
-use super::stay::Stay;
+use super::stay::{self, Stay};
 use super::{Error, OLDER, Supervisor, context};
 use crate::custom::{self, Resolved};
 use crate::guard::{self, Guard};
-use crate::object::Kind;
+use crate::object::{Kind, Side};
 use crate::queue::Lane;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Parts, Tenant, follow};
@@ -22,13 +22,15 @@ use crate::tenants::credentials::Credentials;
 use crate::tenants::stage::Endpoint;
 use crate::tenants::status::{Reporter, observe};
 use crate::tenants::{finalizer, host_access};
-use crate::{aggregation, mapping, provision, scan};
+use crate::{aggregation, mapping, own_classes, provision, scan};
 
 /// Tenants that are found at once, as at a restart, begin within this time.
 const JITTER: Duration = Duration::from_millis(500);
 /// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
 /// keep them out.
 const LISTING: Duration = Duration::from_mins(1);
+/// How long a first list counts among those that may be under way at once.
+const PROMPT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Serves until the object calls for something else.
@@ -60,9 +62,10 @@ impl Supervisor {
         }
         let recognized = tenant.recognize_store().await;
         recognized.map_err(|error| Error::of(&tenant, error))?;
-        self.engine.followed().await;
         self.tenant = Some(Arc::clone(&tenant));
         let stay = Stay::begin(&self.engine, tenant);
+        self.coming.arrived();
+        self.engine.followed().await;
         let mut reporter = self.reporter(cluster);
         self.spawn_provision(&stay.tenant, &endpoint);
         self.spawn_mapping(&stay.tenant);
@@ -72,7 +75,12 @@ impl Supervisor {
         let calls = Calls { endpoint, resolved };
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
-        stay.end().await;
+        let is_broken = stay.tenant.token.is_cancelled();
+        drop(stay);
+        self.settle().await;
+        if is_broken {
+            return Err(Error::Broken);
+        }
         Ok(())
     }
 
@@ -100,10 +108,12 @@ impl Supervisor {
                 virtual_,
                 host: HostClient(self.engine.host.tenant(token, &self.bill.host)),
             },
-            limits: self.engine.config.tenant,
+            limits: self.engine.config.limits_of(&self.id.namespace),
             creation: cluster.creation_trace(),
             bill: Arc::clone(&self.bill),
             work: Arc::clone(&self.engine.work),
+            room: self.engine.room.clone(),
+            gate: Arc::clone(&self.engine.gate),
             metrics: self.engine.metrics.clone(),
             token: self.token.child_token(),
         })))
@@ -119,19 +129,23 @@ impl Supervisor {
         let jitter = JITTER.mul_f64(chance::draw());
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
-        let _permit = self.engine.lists.acquire().await.ok();
-        reporter
-            .report(&[observe(tenant)], cluster.metadata.generation)
-            .await;
-        for kind in Kind::all().filter(|kind| kind.is_translated()) {
+        let permit = self.engine.lists.acquire().await.ok();
+        if !reporter.says_ready() {
+            reporter
+                .report(&[observe(tenant)], cluster.metadata.generation)
+                .await;
+        }
+        // What all tenants share may have been listed since it came.
+        let is_unlisted = |kind: &Kind| !tenant.state().is_listed(Side::Host, *kind);
+        let translated = Kind::all().filter(|kind| kind.is_translated());
+        for kind in translated.filter(is_unlisted) {
             scan::list_host(&self.engine, tenant, kind, scan::Purpose::First).await?;
         }
         for kind in Kind::all() {
             if kind.description().defined {
-                let (engine, tenant) = (Arc::clone(&self.engine), Arc::clone(tenant));
-                let task = custom::defined::kind(engine, tenant, kind);
-                let name = format!("{kind} of {}", self.id);
-                self.shutdown.spawn_contained(name, task);
+                let (engine, defined) = (Arc::clone(&self.engine), Arc::clone(tenant));
+                let task = custom::defined::kind(engine, defined, kind);
+                self.spawn(tenant, format!("{kind} of {}", self.id), task);
             } else {
                 self.spawn_watch(tenant, kind);
             }
@@ -148,6 +162,7 @@ impl Supervisor {
                     })
                 };
                 let thawed = || {
+                    tenant.reopen();
                     tenant.notify();
                     tenant.add_all(Lane::List);
                 };
@@ -155,19 +170,32 @@ impl Supervisor {
                 tenant.link.watch(client, token, confirm, thawed).await;
             }
         };
-        self.spawn(format!("link {}", self.id), link);
+        self.spawn(tenant, format!("link {}", self.id), link);
         let listed = async {
             while !tenant.is_ready() {
                 tenant.changed().await;
             }
         };
-        drop(tokio::time::timeout(LISTING, listed).await);
+        let listed = tenant.token.run_until_cancelled(listed);
+        let mut listed = std::pin::pin!(listed);
+        if tokio::time::timeout(PROMPT, &mut listed).await.is_err() {
+            // It is its API server that takes so long: others' lists do not wait for that.
+            drop(permit);
+            drop(tokio::time::timeout(LISTING, listed).await);
+        }
         Ok(())
     }
 
-    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others'.
-    fn spawn(&self, name: String, task: impl Future<Output = ()> + Send + 'static) {
-        self.shutdown.spawn_contained(name, self.bill.meter(task));
+    /// Spawns a task of the tenant's, whose time is on its bill. Contained: its trouble is not the others', but with a
+    /// panic the tenant's stay ends. What counts as served must be followed.
+    fn spawn(
+        &self,
+        tenant: &Tenant,
+        name: String,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = stay::vital(tenant.token.clone(), self.bill.meter(task));
+        self.shutdown.spawn_contained(name, task);
     }
 
     /// Keeps inside what belongs there, from now on and at each scan.
@@ -175,9 +203,9 @@ impl Supervisor {
         let wanted = provision::wanted(&tenant.context, &endpoint.service_cidrs);
         let again = self.engine.config.scan_interval;
         let task = provision::keep(Arc::clone(tenant), wanted, again);
-        self.spawn(format!("provision {}", self.id), task);
+        self.spawn(tenant, format!("provision {}", self.id), task);
         let task = aggregation::keep(Arc::clone(&self.engine), Arc::clone(tenant));
-        self.spawn(format!("aggregation {}", self.id), task);
+        self.spawn(tenant, format!("aggregation {}", self.id), task);
     }
 
     /// Follows custom kinds, each by itself.
@@ -186,23 +214,25 @@ impl Supervisor {
             let kind = Kind::Custom(*custom);
             let (engine, shutdown) = (&self.engine, &self.shutdown);
             let following = engine.watches.follow(*custom, engine, shutdown, &self.term);
-            let (engine, tenant) = (Arc::clone(engine), Arc::clone(tenant));
-            let task = custom::follow::kind(engine, tenant, kind, learnt.clone(), following);
-            self.spawn(format!("{kind} of {}", self.id), task);
+            let (engine, followed) = (Arc::clone(engine), Arc::clone(tenant));
+            let task = custom::follow::kind(engine, followed, kind, learnt.clone(), following);
+            self.spawn(tenant, format!("{kind} of {}", self.id), task);
         }
     }
 
-    /// Keeps what the policy maps one by one.
+    /// Keeps what the policy maps one by one, and the tenant's own classes.
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
-        self.spawn(format!("mappings of {}", self.id), task);
+        self.spawn(tenant, format!("mappings of {}", self.id), task);
+        let task = own_classes::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(tenant, format!("classes of {}", self.id), task);
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
         let mut sink = VirtualSink::new(Arc::clone(tenant), kind);
-        let tenant = Arc::clone(tenant);
+        let followed = Arc::clone(tenant);
         let task =
-            async move { follow::inside(&tenant, kind, move |change| sink.take(change)).await };
-        self.spawn(format!("watch {kind} of {}", self.id), task);
+            async move { follow::inside(&followed, kind, move |change| sink.take(change)).await };
+        self.spawn(tenant, format!("watch {kind} of {}", self.id), task);
     }
 }

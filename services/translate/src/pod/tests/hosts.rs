@@ -121,8 +121,8 @@ fn nothing_of_it_is_seen_inside() {
         "containerStatuses": [{"name": "main",
             "volumeMounts": [{"name": "vcluster-hosts", "mountPath": "/etc/hosts"}]}],
     });
-    let names = names(&pod, Some(&host), &context());
-    let patch = status_to_virtual(&host, &pod, &names, true).unwrap();
+    let names = || names(&pod, Some(&host), &context());
+    let patch = status_to_virtual(&host, &pod, names, true).unwrap();
     let after = patched(&pod, &patch);
     assert!(
         !after["status"].to_string().contains("vcluster-hosts"),

@@ -39,7 +39,7 @@ fn odd_json_is_refused_or_passes_but_never_panics() {
             json!({"metadata": {"name": odd}, "spec": odd}),
         ] {
             let _ = to_host(&pod, &Map::new(), &context());
-            let _ = status_to_virtual(&odd, &pod, &names(&pod, Some(&odd), &context()), true);
+            let _ = status_to_virtual(&odd, &pod, || names(&pod, Some(&odd), &context()), true);
             let _ = binding(&odd, &pod);
             let _ = gates_to_host(&pod, &odd);
         }
@@ -106,7 +106,7 @@ proptest! {
         let _ = ephemeral_to_host(&virtual_pod, &host, &context());
         let _ = resize_to_host(&virtual_pod, &host);
         let _ = gates_to_host(&virtual_pod, &host);
-        let _ = status_to_virtual(&host, &virtual_pod, &names, true);
+        let _ = status_to_virtual(&host, &virtual_pod, || names, true);
         let mut with_spec = pod();
         with_spec["spec"] = virtual_pod;
         let _ = to_host(&with_spec, &Map::new(), &context());

@@ -68,6 +68,7 @@ fn what_needs_another_kind_is_refused_as_not_supported_yet() {
     let volume = |source: Value| json!({"volumes": [{"name": "e", "emptyDir": {}}, source]});
     let source = |source: Value| volume(json!({"name": "v", "projected": {"sources": [source]}}));
     let cases = [
+        (json!({"dnsPolicy": "NodeLocal"}), "spec.dnsPolicy"),
         (
             volume(json!({"name": "v", "csi": {"driver": "d"}})),
             "spec.volumes[1].csi",
@@ -110,6 +111,37 @@ fn what_needs_another_kind_is_refused_as_not_supported_yet() {
         let refusal = refusal(spec);
         assert_eq!(refusal.field, field);
         assert_eq!(refusal.reason, Reason::NotSupported, "{field}");
+    }
+}
+
+#[test]
+fn more_annotations_than_a_host_takes_are_refused_by_field() {
+    let asking = |path: &str| {
+        let env = json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}}]);
+        pod_with(json!({"containers": [{"name": "c", "image": "i", "env": env}]}))
+    };
+    for (path, characters, refused) in [
+        // Written with quotes and escapes, each of them has four.
+        ("metadata.annotations", "\u{1}".repeat(130_000), true),
+        ("metadata.annotations", "a".repeat(130_000), false),
+        (
+            "metadata.annotations['big']",
+            "\u{1}".repeat(130_000),
+            false,
+        ),
+        ("metadata.name", "\u{1}".repeat(130_000), false),
+    ] {
+        let mut pod = asking(path);
+        pod["metadata"]["annotations"] = json!({"big": characters});
+        let refusal = match to_host(&pod, &namespace_labels(), &context()) {
+            Err(Verdict::Refused(refusal)) => Some(refusal),
+            Ok(_) | Err(Verdict::Gated(_) | Verdict::Unclaimed(_)) => None,
+        };
+        assert_eq!(refusal.is_some(), refused, "{path}");
+        if let Some(refusal) = refusal {
+            assert_eq!(refusal.field, "metadata.annotations");
+            assert!(refusal.message.contains("262144"), "{refusal}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ fn names_of(pod: &Value, host: &Value) -> crate::text::Names {
 }
 
 fn bring_up(host: &Value, pod: &Value, settled: bool) -> Option<Patch> {
-    status_to_virtual(host, pod, &names_of(pod, host), settled)
+    status_to_virtual(host, pod, || names_of(pod, host), settled)
 }
 
 fn running(host: &Value) -> Value {

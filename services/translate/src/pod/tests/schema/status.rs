@@ -76,8 +76,8 @@ fn comes_up(leaf: &Leaf, host_value: &Value, expected: Option<&Value>) -> Result
         needs.push((mount, json!({"name": "main"})));
     }
     dress(&mut host, &needs);
-    let names = names(&pod, Some(&host), &context());
-    let after = match status_to_virtual(&host, &pod, &names, true) {
+    let names = || names(&pod, Some(&host), &context());
+    let after = match status_to_virtual(&host, &pod, names, true) {
         Some(patch) => patched(&pod, &patch),
         None => pod,
     };
