@@ -11,6 +11,8 @@ use super::world::Target;
 
 /// How long it may take until both sides are the same.
 const PATIENCE: Duration = Duration::from_mins(8);
+/// How long it may take until everybody who was let go is taken up again.
+const BEGUN: Duration = Duration::from_secs(40);
 /// Longer than the longest pause before a retry, and than the time between two scans.
 const RETRIED: Duration = Duration::from_secs(70);
 /// How long a watch that broke may take to go on.
@@ -56,7 +58,7 @@ impl Run {
     /// Nothing is written any more, and what is known is what there is.
     pub(super) async fn quiet(&self) -> Result<(), String> {
         // A retry that was due still comes.
-        sleep(RETRIED).await;
+        sleep(BEGUN + RETRIED).await;
         let before = self.world.locked().law.writes();
         self.note("quiet");
         sleep(RETRIED).await;

@@ -32,6 +32,7 @@ fn cluster_at_peace(world: &Inner, cluster: &Cluster) -> Result<(), String> {
         return nothing_is_left(world, cluster);
     }
     pods(world, cluster)?;
+    tokens(world, cluster)?;
     for kind in [Kind::ConfigMap, Kind::Secret] {
         used(world, cluster, kind)?;
     }
@@ -89,6 +90,21 @@ fn pods(world: &Inner, cluster: &Cluster) -> Result<(), String> {
     }
     host.keys().next().map_or(Ok(()), |uid| {
         Err(format!("the pod of {uid} is left on the host"))
+    })
+}
+
+/// Secrets with the tokens of pods.
+fn tokens(world: &Inner, cluster: &Cluster) -> Result<(), String> {
+    let secrets = world.host.all(&collection(Kind::Secret));
+    let mut left = secrets.filter(|(_, secret)| {
+        let uid = annotation(secret, label::VIRTUAL_UID);
+        let mut pods = cluster.store.all(PODS);
+        annotation(secret, label::CLUSTER_UID) == cluster.uid
+            && annotation(secret, label::VIRTUAL_KIND) == Kind::Pod.as_str()
+            && !pods.any(|(_, pod)| text(pod, "/metadata/uid") == uid)
+    });
+    left.next().map_or(Ok(()), |(id, _)| {
+        Err(format!("tokens are left on the host: {}", id.name))
     })
 }
 

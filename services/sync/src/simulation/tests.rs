@@ -18,6 +18,10 @@ const RECORDED: &[(u64, &str)] = &[
         "a pod whose labels were taken off, and which was deleted inside while sync was down, stayed on the host",
     ),
     (
+        46,
+        "a token Secret whose labels were taken off was written again at every scan, and never got them back",
+    ),
+    (
         92,
         "a replica that had lost its lease went on with the object in hand, beside the one that had the tenant by then",
     ),

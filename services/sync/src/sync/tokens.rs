@@ -201,6 +201,8 @@ impl Tenant {
                     "metadata": {
                         "uid": found.uid(),
                         "annotations": wanted.pointer("/metadata/annotations"),
+                        // Without them no scan would find it, and each would have it written again.
+                        "labels": wanted.pointer("/metadata/labels"),
                     },
                     "stringData": wanted.get("stringData"),
                 }),
