@@ -292,7 +292,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         if let Some(tenant) = self.tenants.get(&ticket)
             && tenant.may_be_served()
         {
-            let is_rested = tenant.in_flight == 0 && tenant.queued <= 1;
+            let is_rested =
+                tenant.in_flight == 0 && tenant.queued <= 1 && guard::stands(Guard::Turns);
             self.ring.enter(ticket, tenant.limits.weight, is_rested);
         }
     }

@@ -95,7 +95,8 @@ fn pods(world: &Inner, cluster: &Cluster) -> Result<(), String> {
 
 /// Secrets with the tokens of pods.
 fn tokens(world: &Inner, cluster: &Cluster) -> Result<(), String> {
-    let secrets = world.host.all(&collection(Kind::Secret));
+    let path = collection(Kind::Secret);
+    let secrets = world.host.all(&path);
     let mut left = secrets.filter(|(_, secret)| {
         let uid = annotation(secret, label::VIRTUAL_UID);
         let mut pods = cluster.store.all(PODS);

@@ -120,7 +120,7 @@ pub(super) fn flood(store: &mut Store, count: u32, now: Timestamp) {
 
 /// Makes a pod that uses nothing.
 pub(super) fn make_pod(store: &mut Store, id: &Id, now: Timestamp) {
-    store.put(id, pod_of(json!({"name": "main", "image": "nginx"})), now);
+    store.put(id, pod_of(&json!({"name": "main", "image": "nginx"})), now);
 }
 
 /// Deletes an object as a user does.
@@ -141,7 +141,7 @@ fn pod(chance: &mut StdRng) -> Value {
         1 => container["envFrom"] = json!([{"secretRef": {"name": name("c", chance)}}]),
         _ => {}
     }
-    let mut pod = pod_of(container);
+    let mut pod = pod_of(&container);
     if chance.random_bool(0.2) {
         pod["spec"]["volumes"] = json!([{"name": "token", "projected": {"sources": [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
@@ -150,7 +150,7 @@ fn pod(chance: &mut StdRng) -> Value {
     pod
 }
 
-fn pod_of(container: Value) -> Value {
+fn pod_of(container: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"labels": {"app": "web"}},

@@ -140,7 +140,7 @@ impl Store {
             self.pages.insert(token.clone(), rest);
             metadata["continue"] = token.into();
         }
-        let items: Vec<_> = items.iter().map(|item| item.to_string()).collect();
+        let items: Vec<_> = items.iter().map(ToString::to_string).collect();
         let items = items.join(",");
         Answer {
             code: 200,
