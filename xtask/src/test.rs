@@ -31,7 +31,7 @@ const COLLECTOR_PORT: u16 = 4317;
 const THREADS: &str = "--test-threads=2";
 
 /// Seeds of the schedules that are run beside those of every `cargo test`.
-const SCHEDULES: &str = "100..2100";
+const SCHEDULES: &str = "100..600";
 
 /// Flags of `test`.
 #[derive(Debug, clap::Args)]
