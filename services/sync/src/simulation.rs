@@ -9,7 +9,7 @@
 //! - what is kept in memory is bounded by what there is, and queues are at rest;
 //! - watches that break go on where they were, and a lost past is listed anew for its own kind only ([`end`]).
 //!
-//! Each guard of the engine has a schedule that breaks one of these without it ([`guards`]). See CONTRIBUTING.md for
+//! Guards of the engine have schedules that break one of these without them ([`guards`]). See CONTRIBUTING.md for
 //! how to run a seed.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! For each guard of the engine a schedule that breaks a promise without it, and keeps all with it.
+//! For guards of the engine schedules that break a promise without them, and keep all with them.
 //!
 //! Schedules change with the simulation. `VCLUSTER_GUARD=all VCLUSTER_SEEDS=0..2000` finds others; the name of a guard
 //! in place of `all` finds them for that one.
