@@ -37,6 +37,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::HostAccess,
+        Self::NotSupported,
+        Self::Invalid,
+        Self::NameTaken,
+        Self::AddressDiffers,
+        Self::NotSynced,
+        Self::HostRefused,
+        Self::HostGone,
+    ];
+
+    /// The one of that word.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|all| all.as_str() == word)
+    }
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {

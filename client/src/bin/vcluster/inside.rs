@@ -38,7 +38,7 @@ impl Inside {
                 name: name.clone(),
                 namespace: self.host_namespace.clone(),
             };
-            let found = locate::locate(client, &target, Guess::Allowed).await?;
+            let found = locate::locate(client, &target, Guess::Allowed, "--host-namespace").await?;
             return Ok((found.host_namespace, found.name));
         }
         let sources = session.kubeconfig()?;

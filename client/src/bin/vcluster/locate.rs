@@ -24,11 +24,15 @@ pub(crate) enum Guess {
     Forbidden,
 }
 
-/// Finds the cluster.
+/// The flag by which most commands are told the host namespace.
+pub(crate) const FLAG: &str = "-n";
+
+/// Finds the cluster. Where the name alone does not do, the user is told of the flag that names the host namespace.
 pub(crate) async fn locate(
     client: &Client,
     target: &Target,
     guess: Guess,
+    flag: &str,
 ) -> Result<VirtualCluster> {
     let name = &target.name;
     if let Some(namespace) = &target.namespace {
@@ -38,25 +42,27 @@ pub(crate) async fn locate(
             .map_err(|error| missing(error, name));
     }
     match client.list(None).await {
-        Ok(all) => choose(all, name),
+        Ok(all) => choose(all, name, flag),
         Err(error) if error.code() == Code::PermissionDenied => {
             let likely = default_namespace(name);
             match guess {
                 Guess::Allowed => match client.get(&likely, name).await {
                     Ok(found) => Ok(found),
-                    Err(_) => Err(ask_for_namespace(error)),
+                    Err(_) => Err(ask_for_namespace(error, flag)),
                 },
-                Guess::Forbidden => Err(ask_for_namespace(error)),
+                Guess::Forbidden => Err(ask_for_namespace(error, flag)),
             }
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn ask_for_namespace(error: vcluster_client::Error) -> Failure {
+fn ask_for_namespace(error: vcluster_client::Error, flag: &str) -> Failure {
     Failure::from(error)
         .context("you may not list virtual clusters of all host namespaces")
-        .hint("name the host namespace with -n HOST-NAMESPACE")
+        .hint(format!(
+            "name the host namespace with {flag} HOST-NAMESPACE"
+        ))
 }
 
 fn missing(error: vcluster_client::Error, name: &str) -> Failure {
@@ -72,7 +78,7 @@ fn missing(error: vcluster_client::Error, name: &str) -> Failure {
 }
 
 /// The only one of that name.
-fn choose(all: Vec<VirtualCluster>, name: &str) -> Result<VirtualCluster> {
+fn choose(all: Vec<VirtualCluster>, name: &str, flag: &str) -> Result<VirtualCluster> {
     let mut named = all.into_iter().filter(|cluster| cluster.name == name);
     let Some(first) = named.next() else {
         let sentence = format!("there is no virtual cluster {name:?} that you can see");
@@ -90,7 +96,7 @@ fn choose(all: Vec<VirtualCluster>, name: &str) -> Result<VirtualCluster> {
         namespaces.len(),
         namespaces.join(", ")
     );
-    Err(Failure::new(Exit::Usage, sentence).hint("choose one with -n HOST-NAMESPACE"))
+    Err(Failure::new(Exit::Usage, sentence).hint(format!("choose one with {flag} HOST-NAMESPACE")))
 }
 
 #[cfg(test)]
@@ -108,13 +114,13 @@ mod tests {
     #[test]
     fn one_cluster_of_a_name_needs_no_namespace() {
         let all = vec![cluster("a", "x"), cluster("b", "y")];
-        assert_eq!(choose(all, "b").unwrap().host_namespace, "y");
+        assert_eq!(choose(all, "b", FLAG).unwrap().host_namespace, "y");
     }
 
     #[test]
     fn several_are_listed() {
         let all = vec![cluster("a", "x"), cluster("a", "y")];
-        let failure = choose(all, "a").unwrap_err();
+        let failure = choose(all, "a", FLAG).unwrap_err();
         insta::assert_snapshot!(crate::ui::style::plain(&failure.render()), @r#"
         error: there are 2 virtual clusters "a", in the host namespaces x, y
         hint: choose one with -n HOST-NAMESPACE

@@ -21,6 +21,7 @@ use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
 use crate::own_classes::{self, Named};
 use crate::queue::Lane;
+use crate::state::Problem;
 use crate::tenant::Tenant;
 
 /// When to look again at a pod whose configmaps or secrets are on their way; they tell when they are there.
@@ -219,8 +220,8 @@ async fn create(
         References::OnTheirWay(hold) => {
             return Ok(Step::Held(hold, Next::Until(Instant::now() + REFERENCES)));
         }
-        References::Refused(message) => {
-            let trouble = Trouble::hosts(&message);
+        References::Refused(problem) => {
+            let trouble = Trouble::of_used(&problem);
             return Ok(tenant.report(engine, key, Some(pod), trouble).await);
         }
     }
@@ -276,7 +277,7 @@ async fn unmade(
 enum References {
     There,
     OnTheirWay(Hold),
-    Refused(String),
+    Refused(Problem),
 }
 
 /// Whether what the pod names is on the host. What does not exist inside is not waited for: the host's
@@ -292,7 +293,7 @@ fn references(tenant: &Tenant, references: &[Reference]) -> References {
                 // A controller of the host made it: it is nobody's translation.
                 (Some(_), None, None) if state.is_made_there(&key) => {}
                 (None, _, _) | (Some(_), Some(_), None) => {}
-                (Some(_), _, Some(problem)) => return References::Refused(problem.message),
+                (Some(_), _, Some(problem)) => return References::Refused(problem),
                 (Some(_), None, None) => waits.push(key),
             }
         }

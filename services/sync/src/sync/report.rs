@@ -71,6 +71,18 @@ impl Trouble {
         }
     }
 
+    /// An object that it uses is refused: for the same reason, because the same person can help.
+    pub(super) fn of_used(problem: &Problem) -> Self {
+        match Reason::named(&problem.reason) {
+            None | Some(Reason::HostRefused) => Self::hosts(&problem.message),
+            Some(reason) => Self::passing(Refusal {
+                reason,
+                field: "spec".to_owned(),
+                message: problem.message.clone(),
+            }),
+        }
+    }
+
     /// The host refuses: quota, policy, pod security.
     pub(super) fn hosts(message: &str) -> Self {
         Self {

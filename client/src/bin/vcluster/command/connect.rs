@@ -69,7 +69,13 @@ pub(crate) struct Connect {
 pub(crate) async fn run(args: Connect, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
-    let mut cluster = locate::locate(&connected.client, &args.target, Guess::Allowed).await?;
+    let mut cluster = locate::locate(
+        &connected.client,
+        &args.target,
+        Guess::Allowed,
+        locate::FLAG,
+    )
+    .await?;
     let until = Until::Reachable;
     if !args.no_wait && !readiness::is(&cluster, until) {
         let progress = terminal.progress("waiting for the virtual cluster");

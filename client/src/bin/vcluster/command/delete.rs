@@ -48,7 +48,14 @@ pub(crate) struct Delete {
 pub(crate) async fn run(args: &Delete, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
-    let cluster = match locate::locate(&connected.client, &args.target, Guess::Forbidden).await {
+    let cluster = match locate::locate(
+        &connected.client,
+        &args.target,
+        Guess::Forbidden,
+        locate::FLAG,
+    )
+    .await
+    {
         Ok(cluster) => cluster,
         Err(failure) if args.ignore_not_found && failure.is(Exit::NotFound) => {
             terminal.note(&format!(

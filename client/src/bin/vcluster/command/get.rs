@@ -24,7 +24,13 @@ pub(crate) struct Get {
 /// Carries it out.
 pub(crate) async fn run(args: &Get, session: &Session) -> Result {
     let connected = session.connect().await?;
-    let cluster = locate::locate(&connected.client, &args.target, Guess::Allowed).await?;
+    let cluster = locate::locate(
+        &connected.client,
+        &args.target,
+        Guess::Allowed,
+        locate::FLAG,
+    )
+    .await?;
     let text = match session.global.output {
         None | Some(Format::Table) => format::describe(cluster, session.now()),
         Some(format @ (Format::Wide | Format::Json | Format::Yaml | Format::Name)) => {

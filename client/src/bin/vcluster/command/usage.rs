@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Usage, session: &Session) -> Result {
             name: name.clone(),
             namespace: args.namespace.clone(),
         };
-        let found = locate::locate(client, &target, Guess::Allowed).await?;
+        let found = locate::locate(client, &target, Guess::Allowed, locate::FLAG).await?;
         vec![client.tenant(&found.host_namespace, &found.name).await?]
     } else {
         let namespace = args.namespace.as_deref();

@@ -81,13 +81,16 @@ async fn a_pod_whose_secret_stays_inside_is_told_why() {
     let key = world.apply(Kind::Pod, pod_with_config("web", "config"));
     world.work(&map).await;
     world.work(&key).await;
-    let event = world.virtual_.bodies().pop().unwrap();
+    let bodies = world.virtual_.bodies();
+    let is_of_pod = |body: &&Value| body["involvedObject"]["kind"] == "Pod";
+    let event = bodies.iter().find(is_of_pod).unwrap();
     let said = world.writes();
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(
         event.to_string().contains("spec.sync.toHost.configmaps"),
         "{event}"
     );
+    assert_eq!(event["reason"], "NotSynced", "it is not the host's doing");
 }
 
 #[tokio::test(start_paused = true)]
