@@ -77,6 +77,9 @@ async fn seek_hidden_of(engine: &Engine, tenant: &Tenant, kind: Kind) -> Result<
         for object in page {
             let object = object.into_object();
             let is_token = kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now());
+            if is_token && let Some(pod) = pod_of(tenant, &object) {
+                tenant.tokens.renew_now(&pod);
+            }
             if is_token || tenant.take_hidden(kind, &object) {
                 engine.metrics.found(Found::Orphan);
             }
