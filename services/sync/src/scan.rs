@@ -59,10 +59,56 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
             }
         }
     }
+    if let Err(error) = seek_hidden(engine, tenant).await {
+        tracing::warn!(tenant = %tenant.id, %error, "objects without labels are looked for later");
+    }
     if let Err(error) = tenant.renew_variables().await {
         tracing::warn!(tenant = %tenant.id, %error, "environment cannot be checked");
     }
     tenant.add_all(Lane::Scan);
+}
+
+/// Has every host object of ours looked at that nothing is known of, once per stay: whose labels were taken off while
+/// nobody looked is in no list by labels, and is nobody's any more if its virtual object is gone.
+async fn seek_hidden(engine: &Engine, tenant: &Tenant) -> Result<(), Failure> {
+    if tenant.has_sought_hidden() {
+        return Ok(());
+    }
+    let mut sought = Ok(());
+    for kind in tenant.context.kinds().filter(|kind| kind.is_translated()) {
+        match seek_hidden_of(engine, tenant, kind).await {
+            // It is not served.
+            Ok(()) | Err(Failure::Gone) => {}
+            Err(failure @ Failure::Later { reached: false, .. }) => return Err(failure),
+            Err(failure) => sought = Err(failure),
+        }
+    }
+    if sought.is_ok() {
+        tenant.set_sought_hidden();
+    }
+    sought
+}
+
+async fn seek_hidden_of(engine: &Engine, tenant: &Tenant, kind: Kind) -> Result<(), Failure> {
+    let mut next = None;
+    loop {
+        let page = tenant.list_unlabelled_page(kind, next.as_deref()).await;
+        let (page, following) = page?;
+        for object in page {
+            let object = object.into_object();
+            let is_token = kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now());
+            if is_token && let Some(pod) = pod_of(tenant, &object) {
+                tenant.tokens.renew_now(&pod);
+            }
+            if is_token || tenant.take_hidden(kind, &object) {
+                engine.metrics.found(Found::Orphan);
+            }
+        }
+        next = following;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Lists a kind in the host namespace and takes note of what is there.
@@ -193,7 +239,7 @@ mod tests {
             let calls = world.calls();
             for plural in ["services", "secrets", "ingresses"] {
                 let listed = calls.iter().filter(|call| call.ends_with(plural)).count();
-                assert_eq!(listed, 1, "{plural}: {calls:?}");
+                assert_eq!(listed, 2, "with labels and without: {plural}: {calls:?}");
             }
         }
         assert!(world.tenant.state().is_served(Side::Host, Kind::Service));

@@ -17,6 +17,7 @@ use vcluster_resources::label;
 use vcluster_translate::{at, pod};
 
 use crate::bodies::{Bodies, Room};
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -376,7 +377,7 @@ impl State {
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {
-        if self.gone.uids.contains(object.uid()) {
+        if self.gone.uids.contains(object.uid()) && guard::stands(Guard::GoneIsGone) {
             return true;
         }
         let Some(seen) = self
@@ -387,7 +388,7 @@ impl State {
             return false;
         };
         match (seen.version, object.version()) {
-            (Some(known), Some(new)) => new <= known,
+            (Some(known), Some(new)) => !guard::passes(Guard::NewestCounts, new > known),
             // Versions that cannot be compared: what comes last counts.
             (Some(_) | None, Some(_) | None) => false,
         }

@@ -23,6 +23,7 @@ use vcluster_translate::environment;
 use super::finalizer;
 use crate::deadline::within;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::object::{Kind, Object, resource};
 use crate::own_classes;
 use crate::tenant::Id;
@@ -165,7 +166,7 @@ fn is_hopeless(pods: usize, missing: Option<Instant>, namespace: Namespace) -> b
 /// Deletes what is there; pods first, because they use the rest.
 async fn once(tenant: &Client, id: &Id, custom: &Kinds) -> Result<Left, kube::Error> {
     let pods = sweep(tenant, id, Kind::Pod).await?;
-    if !matches!(pods, Left::Nothing) {
+    if !guard::passes(Guard::PodsFirst, matches!(pods, Left::Nothing)) {
         return Ok(pods);
     }
     let mut left = 0;

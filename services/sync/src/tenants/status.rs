@@ -17,6 +17,7 @@ use vcluster_translate::Custom;
 
 use crate::custom::Resolved;
 use crate::deadline::{REQUEST, within};
+use crate::guard::{self, Guard};
 use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
@@ -249,7 +250,7 @@ impl Reporter {
             wanted.push(standing.unwrap_or_else(new));
         }
         wanted.extend(rest);
-        if self.last == wanted {
+        if !guard::passes(Guard::SaidOnce, self.last != wanted) {
             return;
         }
         let body = json!({

@@ -14,6 +14,7 @@ use super::stay::{self, Stay};
 use super::{Error, OLDER, Supervisor, context};
 use crate::apply::Failure;
 use crate::custom::{self, Resolved};
+use crate::guard::{self, Guard};
 use crate::metrics::State;
 use crate::object::{Kind, Side};
 use crate::queue::Lane;
@@ -51,10 +52,11 @@ impl Supervisor {
         let resolved = custom::resolve(&self.engine, cluster).await;
         let tenant = self.tenant(cluster, &endpoint, &credentials, access, &resolved)?;
         // Before the first write, so that a deletion waits for what we are about to make.
-        if !finalizer::add(&own, &self.id)
-            .await
-            .map_err(|error| Error::Finalizer(Box::new(error)))?
-        {
+        let is_held = !guard::stands(Guard::FinalizerFirst)
+            || finalizer::add(&own, &self.id)
+                .await
+                .map_err(|error| Error::Finalizer(Box::new(error)))?;
+        if !is_held {
             // It is gone, or going: what is known of it is older than that.
             let pause = tokio::time::sleep(OLDER);
             tokio::select! {
