@@ -24,6 +24,7 @@ use vcluster_translate::kind::{Outside, Translation};
 use vcluster_translate::{mirror, persistent_volume};
 
 use crate::bodies::{FRESH, Room};
+use crate::capacities::Capacities;
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
@@ -89,6 +90,8 @@ pub struct Engine {
     pub definitions: Definitions,
     /// Watches of custom kinds.
     pub watches: Watches,
+    /// How much room the host's storage has left.
+    pub capacities: Capacities,
     custom: Mutex<Vec<Custom>>,
     tenants: Mutex<Tenants>,
     /// The host's own objects, of kinds that are shown inside.
@@ -170,6 +173,7 @@ impl Engine {
             replicas: Replicas::alone(),
             definitions: Definitions::default(),
             watches: Watches::default(),
+            capacities: Capacities::default(),
             custom: Mutex::default(),
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
@@ -414,6 +418,7 @@ impl Engine {
         *self.all_followed() = Followed::default();
         *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
+        self.capacities.forget();
         *self.api_servers() = None;
     }
 
