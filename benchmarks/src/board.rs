@@ -42,7 +42,7 @@ impl Board {
     }
 
     /// Takes a pod in.
-    pub(crate) fn expect(&self, namespace: &str, name: &str) {
+    pub(crate) fn enter(&self, namespace: &str, name: &str) {
         self.pods().entry(key(namespace, name)).or_default()[0] = Some(Instant::now());
     }
 
@@ -175,7 +175,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_time_that_a_pod_reaches_a_stage_counts() {
         let board = Board::default();
-        board.expect("t-0", "a");
+        board.enter("t-0", "a");
         board.reach("t-0", "stranger", Stage::Ready);
         tokio::time::advance(Duration::from_millis(30)).await;
         board.reach("t-0", "a", Stage::Ready);

@@ -119,7 +119,7 @@ async fn with_tokens(fleet: &Fleet, report: &mut Report) -> Result<()> {
         for tenant in &fleet.tenants {
             for pod in 0..count {
                 let name = format!("token-{is_first}-{pod}");
-                fleet.board.expect(&tenant.namespace, &name);
+                fleet.board.enter(&tenant.namespace, &name);
                 let body = pods::manifest(&name, Token::Mounted);
                 tenant
                     .client
@@ -253,7 +253,7 @@ async fn write_twice(fleet: &Fleet, size: usize, template: &str) -> Result<()> {
         tenants.spawn(async move {
             let mut rest = JoinSet::new();
             for (name, body, (number, node)) in bodies {
-                board.expect(&tenant.namespace, &name);
+                board.enter(&tenant.namespace, &name);
                 let inside = format!("/api/v1/namespaces/{LOAD}/pods");
                 tenant
                     .client

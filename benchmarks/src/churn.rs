@@ -78,7 +78,7 @@ pub(crate) async fn measure(fleet: &Fleet, report: &mut Report, each: Duration) 
             .await?;
         for pod in 0..PODS {
             let name = format!("steady-{pod}");
-            fleet.board.expect(&tenant.namespace, &name);
+            fleet.board.enter(&tenant.namespace, &name);
             let body = pods::with_config(&name, CONFIG);
             tenant
                 .client

@@ -290,7 +290,7 @@ async fn one_by_one(fleet: &Fleet, greedy: &[usize], to: To) -> Result<()> {
             for pod in 0..PODS {
                 let name = format!("regular-{pod}");
                 let body = pods::manifest(&name, Token::None);
-                board.expect(&tenant.namespace, &name);
+                board.enter(&tenant.namespace, &name);
                 match to {
                     To::Inside => {
                         tenant

@@ -239,7 +239,7 @@ impl Fleet {
                 for pod in 0..count {
                     let name = format!("{prefix}-{pod}");
                     let body = pods::manifest(&name, pods::Token::None);
-                    board.expect(&namespace, &name);
+                    board.enter(&namespace, &name);
                     client.create(&base, body).await?;
                     board.reach(&namespace, &name, Stage::Accepted);
                 }

@@ -115,7 +115,7 @@ async fn arrive(fleet: &Fleet, rate: u32, each: Duration, is_ours: bool) -> Resu
         made.push(tokio::spawn(async move {
             let name = format!("light-{number}");
             let body = pods::manifest(&name, Token::None);
-            board.expect(&tenant.namespace, &name);
+            board.enter(&tenant.namespace, &name);
             if is_ours {
                 tenant
                     .client

@@ -101,9 +101,8 @@ impl Tenant {
         ))
     }
 
-    /// Patches `spec.sync` of the VirtualCluster, as its owner on the host does: a JSON merge patch (RFC 7386).
-    pub fn patch_sync(&self, policy: &Value) -> Command {
-        let body = json!({"spec": {"sync": policy}}).to_string();
+    /// Patches the VirtualCluster, as its owner on the host does: a JSON merge patch (RFC 7386).
+    pub fn patch(&self, patch: &Value) -> Command {
         let (name, namespace) = (&self.name, &self.namespace);
         self.host.kubectl_args(&[
             "-n",
@@ -113,8 +112,13 @@ impl Tenant {
             name,
             "--type=merge",
             "-p",
-            &body,
+            &patch.to_string(),
         ])
+    }
+
+    /// Patches its `spec.sync`.
+    pub fn patch_sync(&self, policy: &Value) -> Command {
+        self.patch(&json!({"spec": {"sync": policy}}))
     }
 
     /// Waits until the VirtualCluster has the condition.

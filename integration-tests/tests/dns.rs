@@ -108,20 +108,9 @@ fn a_deleted_dns_server_comes_back() {
 #[test]
 fn more_dns_servers_are_had_by_asking() {
     let tenant = Tenant::create("more");
-    let (name, namespace) = (&tenant.name, &tenant.namespace);
-    let patch = json!({"spec": {"dns": {"replicas": 2}}}).to_string();
-    let host = tenant.host();
-    host.kubectl_args(&[
-        "-n",
-        namespace,
-        "patch",
-        "virtualcluster",
-        name,
-        "--type=merge",
-        "-p",
-        &patch,
-    ])
-    .ok();
+    tenant
+        .patch(&json!({"spec": {"dns": {"replicas": 2}}}))
+        .ok();
     eventually("there are two", || {
         let ready =
             object(&tenant, &format!("deployment {DNS}"))["status"]["readyReplicas"].clone();

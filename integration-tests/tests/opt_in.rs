@@ -5,10 +5,6 @@ use serde_json::{Value, json};
 
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 
-fn set(tenant: &Tenant, policy: &Value) {
-    tenant.patch_sync(policy).ok();
-}
-
 fn on_host(tenant: &Tenant, collection: &str, name: &str) -> Option<Value> {
     let all = tenant
         .host()
@@ -76,10 +72,9 @@ fn a_pod_has_a_host_account_of_its_own_that_may_do_nothing_where_its_cluster_ask
     assert_eq!(runs_as("before"), "vcluster-workload");
     assert_eq!(on_host(&tenant, "serviceaccounts", "builder"), None);
 
-    set(
-        &tenant,
-        &json!({"toHost": {"serviceaccounts": {"enabled": true}}}),
-    );
+    tenant
+        .patch_sync(&json!({"toHost": {"serviceaccounts": {"enabled": true}}}))
+        .ok();
     let made = eventually("the account is on the host", || {
         on_host(&tenant, "serviceaccounts", "builder").ok_or("not yet")
     });
@@ -161,10 +156,9 @@ fn classes_of_a_tenants_own_go_as_far_as_the_host_allows_and_go_with_it() {
     let tenant = Tenant::create("classes");
     let (inside, host) = (tenant.inside(), tenant.host());
     let own = json!({"enabled": true});
-    set(
-        &tenant,
-        &json!({"toHost": {"priorityclasses": own, "storageclasses": own}}),
-    );
+    tenant
+        .patch_sync(&json!({"toHost": {"priorityclasses": own, "storageclasses": own}}))
+        .ok();
     inside.apply(&class("PriorityClass", "gold", &json!({"value": 50})));
     inside.apply(&class("PriorityClass", "vip", &json!({"value": 1_000_000})));
     let local = "rancher.io/local-path";

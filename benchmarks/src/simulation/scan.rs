@@ -45,7 +45,7 @@ async fn configure(fleet: &Fleet) -> Result<Vec<String>> {
             .client
             .ensure(&format!("{base}/configmaps"), &config)
             .await?;
-        fleet.board.expect(&tenant.namespace, "configured");
+        fleet.board.enter(&tenant.namespace, "configured");
         let body = pods::with_config("configured", CONFIG);
         tenant.client.create(&format!("{base}/pods"), body).await?;
         copies.push(format!(

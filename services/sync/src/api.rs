@@ -3,7 +3,7 @@
 //! The host cluster is asked on every call whether the caller may `get` (or `list`) the virtual cluster; who the
 //! caller is stands in the request by the caller layer.
 
-use std::net::SocketAddr;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -53,13 +53,27 @@ impl Service {
         }
     }
 
-    /// The address of the replica that serves a virtual cluster, if this one does not and may ask.
-    fn other<T>(&self, request: &Request<T>, one: &One) -> Option<SocketAddr> {
+    /// The answer of the replica that serves a virtual cluster, if this one does not and may ask.
+    async fn pass_on<M, A, F, Asked>(
+        &self,
+        request: &Request<M>,
+        one: &One,
+        call: F,
+    ) -> Option<Result<Response<A>, Status>>
+    where
+        M: Clone,
+        F: FnOnce(SyncServiceClient<Channel>, Request<M>) -> Asked,
+        Asked: Future<Output = Result<Response<A>, Status>> + Send,
+    {
         if is_passed_on(request) || self.engine.tenant(&one.namespace, &one.name).is_some() {
             return None;
         }
         let known = self.engine.standing().of(&one.namespace, &one.name);
-        known.and_then(|(id, _, _)| self.engine.replicas.address(&id.uid))
+        let address = known.and_then(|(id, _, _)| self.engine.replicas.address(&id.uid))?;
+        Some(match again(request) {
+            Ok(asked) => self.elsewhere.ask(address, asked, call).await,
+            Err(status) => Err(status),
+        })
     }
 
     /// Puts what other replicas tell of the tenants that they serve in the place of what this one knows of them.
@@ -259,14 +273,11 @@ impl SyncService for Service {
         let one = One::try_from(request.get_ref())?;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
-        if let Some(address) = self.other(&request, &one) {
-            let asked = again(&request)?;
-            let answer = self
-                .elsewhere
-                .ask(address, asked, |mut client, asked| async move {
-                    client.get_tenant(asked).await
-                });
-            return answer.await;
+        let passed_on = self.pass_on(&request, &one, |mut client, asked| async move {
+            client.get_tenant(asked).await
+        });
+        if let Some(answer) = passed_on.await {
+            return answer;
         }
         let tenant = self.shown(&one)?;
         let now = self.engine.clock.now();
@@ -284,14 +295,11 @@ impl SyncService for Service {
         let one = &wanted.tenant;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
-        if let Some(address) = self.other(&request, one) {
-            let asked = again(&request)?;
-            let answer = self
-                .elsewhere
-                .ask(address, asked, |mut client, asked| async move {
-                    client.translate_name(asked).await
-                });
-            return answer.await;
+        let passed_on = self.pass_on(&request, one, |mut client, asked| async move {
+            client.translate_name(asked).await
+        });
+        if let Some(answer) = passed_on.await {
+            return answer;
         }
         let tenant = self.tenant(one)?;
         let (name, host) = match wanted.object {
@@ -318,14 +326,11 @@ impl SyncService for Service {
         let one = &asked.tenant;
         self.authorize(&request, "get", &one.namespace, &one.name)
             .await?;
-        if let Some(address) = self.other(&request, one) {
-            let asked = again(&request)?;
-            let answer = self
-                .elsewhere
-                .ask(address, asked, |mut client, asked| async move {
-                    client.explain(asked).await
-                });
-            return answer.await;
+        let passed_on = self.pass_on(&request, one, |mut client, asked| async move {
+            client.explain(asked).await
+        });
+        if let Some(answer) = passed_on.await {
+            return answer;
         }
         let Some(tenant) = self.engine.tenant(&one.namespace, &one.name) else {
             let waiting = self.waiting(one)?;
@@ -347,14 +352,11 @@ impl SyncService for Service {
         let one = &asked.tenant;
         self.authorize(&request, "update", &one.namespace, &one.name)
             .await?;
-        if let Some(address) = self.other(&request, one) {
-            let asked = again(&request)?;
-            let answer = self
-                .elsewhere
-                .ask(address, asked, |mut client, asked| async move {
-                    client.resync(asked).await
-                });
-            return answer.await;
+        let passed_on = self.pass_on(&request, one, |mut client, asked| async move {
+            client.resync(asked).await
+        });
+        if let Some(answer) = passed_on.await {
+            return answer;
         }
         let tenant = self.tenant(one)?;
         let objects = resync::of_tenant(&tenant, &asked)?;

@@ -9,23 +9,29 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::ACCEPT;
 use http::{HeaderValue, Method, Request};
 use kube::Client;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Value, json};
-use tracing::{Instrument, Span};
-use vcluster_chassis::retry::{self, Verdict};
-use vcluster_resources::ownership;
-use vcluster_translate::patch::{Subresource, is_for_another_object};
+use tracing::Instrument;
+use vcluster_translate::Patch;
+use vcluster_translate::patch::Subresource;
 use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
-use vcluster_translate::{Patch, Refusal};
 
 use crate::gate::Class;
 use crate::object::page::{Listed, Page};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
+
+mod failure;
+mod request;
+
+pub use failure::Failure;
+pub(crate) use failure::with_causes;
+use failure::{heeding, judge, let_go, unread, unserved};
+use request::{SELECTOR, collection, manager, path, request, span};
 
 /// How long one request may take, its answer read.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,44 +39,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a write that was begun before its tenant was let go may take from then on. Another replica serves the tenant
 /// at the earliest when the Lease of this one has run out, which is longer after the end of its term.
 const GRACE: Duration = Duration::from_secs(4);
-
-/// Why a request was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The object, or its namespace, is not there.
-    #[error("it is not there")]
-    Gone,
-    /// An object of that name is there already.
-    #[error("an object of that name is there already")]
-    Exists,
-    /// What was seen is not what is there any more.
-    #[error("it has changed meanwhile")]
-    Changed,
-    /// The server will not do this: quota, policy, a field, a permission.
-    #[error("{message}")]
-    Refused {
-        /// HTTP status.
-        code: u16,
-        /// What the server says.
-        message: String,
-    },
-    /// We will not: what it would take is more than there is room for, or somebody else's.
-    #[error("{0}")]
-    Ours(Refusal),
-    /// The server takes this change and does not keep it.
-    #[error("the server takes the change and does not keep it")]
-    NotKept,
-    /// The same request may work later.
-    #[error("{message}")]
-    Later {
-        /// What went wrong.
-        message: String,
-        /// When, if the server says.
-        after: Option<Duration>,
-        /// Whether the server was reached at all.
-        reached: bool,
-    },
-}
 
 /// An object that is there, and when we last wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,14 +50,6 @@ pub struct Written {
 /// Asks for nothing but an object's metadata.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-
-fn let_go() -> Failure {
-    Failure::Later {
-        message: "the virtual cluster is let go by this replica".to_owned(),
-        after: None,
-        reached: true,
-    }
-}
 
 impl Tenant {
     /// Reads an object; nothing if it is not there.
@@ -373,169 +333,10 @@ impl Tenant {
     }
 }
 
-/// An answer that is not what was asked for.
-fn unread(error: serde_json::Error) -> Failure {
-    judge(&kube::Error::SerdeError(error))
-}
-
-fn unserved(side: Side, kind: Kind, subresource: &str) -> Failure {
-    let server = match side {
-        Side::Virtual => "the virtual cluster",
-        Side::Host => "the host cluster",
-    };
-    let plural = kind.plural();
-    Failure::Refused {
-        code: 404,
-        message: format!("{server} does not serve {plural}/{subresource}"),
-    }
-}
-
-/// The span of a write.
-fn span(verb: &'static str, kind: Kind, side: Side) -> Span {
-    let side = match side {
-        Side::Virtual => "in the virtual cluster",
-        Side::Host => "on the host",
-    };
-    tracing::info_span!("write", otel.name = %format_args!("{verb} {kind} {side}"), otel.kind = "client")
-}
-
-/// The name under which we write to one side.
-fn manager(side: Side) -> &'static str {
-    match side {
-        Side::Virtual => ownership::SYNC_FROM_HOST,
-        Side::Host => ownership::SYNC_TO_HOST,
-    }
-}
-
 /// The last time that a field manager wrote an object.
 fn last_write(object: &Value, manager: &str) -> Option<jiff::Timestamp> {
     let entries = object.pointer("/metadata/managedFields")?.as_array()?;
     let ours = entries.iter().filter(|entry| entry["manager"] == manager);
     ours.filter_map(|entry| entry["time"].as_str()?.parse().ok())
         .max()
-}
-
-fn request(
-    side: Side,
-    method: Method,
-    path: &str,
-    media: Option<&str>,
-    body: Option<&Value>,
-) -> http::Result<Request<Vec<u8>>> {
-    let manager = manager(side);
-    let managed = matches!(method, Method::POST | Method::PATCH);
-    let uri = if managed {
-        format!("{path}?fieldManager={manager}")
-    } else {
-        path.to_owned()
-    };
-    let body = body.map(Value::to_string).unwrap_or_default();
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .header(CONTENT_TYPE, media.unwrap_or("application/json"))
-        .body(body.into_bytes())
-}
-
-/// Finds the translated objects of a namespace.
-const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
-
-fn collection(kind: Kind, namespace: &str) -> String {
-    let api = kind.description().api;
-    let root = if api.group.is_empty() {
-        "/api"
-    } else {
-        "/apis"
-    };
-    let (version, plural) = (api.version(), api.plural);
-    if namespace.is_empty() {
-        format!("{root}/{version}/{plural}")
-    } else {
-        format!("{root}/{version}/namespaces/{namespace}/{plural}")
-    }
-}
-
-fn path(kind: Kind, name: &Name, subresource: Option<&str>) -> String {
-    let mut path = format!("{}/{}", collection(kind, &name.namespace), name.name);
-    if let Some(subresource) = subresource {
-        path.push('/');
-        path.push_str(subresource);
-    }
-    path
-}
-
-/// The failure, not to be tried again before the server wants it.
-fn heeding(mut failure: Failure, quiet: Option<Duration>) -> Failure {
-    if let Failure::Later { after, .. } = &mut failure {
-        *after = (*after).max(quiet);
-    }
-    failure
-}
-
-/// What an error of the client means for the caller.
-fn judge(error: &kube::Error) -> Failure {
-    if let kube::Error::Api(status) = error {
-        match status.code {
-            404 => return Failure::Gone,
-            409 if status.reason == "AlreadyExists" => return Failure::Exists,
-            409 => return Failure::Changed,
-            // The rest of a list, mostly, that took too long: another one begins anew.
-            410 => {
-                return Failure::Later {
-                    message: status.message.clone(),
-                    after: None,
-                    reached: true,
-                };
-            }
-            422 if is_of_another(status) => return Failure::Changed,
-            0..=403 | 405..=408 | 411.. => {}
-        }
-    }
-    let later = |after| Failure::Later {
-        message: with_causes(error),
-        after,
-        reached: matches!(error, kube::Error::Api(_)),
-    };
-    match retry::verdict(error) {
-        Verdict::Retry => later(None),
-        Verdict::RetryAfter(after) => later(Some(after)),
-        Verdict::Never => never(error),
-    }
-}
-
-/// Whether the name belongs to another object than was meant.
-fn is_of_another(status: &kube::core::Status) -> bool {
-    serde_json::to_value(status).is_ok_and(|status| is_for_another_object(&status))
-}
-
-fn never(error: &kube::Error) -> Failure {
-    let (code, message) = if let kube::Error::Api(status) = error {
-        (status.code, status.message.clone())
-    } else {
-        (0, with_causes(error))
-    };
-    if code == 401 {
-        // Our credential is being replaced.
-        return Failure::Later {
-            message,
-            after: None,
-            reached: true,
-        };
-    }
-    Failure::Refused { code, message }
-}
-
-/// The error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

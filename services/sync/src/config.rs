@@ -42,7 +42,6 @@ pub struct Engine {
     pub selector: Option<String>,
     /// Objects that are fresh at once, of all tenants.
     pub fresh_objects: usize,
-    /// Limits of each tenant.
     /// Requests to the host at once, at most.
     pub host_requests: usize,
     /// Limits of each tenant with a weight of 1.

@@ -18,10 +18,10 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     while token.run_until_cancelled(ticks.tick()).await.is_some() {
         engine.metrics.queue(engine.work.total());
-        for (state, count) in tenants(&engine) {
+        let all = engine.all();
+        for (state, count) in tenants(&engine, &all) {
             engine.metrics.tenants(state, count);
         }
-        let all = engine.all();
         let count = |is: &dyn Fn(&Tenant) -> bool| all.iter().filter(|tenant| is(tenant)).count();
         let open = count(&|tenant| tenant.gate.view().openings > 0);
         let throttled = count(&Tenant::is_throttled);
@@ -30,8 +30,7 @@ pub async fn show(engine: Arc<Engine>, token: CancellationToken) {
 }
 
 /// How many tenants are in each state.
-fn tenants(engine: &Engine) -> [(State, usize); 4] {
-    let all = engine.all();
+fn tenants(engine: &Engine, all: &[Arc<Tenant>]) -> [(State, usize); 4] {
     let states: Vec<_> = all.iter().map(|tenant| status::state(tenant).0).collect();
     let count = |state| states.iter().filter(|found| **found == state).count();
     // One whose store was lost is not taken up again.
@@ -53,7 +52,7 @@ mod tests {
     #[tokio::test]
     async fn a_tenant_whose_store_was_lost_counts_as_frozen_until_it_is_worked_for() {
         let world = World::new().await;
-        let frozen = || tenants(&world.engine)[2];
+        let frozen = || tenants(&world.engine, &world.engine.all())[2];
         let lost = Id {
             name: "other".to_owned(),
             uid: "other".to_owned(),

@@ -36,6 +36,16 @@ use crate::{
     refusal::Reason,
 };
 
+/// Fields of a StorageClass that go.
+const STORAGE: &[&str] = &[
+    "provisioner",
+    "parameters",
+    "reclaimPolicy",
+    "allowVolumeExpansion",
+    "volumeBindingMode",
+    "allowedTopologies",
+];
+
 /// Kinds that go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -304,17 +314,7 @@ fn storage(class: &Value, context: &Context) -> Result<Map<String, Value>, Refus
             "must not be set: the host's nodes would mount with them",
         ));
     }
-    Ok(fields(
-        class,
-        &[
-            "provisioner",
-            "parameters",
-            "reclaimPolicy",
-            "allowVolumeExpansion",
-            "volumeBindingMode",
-            "allowedTopologies",
-        ],
-    ))
+    Ok(fields(class, STORAGE))
 }
 
 /// What is written of a kind, and what of it cannot be changed.
@@ -325,14 +325,7 @@ fn written(of: Class) -> (&'static [&'static str], &'static [&'static str]) {
             &["/value", "/preemptionPolicy"],
         ),
         Class::Storage => (
-            &[
-                "provisioner",
-                "parameters",
-                "reclaimPolicy",
-                "allowVolumeExpansion",
-                "volumeBindingMode",
-                "allowedTopologies",
-            ],
+            STORAGE,
             &[
                 "/provisioner",
                 "/parameters",

@@ -13,8 +13,8 @@ use tower::service_fn;
 use vcluster_resources::condition::Reason;
 
 use super::*;
-use crate::object::Side;
-use crate::queue::Depth;
+use crate::object::{Key, Kind, Side};
+use crate::queue::{Depth, Lane};
 use crate::tenants::status;
 use crate::testing::{World, pod};
 
@@ -113,7 +113,8 @@ async fn dead_slow_and_failing_api_servers_cost_the_others_nothing() {
             .map(|number| troubled(&world, &format!("ill-{number}"), trouble, 100))
             .collect();
         let (work, end) = begin(&world);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let has_begun = |ill: &Arc<Tenant>| world.engine.work.depth(ill.ticket).queued < 100;
+        until(|| troubled.iter().all(has_begun)).await;
         let (beside, took) = there_and_back(&world, "web").await;
         assert_eq!(beside, steps, "{trouble:?}");
         assert!(took < Duration::from_millis(100), "{trouble:?}: {took:?}");

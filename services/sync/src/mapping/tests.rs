@@ -1,3 +1,5 @@
+//! Copies by mapping: when they are made, follow and go, and what is told when they cannot.
+
 use serde_json::json;
 use vcluster_resources::label::{MAPPED_FROM, SHAREABLE};
 

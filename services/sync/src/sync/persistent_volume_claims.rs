@@ -11,7 +11,7 @@ use vcluster_translate::persistent_volume_claim::{self as claims, is_bound, name
 use vcluster_translate::plan::{self, Action, ClaimView, Waiting};
 
 use super::report::Trouble;
-use super::to_host::{NOT_KEPT, check_classes};
+use super::to_host::{check_classes, refused};
 use super::{Next, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -145,25 +145,6 @@ async fn check(
 /// The key of the volume of that name.
 pub(super) fn volume_key(name: &str) -> Key {
     Key::new(Kind::PersistentVolume, "", name)
-}
-
-/// What follows from a write that the host did not do.
-async fn refused(
-    engine: &Engine,
-    tenant: &Tenant,
-    key: &Key,
-    claim: Option<&Value>,
-    failure: Failure,
-) -> Result<Step, Failure> {
-    let trouble = match failure {
-        Failure::Refused { message, .. } => Trouble::hosts(&message),
-        Failure::NotKept => Trouble::hosts(NOT_KEPT),
-        Failure::Ours(refusal) => Trouble::passing(refusal),
-        failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
-            return Err(failure);
-        }
-    };
-    Ok(tenant.park(engine, key, claim, trouble).await)
 }
 
 /// Brings the status up, whatever else is left to do.

@@ -13,7 +13,6 @@ use vcluster_translate::pod::{self, HostPod};
 use vcluster_translate::{Refusal, class, owner, persistent_volume_claim};
 
 use super::report::Trouble;
-use super::to_host::NOT_KEPT;
 use super::{Next, SOON, Step, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
@@ -66,7 +65,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         }
         Action::Create(wanted) => create(engine, tenant, key, pod.as_deref(), wanted).await,
         Action::PatchHost(patch) => {
-            let message = match tenant.patched(Side::Host, key, &patch).await {
+            let failure = match tenant.patched(Side::Host, key, &patch).await {
                 Ok(patched) => {
                     if let (Some(Subresource::Resize), Some(pod)) = (patch.subresource, &pod) {
                         // Whatever the host's admission made of it is the host's last word.
@@ -77,11 +76,9 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                     }
                     return Ok(Step::Again);
                 }
-                Err(Failure::Refused { message, .. }) => message,
-                Err(Failure::NotKept) => NOT_KEPT.to_owned(),
-                Err(failure) => return Err(failure),
+                Err(failure) => failure,
             };
-            let trouble = Trouble::hosts(&message);
+            let trouble = Trouble::of_write(failure)?;
             let step = tenant.report(engine, key, pod.as_deref(), trouble).await;
             // A change that the host will not take does not hold the status up.
             follow(tenant, key).await?;
@@ -262,15 +259,7 @@ async fn unmade(
     pod: &Value,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let trouble = match failure {
-        Failure::Refused { message, .. } => Trouble::hosts(&message),
-        Failure::Ours(refusal) => Trouble::passing(refusal),
-        failure @ (Failure::Gone
-        | Failure::Exists
-        | Failure::Changed
-        | Failure::NotKept
-        | Failure::Later { .. }) => return Err(failure),
-    };
+    let trouble = Trouble::of_write(failure)?;
     Ok(tenant.report(engine, key, Some(pod), trouble).await)
 }
 

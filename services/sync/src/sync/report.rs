@@ -30,6 +30,8 @@ use crate::tenant::Tenant;
 pub(super) const PARKED: Duration = Duration::from_mins(1);
 /// As many are tried again at once when something goes away. Each that is refused again has cost a request.
 const WOKEN: usize = 16;
+/// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
+const NOT_KEPT: &str = "the host cluster does not keep what was changed: its version may be older";
 /// When a tenant is told again of what still holds. API servers forget Events after an hour.
 const AGAIN: Duration = Duration::from_mins(30);
 
@@ -92,6 +94,19 @@ impl Trouble {
                 message: message.to_owned(),
             },
             may_pass: true,
+        }
+    }
+
+    /// What a write to the host that was not done tells the tenant. Failures of which it learns nothing are returned.
+    pub(super) fn of_write(failure: Failure) -> Result<Self, Failure> {
+        match failure {
+            Failure::Refused { message, .. } => Ok(Self::hosts(&message)),
+            Failure::NotKept => Ok(Self::hosts(NOT_KEPT)),
+            Failure::Ours(refusal) => Ok(Self::passing(refusal)),
+            failure @ (Failure::Gone
+            | Failure::Exists
+            | Failure::Changed
+            | Failure::Later { .. }) => Err(failure),
         }
     }
 }

@@ -17,9 +17,6 @@ use crate::hold::Hold;
 use crate::object::{Key, Kind, Side};
 use crate::tenant::Tenant;
 
-/// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
-pub(super) const NOT_KEPT: &str =
-    "the host cluster does not keep what was changed: its version may be older";
 /// The longest that a reservation is believed.
 const LONGEST: Duration = Duration::from_mins(2);
 
@@ -207,21 +204,14 @@ fn later(engine: &Engine, until: &str) -> Option<Instant> {
 }
 
 /// What follows from a write that the host did not do.
-async fn refused(
+pub(super) async fn refused(
     engine: &Engine,
     tenant: &Tenant,
     key: &Key,
     object: Option<&Value>,
     failure: Failure,
 ) -> Result<Step, Failure> {
-    let trouble = match failure {
-        Failure::Refused { message, .. } => Trouble::hosts(&message),
-        Failure::NotKept => Trouble::hosts(NOT_KEPT),
-        Failure::Ours(refusal) => Trouble::passing(refusal),
-        failure @ (Failure::Gone | Failure::Exists | Failure::Changed | Failure::Later { .. }) => {
-            return Err(failure);
-        }
-    };
+    let trouble = Trouble::of_write(failure)?;
     Ok(tenant.park(engine, key, object, trouble).await)
 }
 
