@@ -28,25 +28,24 @@ fn digest(tenant: &Tenant, workload: &str) -> Value {
     template["annotations"]["vcluster.dev/config-hash"].clone()
 }
 
-/// Asks the tenant's DNS server from a pod of the host, which is nobody's.
-fn ask(host: &Host, pod: &str, name: &str, server: &str) -> String {
-    let args = ["exec", pod, "--", "nslookup", name, server];
-    let output = host.kubectl_args(&args).run();
+/// Asks the tenant's DNS server from a pod inside: those of others get no answer.
+fn ask(inside: &Host, name: &str, server: &str) -> String {
+    let args = ["exec", "ask", "--", "nslookup", name, server];
+    let output = inside.kubectl_args(&args).run();
     format!("{}{}", output.stdout, output.stderr)
 }
 
-fn asker(host: &Host, name: &str) {
+fn asker(inside: &Host) {
     let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ask", "namespace": "default"},
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [
             {"name": "main", "image": "docker.io/library/busybox:latest",
              "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}]},
     });
-    host.apply(&pod.to_string());
-    host.kubectl(&format!(
-        "wait --for=condition=Ready pod/{name} --timeout=60s"
-    ))
-    .ok();
+    inside.apply(&pod.to_string());
+    inside
+        .kubectl("wait --for=condition=Ready pod/ask --timeout=60s")
+        .ok();
 }
 
 #[test]
@@ -59,23 +58,21 @@ fn the_dns_server_knows_the_virtual_cluster_and_nothing_of_the_host() {
     let ranges = tenant.host().list("servicecidrs");
     assert_eq!(status["serviceCIDRs"], ranges[0]["spec"]["cidrs"]);
 
-    let host = tenant.host();
-    let pod = format!("ask-{}", tenant.namespace);
-    asker(host, &pod);
+    let inside = tenant.inside();
+    asker(&inside);
     let server = address.as_str().expect("it has one");
     let api = tenant
         .kubectl("-n default get service kubernetes -o json")
         .json();
     let api = api["spec"]["clusterIP"].as_str().expect("it has one");
-    let answer = ask(host, &pod, "kubernetes.default.svc.cluster.local", server);
+    let answer = ask(&inside, "kubernetes.default.svc.cluster.local", server);
     assert!(answer.contains(api), "{answer}");
     let foreign = format!("vcluster-control.{}.svc.cluster.local", host::RELEASE);
-    let answer = ask(host, &pod, &foreign, server);
+    let answer = ask(&inside, &foreign, server);
     assert!(answer.contains("NXDOMAIN"), "{answer}");
     // The node has no resolvers here: it is said at once that nobody knows.
-    let answer = ask(host, &pod, "example.com", server);
+    let answer = ask(&inside, "example.com", server);
     assert!(answer.contains("SERVFAIL"), "{answer}");
-    host.kubectl(&format!("delete pod {pod} --wait=false")).ok();
 }
 
 #[test]

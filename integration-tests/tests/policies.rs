@@ -553,8 +553,53 @@ fn a_tenants_account_writes_no_object_that_reaches_beyond_the_tenant() {
         (networking, "NetworkPolicy", "podSelector"),
         ("policy/v1", "PodDisruptionBudget", "selector"),
     ] {
-        written(version, kind, &json!({ key: own })).ok();
-        written(version, kind, &json!({key: {}})).refused(&["may select only pods"]);
+        let named = |name: &str, spec: &Value| {
+            let labels = json!({"vcluster.dev/part": "workload"});
+            let object = place.object(
+                version,
+                kind,
+                name,
+                &json!({"labels": labels, "spec": spec}),
+            );
+            place.create_as(tenant, &object)
+        };
+        let translated = "o-x-shop-x-demo";
+        named(translated, &json!({ key: own })).ok();
+        named(translated, &json!({key: {}})).refused(&["may select only pods"]);
+        if kind == "NetworkPolicy" {
+            for reserved in ["vcluster-control-plane-egress", "vcluster-dns-ingress", "o"] {
+                named(reserved, &json!({ key: own }))
+                    .refused(&["network policies that were translated"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn control_writes_no_network_policy_but_those_of_control_planes_and_dns_servers() {
+    let place = Namespace::opened("test-policy-fences");
+    // By the role that it binds for itself, RBAC lets it.
+    place.bind();
+    let control = service("vcluster-control");
+    let policy = |name: &str, part: &str, kind: &str| {
+        let selector = json!({"matchLabels": {"vcluster.dev/part": part}});
+        let spec = json!({"podSelector": selector, "policyTypes": [kind]});
+        let more = json!({ "spec": spec });
+        let object = place.object("networking.k8s.io/v1", "NetworkPolicy", name, &more);
+        place.create_as(&control, &object)
+    };
+    let (outward, inward) = ("vcluster-control-plane-egress", "vcluster-dns-ingress");
+    policy(outward, "control-plane", "Egress").ok();
+    policy(inward, "dns", "Ingress").ok();
+    for (name, part, kind) in [
+        (outward, "workload", "Egress"),
+        (outward, "control-plane", "Ingress"),
+        (inward, "control-plane", "Ingress"),
+        (inward, "dns", "Egress"),
+        ("another", "control-plane", "Egress"),
+        ("web-x-shop-x-demo", "workload", "Ingress"),
+    ] {
+        policy(name, part, kind).refused(&["only the network policies of control planes"]);
     }
 }
 

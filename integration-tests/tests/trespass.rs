@@ -171,8 +171,8 @@ fn who_acts_as_sync_inside_gains_nothing_on_the_host() {
 #[test]
 fn a_node_of_the_tenants_own_leads_to_nothing_of_the_hosts() {
     let mallory = Tenant::create("mallory");
+    // Its own API server: where an enforcer of NetworkPolicies runs, nobody else would answer at all (`isolation`).
     let api = mallory
-        .host()
         .kubectl("-n default get service kubernetes -o jsonpath={.spec.clusterIP}")
         .ok();
     mallory

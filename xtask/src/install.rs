@@ -85,6 +85,7 @@ fn values(cluster: &Cluster, tags: &Tags) -> Vec<String> {
         format!("gateway.address={}", cluster.gateway_address()),
         // Its nodes do not tell: the bridges get their ranges by file.
         format!("sync.endpoints.podCIDRs={{{}}}", cluster.layout.pods()),
+        "sync.fromHost.storageCapacities=true".to_owned(),
         "sync.toHost.priorityClasses.enabled=true".to_owned(),
         "sync.toHost.priorityClasses.highest=100".to_owned(),
         format!("sync.toHost.storageClasses.provisioners={{{PROVISIONER}}}"),

@@ -28,6 +28,8 @@ use crate::uninstall;
 
 const NAME: &str = "vcluster-control";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Which nameservers a pod of the host is told, as the pods of control planes are.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Name of the Lease of the one replica that reconciles.
 const LEASE: &str = "vcluster-control";
 
@@ -47,7 +49,9 @@ pub async fn check_uninstall(args: &CheckUninstall) -> anyhow::Result<()> {
 
 /// Serves until told to stop, then drains.
 pub async fn serve(args: &Serve) -> anyhow::Result<()> {
-    let config = Config::try_from(args)?;
+    // Without one there are no nameservers to reach.
+    let resolv_conf = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+    let config = Config::new(args, &resolv_conf)?;
     let shutdown = Shutdown::on_signals()?;
     let mut registry = Registry::new(NAME, VERSION);
     let health = Health::new(&shutdown);

@@ -109,6 +109,9 @@ pub struct Serve {
     /// How users reach the gateway.
     #[command(flatten)]
     pub gateway: Gateway,
+    /// What control planes reach.
+    #[command(flatten)]
+    pub isolation: Isolation,
     /// Images of control planes.
     #[command(flatten)]
     pub images: Images,
@@ -149,6 +152,64 @@ pub struct Gateway {
         value_name = "NAME"
     )]
     pub gateway_san: Vec<String>,
+}
+
+/// What control planes reach by network, and who asks their DNS servers.
+#[derive(Debug, Clone, Group)]
+#[command(next_help_heading = "Network policies of virtual clusters")]
+pub struct Isolation {
+    /// Make NetworkPolicies in each host namespace that bound where its control plane connects, and who asks its DNS
+    /// server.
+    #[arg(
+        long,
+        env = "VCLUSTER_ISOLATE",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub isolate: bool,
+
+    /// How control planes reach the host's DNS: a JSON list of NetworkPolicyEgressRules. By default the pods of
+    /// kube-system and this machine's nameservers, at port 53.
+    #[arg(
+        long,
+        env = "VCLUSTER_HOST_DNS_EGRESS",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "JSON"
+    )]
+    pub host_dns_egress: String,
+
+    /// Families (IPv4, IPv6) whose public addresses control planes reach, for webhooks by URL.
+    #[arg(
+        long,
+        env = "VCLUSTER_PUBLIC_EGRESS",
+        default_value = "IPv4",
+        value_delimiter = ',',
+        value_name = "FAMILY"
+    )]
+    pub public_egress: Vec<String>,
+
+    /// Ranges that they do not reach although they are public, for example the host's own.
+    #[arg(
+        long,
+        env = "VCLUSTER_DENIED_EGRESS",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub denied_egress: Vec<String>,
+
+    /// What control planes reach besides: a JSON list of NetworkPolicyEgressRules.
+    #[arg(
+        long,
+        env = "VCLUSTER_CONTROL_PLANE_EGRESS",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "JSON"
+    )]
+    pub control_plane_egress: String,
 }
 
 /// Images of control planes.

@@ -4,8 +4,9 @@ use http::Uri;
 use vcluster_resources::HostNamespace;
 
 use crate::address::Range;
-use crate::args::Serve;
+use crate::args::{self, Serve};
 use crate::distro::Images;
+use crate::isolation::{self, Family, Isolation};
 use crate::manifest::Installation;
 use crate::platform::Gateway;
 
@@ -24,6 +25,15 @@ pub enum Error {
     /// A range is not one.
     #[error("--host-service-cidr {0:?} {1}")]
     Range(String, #[source] crate::address::NotARange),
+    /// Not a family of addresses.
+    #[error("--public-egress must be IPv4, IPv6 or both, is {0:?}")]
+    Family(String),
+    /// A range is not one.
+    #[error("--denied-egress {0:?} must be a range such as 203.0.113.0/24")]
+    Denied(String, #[source] ipnet::AddrParseError),
+    /// Rules are none.
+    #[error("--host-dns-egress or --control-plane-egress")]
+    Egress(#[source] isolation::Error),
 }
 
 /// What the service is built from.
@@ -39,10 +49,12 @@ pub struct Config {
     pub instance: String,
 }
 
-impl TryFrom<&Serve> for Config {
-    type Error = Error;
-
-    fn try_from(args: &Serve) -> Result<Self, Error> {
+impl Config {
+    /// Checks flags. `resolv_conf` is the file of that name of a pod of the host, as this one is.
+    ///
+    /// # Errors
+    /// A flag that cannot be meant.
+    pub fn new(args: &Serve, resolv_conf: &str) -> Result<Self, Error> {
         let namespace = args
             .namespace
             .as_deref()
@@ -63,6 +75,7 @@ impl TryFrom<&Serve> for Config {
                     coredns: args.images.image_coredns.clone(),
                     pull_policy: args.images.image_pull_policy.clone(),
                 },
+                isolation: isolation(&args.isolation, resolv_conf)?,
             },
             gateway: gateway(address, &args.gateway.gateway_san)?,
             ranges: args
@@ -73,6 +86,33 @@ impl TryFrom<&Serve> for Config {
             instance: args.pod_name.clone().unwrap_or_else(made_up),
         })
     }
+}
+
+fn isolation(args: &args::Isolation, resolv_conf: &str) -> Result<Option<Isolation>, Error> {
+    if !args.isolate {
+        return Ok(None);
+    }
+    let given = |texts: &[String]| -> Vec<String> {
+        let texts = texts.iter().filter(|text| !text.is_empty());
+        texts.cloned().collect()
+    };
+    let family = |text: String| match text.as_str() {
+        "IPv4" => Ok(Family::V4),
+        "IPv6" => Ok(Family::V6),
+        _ => Err(Error::Family(text)),
+    };
+    let denied = |text: String| text.parse().map_err(|error| Error::Denied(text, error));
+    let public = given(&args.public_egress).into_iter().map(family);
+    let denied = given(&args.denied_egress).into_iter().map(denied);
+    let options = isolation::Options {
+        host_dns: &args.host_dns_egress,
+        nameservers: isolation::nameservers(resolv_conf),
+        public: public.collect::<Result<_, _>>()?,
+        denied: denied.collect::<Result<_, _>>()?,
+        further: &args.control_plane_egress,
+    };
+    let isolation = Isolation::new(&options).map_err(Error::Egress)?;
+    Ok(Some(isolation))
 }
 
 fn gateway(address: &str, further: &[String]) -> Result<Gateway, Error> {
@@ -122,6 +162,46 @@ mod tests {
             super::gateway("https://[::1]:443", &[]).unwrap().names,
             ["::1"]
         );
+    }
+
+    fn config(flags: &[&str]) -> Result<Config, Error> {
+        use clap::Parser as _;
+        let needed = ["c", "--namespace=x", "--gateway-address=https://gw"];
+        let args = args::Args::parse_from(needed.iter().chain(flags));
+        Config::new(&args.serve, "nameserver 10.96.0.10\n")
+    }
+
+    #[test]
+    fn control_planes_are_isolated_unless_that_is_switched_off() {
+        let isolation = |flags: &[&str]| config(flags).unwrap().installation.isolation;
+        let subject = crate::subject::Subject::sample();
+        let policy = |flags: &[&str]| {
+            let isolation = isolation(flags).unwrap();
+            isolation.control_plane(&subject, "x").to_string()
+        };
+        assert_eq!(isolation(&["--isolate=false"]), None);
+        let default = policy(&[]);
+        assert!(default.contains("10.96.0.10/32") && default.contains("0.0.0.0/0"));
+        assert!(!default.contains("2000::/3"));
+        assert!(policy(&["--public-egress=IPv4,IPv6"]).contains("2000::/3"));
+        assert!(!policy(&["--public-egress="]).contains("0.0.0.0/0"));
+        assert!(policy(&["--denied-egress=11.0.0.0/8"]).contains("11.0.0.0/8"));
+    }
+
+    #[test]
+    fn flags_of_isolation_that_cannot_be_meant_are_refused_by_name() {
+        for (flag, words) in [
+            ("--public-egress=ipv4", ["--public-egress", "ipv4"]),
+            ("--denied-egress=11.0.0.0", ["--denied-egress", "11.0.0.0"]),
+            (
+                "--control-plane-egress=[{}]",
+                ["--control-plane-egress", ""],
+            ),
+            ("--host-dns-egress={}", ["--host-dns-egress", ""]),
+        ] {
+            let said = config(&[flag]).unwrap_err().to_string();
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
     }
 
     #[test]

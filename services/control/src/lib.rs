@@ -6,7 +6,7 @@
 //!                        ▼
 //!   reconcile: observe ─▶ plan (pure) ─▶ apply ─▶ observe … until nothing is left to do
 //!                           │
-//!        manifest, distro, dns, admission, pki, address: what the objects should be (pure)
+//!        manifest, distro, dns, isolation, admission, pki, address: what the objects should be (pure)
 //! ```
 //!
 //! The custom resource is the truth; the gRPC API writes and watches it like any other client. The
@@ -23,6 +23,7 @@ pub mod container;
 pub mod distro;
 pub mod dns;
 pub mod events;
+pub mod isolation;
 pub mod manifest;
 pub mod metrics;
 pub mod observe;

@@ -10,6 +10,7 @@ use crate::address::{Address, Range};
 use crate::admission::{self, Sync};
 use crate::distro::{self, Images};
 use crate::dns;
+use crate::isolation::{self, Isolation};
 use crate::pki::Material;
 use crate::slot::Slot;
 use crate::subject::Subject;
@@ -25,6 +26,8 @@ pub struct Installation {
     pub sync_account: String,
     /// Where images come from.
     pub images: Images,
+    /// What NetworkPolicies let control planes and DNS servers do; `None` if there are to be none.
+    pub isolation: Option<Isolation>,
 }
 
 /// What is wanted of one virtual cluster.
@@ -41,7 +44,7 @@ pub struct Wish<'a> {
 }
 
 impl Wish<'_> {
-    /// The object of a slot that needs nothing but the wish; `None` for the others.
+    /// The object of a slot that needs nothing but the wish; `None` for the others, and for what is not wanted.
     pub fn plain(&self, slot: Slot) -> Option<Value> {
         let rendered = match slot {
             Slot::TenantAccount | Slot::WorkloadAccount => json!({
@@ -75,6 +78,17 @@ impl Wish<'_> {
                 }),
             }),
             Slot::DnsService => dns::service(self.subject),
+            Slot::ControlPlanePolicy => policy(
+                &self
+                    .installation
+                    .isolation
+                    .as_ref()?
+                    .control_plane(self.subject, &self.installation.namespace),
+            ),
+            Slot::DnsPolicy => {
+                self.installation.isolation.as_ref()?;
+                policy(&isolation::dns(self.subject))
+            }
             Slot::Service
             | Slot::Secret(_)
             | Slot::DnsConfig
@@ -199,6 +213,10 @@ impl Wish<'_> {
 
 fn port(name: &str, port: u16) -> Value {
     json!({ "name": name, "port": port, "protocol": "TCP", "targetPort": API_TARGET_PORT })
+}
+
+fn policy(spec: &Value) -> Value {
+    json!({ "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": spec })
 }
 
 fn binding(role: &str, accounts: &[(&str, &str)]) -> Value {

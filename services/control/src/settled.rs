@@ -40,6 +40,28 @@ pub fn settled(wanted: &Value, live: &Value) -> bool {
     }
 }
 
+/// Whether both say the same, and neither anything more. An empty list counts as none, as the API server leaves it out; an
+/// empty object does not: a selector without requirements selects everything.
+pub fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys = one.keys().chain(other.keys());
+            keys.into_iter()
+                .all(|key| match (one.get(key), other.get(key)) {
+                    (Some(one), Some(other)) => same(one, other),
+                    (Some(value), None) | (None, Some(value)) => {
+                        value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+                    }
+                    (None, None) => true,
+                })
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -72,6 +94,24 @@ mod tests {
             "status": {},
         });
         assert!(settled(&wanted, &live));
+    }
+
+    #[test]
+    fn what_is_the_same_has_nothing_more_but_what_is_empty() {
+        let one =
+            json!({ "egress": [{ "ports": [{ "port": 53, "protocol": "TCP" }] }], "ingress": [] });
+        let other = json!({ "egress": [{ "ports": [{ "port": 53, "protocol": "TCP" }] }] });
+        assert!(same(&one, &other) && same(&other, &one));
+        let more = [
+            ("/egress/0/ports/0", "endPort", json!(99)),
+            ("/egress/0", "to", json!({})),
+        ];
+        for (pointer, key, value) in more {
+            let mut other = other.clone();
+            other.pointer_mut(pointer).unwrap()[key] = value;
+            assert!(settled(&one, &other), "{other}");
+            assert!(!same(&one, &other) && !same(&other, &one), "{other}");
+        }
     }
 
     #[test]

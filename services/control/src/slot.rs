@@ -30,6 +30,10 @@ pub enum Slot {
     DnsConfig,
     /// The DNS server.
     Dns,
+    /// Bounds where the control plane connects; wanted if the installation isolates.
+    ControlPlanePolicy,
+    /// Bounds who asks the DNS server; likewise.
+    DnsPolicy,
     /// The StatefulSet.
     ControlPlane,
     /// The claim with the data; made by the StatefulSet.
@@ -38,7 +42,7 @@ pub enum Slot {
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::TenantAccount,
         Self::WorkloadAccount,
         Self::TenantBinding,
@@ -53,9 +57,14 @@ impl Slot {
         Self::DnsService,
         Self::DnsConfig,
         Self::Dns,
+        Self::ControlPlanePolicy,
+        Self::DnsPolicy,
         Self::ControlPlane,
         Self::Claim,
     ];
+
+    /// Those that bound what pods of ours reach and who reaches them.
+    pub const POLICIES: [Self; 2] = [Self::ControlPlanePolicy, Self::DnsPolicy];
 
     /// Name of its object.
     pub fn name(self, subject: &Subject) -> String {
@@ -67,6 +76,8 @@ impl Slot {
             Self::Admission => layout::ADMISSION_CONFIG_MAP.to_owned(),
             Self::Secret(credential) => credential.secret().to_owned(),
             Self::DnsService | Self::DnsConfig | Self::Dns => layout::DNS.to_owned(),
+            Self::ControlPlanePolicy => layout::CONTROL_PLANE_POLICY.to_owned(),
+            Self::DnsPolicy => layout::DNS_POLICY.to_owned(),
             Self::Service | Self::ControlPlane => subject.name().to_string(),
             Self::Claim => subject.claim(),
         }
@@ -103,6 +114,12 @@ impl Slot {
             Self::Dns => ("apps", "v1", "Deployment", "deployments"),
             Self::Service | Self::DnsService => ("", "v1", "Service", "services"),
             Self::Secret(_) => ("", "v1", "Secret", "secrets"),
+            Self::ControlPlanePolicy | Self::DnsPolicy => (
+                "networking.k8s.io",
+                "v1",
+                "NetworkPolicy",
+                "networkpolicies",
+            ),
             Self::ControlPlane => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::Claim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
         }
@@ -121,6 +138,8 @@ impl Slot {
             | Self::DnsService
             | Self::DnsConfig
             | Self::Dns
+            | Self::ControlPlanePolicy
+            | Self::DnsPolicy
             | Self::ControlPlane => false,
         }
     }

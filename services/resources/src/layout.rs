@@ -32,6 +32,10 @@ pub const KUBECONFIG_SECRET: &str = "vcluster-kubeconfig";
 /// Deployment, Service, ConfigMap and Secret of a virtual cluster's DNS. The Secret holds the
 /// credential of [`DNS_USER`]: [`CA_CERT`], [`TLS_CERT`], [`TLS_KEY`].
 pub const DNS: &str = "vcluster-dns";
+/// NetworkPolicy that bounds where a control plane connects. No translated object has such a name.
+pub const CONTROL_PLANE_POLICY: &str = "vcluster-control-plane-egress";
+/// NetworkPolicy that bounds who asks the DNS server.
+pub const DNS_POLICY: &str = "vcluster-dns-ingress";
 /// User as which the DNS server reads the virtual API server.
 pub const DNS_USER: &str = "system:coredns";
 /// Port on which the DNS server's pods listen, for its Service's port 53.

@@ -39,7 +39,7 @@ use crate::resource_metrics::ResourceMetrics;
 use crate::server::{Host, Server};
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
-use crate::{gauges, host_history, host_watch};
+use crate::{capacities, gauges, host_history, host_watch};
 
 /// Name in metrics and traces.
 pub const SERVICE: &str = "vcluster-sync";
@@ -262,6 +262,10 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
             }
             Outside::Scanned | Outside::Shown | Outside::Nothing => {}
         }
+    }
+    if engine.config.storage_capacities {
+        let watch = capacities::watch(Arc::clone(engine), term.clone());
+        shutdown.spawn("host capacities of storage", watch);
     }
     let api_servers = host_watch::api_servers(Arc::clone(engine), term.clone());
     shutdown.spawn("host API servers", api_servers);

@@ -292,6 +292,11 @@ pub struct EngineArgs {
     )]
     pub storage_provisioners: Vec<String>,
 
+    /// Show virtual clusters how much room the host's storage has left (CSIStorageCapacities), of their classes and nodes.
+    /// Sync's account needs the right.
+    #[arg(long, env = "VCLUSTER_STORAGE_CAPACITIES")]
+    pub storage_capacities: bool,
+
     /// Ranges of the host's pods, for a host whose nodes do not tell them (`spec.podCIDRs`). While they are not
     /// known, EndpointSlices of virtual clusters lead to their own pods only.
     #[arg(

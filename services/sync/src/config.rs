@@ -30,6 +30,8 @@ pub struct Engine {
     pub annotations: Annotations,
     /// Classes of virtual clusters that reach the host.
     pub classes: own_class::Allowed,
+    /// Whether virtual clusters see how much room the host's storage has left.
+    pub storage_capacities: bool,
     /// Ranges of the host's pods, where its nodes do not tell them.
     pub pod_cidrs: Vec<IpNet>,
     /// Ranges that no endpoint of a tenant's Service may be in.
@@ -171,6 +173,7 @@ impl TryFrom<&EngineArgs> for Engine {
                 }),
                 provisioners: keys(&args.storage_provisioners),
             },
+            storage_capacities: args.storage_capacities,
             pod_cidrs: args.pod_cidrs.clone(),
             denied_endpoint_cidrs: args.denied_endpoint_cidrs.clone(),
             custom_resources: args.custom_resources.iter().cloned().collect(),

@@ -12,6 +12,7 @@ use vcluster_chassis::clock::Clock;
 use vcluster_translate::custom::{Custom, Identity};
 
 use crate::bodies::{FRESH, Room};
+use crate::capacities::Capacities;
 use crate::config::Engine as Config;
 use crate::custom::definitions::Definitions;
 use crate::custom::watches::Watches;
@@ -76,6 +77,8 @@ pub struct Engine {
     pub definitions: Definitions,
     /// Watches of custom kinds.
     pub watches: Watches,
+    /// How much room the host's storage has left.
+    pub capacities: Capacities,
     custom: Mutex<Vec<Custom>>,
     tenants: Mutex<Tenants>,
     /// The host's own objects, of kinds that are shown inside.
@@ -150,6 +153,7 @@ impl Engine {
             replicas: Replicas::alone(),
             definitions: Definitions::default(),
             watches: Watches::default(),
+            capacities: Capacities::default(),
             custom: Mutex::default(),
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
@@ -283,6 +287,7 @@ impl Engine {
         *self.all_followed() = Followed::default();
         *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
+        self.capacities.forget();
         *self.api_servers() = None;
         self.forget_network();
     }

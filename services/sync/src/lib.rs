@@ -9,6 +9,7 @@ pub mod bill;
 pub mod bodies;
 pub mod breaker;
 pub mod bucket;
+pub mod capacities;
 pub mod config;
 pub mod custom;
 mod deadline;

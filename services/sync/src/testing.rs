@@ -327,6 +327,7 @@ pub(crate) fn engine_config() -> config::Engine {
         hosts_image: None,
         annotations: Annotations::default(),
         classes: vcluster_translate::own_class::Allowed::default(),
+        storage_capacities: false,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),

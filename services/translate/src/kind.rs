@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Change, Context, Custom, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event,
     ingress, mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim,
-    pod, resource_claim, secret, service, service_account, volume_snapshot,
+    pod, resource_claim, secret, service, service_account, storage_capacity, volume_snapshot,
 };
 
 mod spelling;
@@ -400,6 +400,8 @@ table! {
     CSIDriver = mirror::csi_driver::KIND;
     /// From host.
     CSINode = mirror::csi_node::KIND;
+    /// From host, by a keeper of its own, where the host's administrator shares them.
+    CSIStorageCapacity = storage_capacity::KIND;
     /// To host, status and binding back.
     PersistentVolumeClaim = persistent_volume_claim::KIND;
     /// To host, which devices it got back.

@@ -50,6 +50,7 @@ pub mod secret;
 pub mod service;
 pub mod service_account;
 mod serving;
+pub mod storage_capacity;
 pub mod text;
 pub mod volume_snapshot;
 

@@ -14,10 +14,11 @@ use crate::distro::k8s;
 use crate::observed::{Doubt, Live, MadeFor, RootsState, Seen};
 use crate::pki::Credential;
 use crate::pki::credential::Health;
-use crate::settled::settled;
+use crate::settled::{same, settled};
 use crate::slot::Slot;
 
 mod dns;
+mod policies;
 
 /// Objects that need nothing but the wish.
 const PLAIN: [Slot; 6] = [
@@ -40,6 +41,7 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
     }
     let mut steps = claim_namespace(input);
     steps.extend(PLAIN.into_iter().filter_map(|slot| plain(input, slot)));
+    policies::plan(input, &mut steps);
     let address = service(input, &mut steps);
     let roots = roots(input, &mut steps);
     let certificates = match (&roots, &address) {
@@ -156,6 +158,7 @@ fn conflict(input: Input<'_>) -> Option<Fact> {
     let subject = input.wish.subject;
     let foreign = Slot::ALL
         .into_iter()
+        .filter(|slot| policies::concerns(input, *slot))
         .find(|slot| match input.observed.slot(*slot) {
             Seen::Present(live) => live.owner.as_deref() != Some(subject.uid()),
             Seen::Absent | Seen::Unknown(_) => false,
@@ -381,6 +384,9 @@ fn control_plane(
     fingerprint: &str,
     steps: &mut Vec<Step>,
 ) -> Result<bool, Fact> {
+    if input.observed.slot(Slot::ControlPlane).is_absent() {
+        policies::stand(input)?;
+    }
     let body = input
         .wish
         .control_plane(address, second(input), fingerprint);

@@ -24,7 +24,9 @@ const WATCHED: Duration = Duration::from_secs(15);
 const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// What is removed once the pods are gone; the tenant's binding comes after them.
-const REST: [Slot; 13] = [
+const REST: [Slot; 15] = [
+    Slot::ControlPlanePolicy,
+    Slot::DnsPolicy,
     Slot::Service,
     Slot::DnsService,
     Slot::DnsConfig,

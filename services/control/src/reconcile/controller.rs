@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -68,8 +69,16 @@ pub async fn run(
 async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Population) {
     let ours = format!("{}={}", label::PART, Part::ControlPlane.as_str());
     let parts = watcher::Config::default().labels(&ours);
-    // By name: no other Deployment may be read.
-    let dns = watcher::Config::default().fields(&format!("metadata.name={}", layout::DNS));
+    // By name: no other Deployment or NetworkPolicy may be read.
+    let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let (dns, policies) = (
+        named(layout::DNS),
+        Api::<NetworkPolicy>::all(client.clone()),
+    );
+    let (outward, inward) = (
+        named(layout::CONTROL_PLANE_POLICY),
+        named(layout::DNS_POLICY),
+    );
     let enabled = format!("{}={}", label::HOST, label::HOST_VALUE);
     let controller = Controller::new(
         Api::<VirtualCluster>::all(client.clone()),
@@ -86,6 +95,8 @@ async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Populati
         .owns(Api::<StatefulSet>::all(client.clone()), parts.clone())
         .owns(Api::<Service>::all(client.clone()), parts)
         .owns(Api::<Deployment>::all(client.clone()), dns)
+        .owns(policies.clone(), outward)
+        .owns(policies, inward)
         .watches(
             Api::<Namespace>::all(client),
             watcher::Config::default().labels(&enabled),

@@ -13,6 +13,7 @@ use vcluster_resources::ownership::CONTROL_FINALIZER;
 
 use super::*;
 use crate::distro::Images;
+use crate::isolation::{Isolation, Options};
 use crate::pki::Shared;
 
 mod host;
@@ -39,6 +40,7 @@ fn reconciler(host: &Host) -> Reconciler {
             coredns: "d".to_owned(),
             pull_policy: None,
         },
+        isolation: Some(Isolation::new(&Options::default()).unwrap()),
     };
     let observer = Observer::new(
         client.clone(),
@@ -76,6 +78,7 @@ async fn built() -> Host {
 fn whole() -> BTreeSet<String> {
     let core = "/api/v1/namespaces/team-a";
     let apps = "/apis/apps/v1/namespaces/team-a";
+    let net = "/apis/networking.k8s.io/v1/namespaces/team-a";
     let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/team-a";
     [
         format!("{core}/configmaps/vcluster-admission"),
@@ -91,6 +94,8 @@ fn whole() -> BTreeSet<String> {
         format!("{core}/serviceaccounts/vcluster-workload"),
         format!("{core}/services/demo"),
         format!("{apps}/statefulsets/demo"),
+        format!("{net}/networkpolicies/vcluster-control-plane-egress"),
+        format!("{net}/networkpolicies/vcluster-dns-ingress"),
         format!("{rbac}/rolebindings/vcluster-tenant"),
         format!("{rbac}/rolebindings/vcluster-tenant-token"),
         format!("{ROOTS}0d3b6f5e-7c1a-4d58-9f0e-1a2b3c4d5e6f"),

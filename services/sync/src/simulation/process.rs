@@ -114,6 +114,7 @@ fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
         classes: vcluster_translate::own_class::Allowed::default(),
         selector: None,
         fresh_objects: 4,
+        storage_capacities: false,
         pod_cidrs: Vec::new(),
         denied_endpoint_cidrs: Vec::new(),
         custom_resources: crate::custom::Allowed::default(),

@@ -5,7 +5,7 @@ use vcluster_resources::condition::Reason;
 
 use super::super::status::Fact;
 use super::super::{DOUBT, Input, Step};
-use super::apply;
+use super::{apply, policies};
 use crate::address::Address;
 use crate::observed::Seen;
 use crate::slot::Slot;
@@ -26,9 +26,12 @@ pub(super) fn plan(
         Slot::DnsConfig,
         input.wish.dns_config(address),
     ));
-    if input.observed.slot(Slot::Dns).is_absent() && !runs {
-        let text = "waits for the virtual API server";
-        return Err(Fact::waits(Reason::Waiting, text));
+    if input.observed.slot(Slot::Dns).is_absent() {
+        if !runs {
+            let text = "waits for the virtual API server";
+            return Err(Fact::waits(Reason::Waiting, text));
+        }
+        policies::stand(input)?;
     }
     let body = input.wish.dns(address, fingerprint);
     steps.extend(apply(input, Slot::Dns, body));

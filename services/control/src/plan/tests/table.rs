@@ -41,6 +41,8 @@ fn everything_that_waits_for_nothing_is_made_at_once() {
             "apply",
             "apply",
             "apply",
+            "apply",
+            "apply",
             "allocate_address",
             "mint_roots"
         ]
@@ -355,4 +357,88 @@ fn the_second_range_of_services_comes_and_goes_with_the_host_s_and_stays_while_t
     }
     world.observed.ranges = Seen::Present(Ranges::new(&default[..1], Vec::new()));
     assert_eq!(wanted(&world), Some(None));
+}
+
+#[test]
+fn pods_are_made_only_after_the_policies_that_bound_them() {
+    for doubt in [Seen::Absent, Seen::Unknown(Doubt::Forbidden)] {
+        let mut world = running();
+        for slot in [Slot::ControlPlanePolicy, Slot::ControlPlane] {
+            world.observed.objects.insert(slot, doubt.clone());
+        }
+        world
+            .observed
+            .objects
+            .insert(Slot::ControlPlane, Seen::Absent);
+        let makes = |plan: &Plan| {
+            let slots = plan.steps.iter().filter_map(|step| Some(target(step)?.0));
+            slots.collect::<Vec<_>>()
+        };
+        let plan = world.plan();
+        assert!(
+            !makes(&plan).contains(&Slot::ControlPlane),
+            "{:?}",
+            plan.steps
+        );
+        assert!(plan.status.message.unwrap().contains("olicy") || doubt == Seen::Absent);
+        // One that runs is not stopped for it.
+        world = running();
+        world
+            .observed
+            .objects
+            .insert(Slot::ControlPlanePolicy, doubt.clone());
+        assert_eq!(reason(&world.plan(), Type::ControlPlaneReady), "Available");
+        // Nor is anything waited for where there are to be none.
+        world.isolated = false;
+        world
+            .observed
+            .objects
+            .insert(Slot::ControlPlane, Seen::Absent);
+        assert_eq!(makes(&world.plan()), [Slot::DnsPolicy, Slot::ControlPlane]);
+    }
+}
+
+#[test]
+fn a_policy_that_lets_out_more_than_is_wanted_is_put_right() {
+    let open = |spec: &mut Value| spec["egress"][1]["ports"][0]["endPort"] = 65535.into();
+    let shut = |spec: &mut Value| spec["egress"] = serde_json::json!([{}]);
+    let inward = |spec: &mut Value| {
+        spec["egress"][0]["to"][0]["namespaceSelector"] = serde_json::json!({});
+    };
+    for change in [open, shut, inward] {
+        let mut world = running();
+        let slot = Slot::ControlPlanePolicy;
+        let Some(Seen::Present(live)) = world.observed.objects.get_mut(&slot) else {
+            panic!("it is there");
+        };
+        change(&mut live.body["spec"]);
+        let steps = world.plan().steps;
+        assert!(
+            matches!(&steps[..], [Step::Apply { slot: found, over: Some(_), .. }] if *found == slot),
+            "{steps:?}"
+        );
+        settle(&mut world);
+    }
+}
+
+#[test]
+fn policies_go_when_they_are_switched_off_and_somebody_else_s_of_their_name_stays() {
+    let mut world = running();
+    world.isolated = false;
+    world.put(Slot::DnsPolicy, None, false, Value::Null);
+    let plan = world.plan();
+    assert!(
+        matches!(
+            plan.steps.as_slice(),
+            [Step::Delete {
+                slot: Slot::ControlPlanePolicy,
+                ..
+            }]
+        ),
+        "{:?}",
+        plan.steps
+    );
+    assert_eq!(reason(&plan, Type::ControlPlaneReady), "Available");
+    world.isolated = true;
+    assert_eq!(reason(&world.plan(), Type::Ready), "ObjectConflict");
 }

@@ -13,10 +13,16 @@ use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
 use super::*;
 use crate::address::{Address, Ranges};
 use crate::distro::Images;
+use crate::isolation::{Isolation, Options};
 use crate::manifest::Installation;
 use crate::observed::{Doubt, Live, Namespace, Pod, RootsSecret, RootsState, Sibling};
 use crate::pki::inspect::Flaw;
 use crate::subject::Subject;
+
+static ISOLATING: LazyLock<Installation> = LazyLock::new(|| Installation {
+    isolation: Some(Isolation::new(&Options::default()).expect("there are no rules to read")),
+    ..INSTALLATION.clone()
+});
 
 static INSTALLATION: LazyLock<Installation> = LazyLock::new(|| Installation {
     namespace: "vcluster-system".to_owned(),
@@ -29,6 +35,7 @@ static INSTALLATION: LazyLock<Installation> = LazyLock::new(|| Installation {
         coredns: "coredns".to_owned(),
         pull_policy: None,
     },
+    isolation: None,
 });
 
 /// The virtual cluster and everything around it.
@@ -41,6 +48,8 @@ pub(super) struct World {
     pub(super) crowded: bool,
     /// Whether control sees some of it only by its RoleBinding, as it is on a real host.
     pub(super) role_bound: bool,
+    /// Whether the installation isolates control planes.
+    pub(super) isolated: bool,
     made: u32,
 }
 
@@ -84,6 +93,7 @@ impl World {
             observed,
             crowded: false,
             role_bound: false,
+            isolated: true,
             made: 0,
         }
     }
@@ -92,7 +102,11 @@ impl World {
         Wish {
             subject: &self.subject,
             spec: &self.cluster.spec,
-            installation: &INSTALLATION,
+            installation: if self.isolated {
+                &ISOLATING
+            } else {
+                &INSTALLATION
+            },
             sync_roots: "PEM",
         }
     }
@@ -132,6 +146,12 @@ impl World {
             | Slot::TenantTokenBinding
             | Slot::DnsService
             | Slot::Admission => self.wish().plain(slot).expect("it is plain"),
+            Slot::ControlPlanePolicy | Slot::DnsPolicy => {
+                // As it is left behind where it is not wanted any more.
+                let mut world = self.clone();
+                world.isolated = true;
+                world.wish().plain(slot).expect("it is wanted")
+            }
         }
     }
 
@@ -288,11 +308,14 @@ impl World {
 
     /// Whether everything that a living cluster needs is there.
     pub(super) fn is_whole(&self) -> bool {
-        let there = |slot: Slot| self.observed.slot(slot).present().is_some();
+        let as_wanted = |slot: Slot| {
+            let wanted = self.isolated || !Slot::POLICIES.contains(&slot);
+            self.observed.slot(slot).present().is_some() == wanted
+        };
         Slot::ALL
             .into_iter()
             .filter(|slot| *slot != Slot::Claim)
-            .all(there)
+            .all(as_wanted)
     }
 
     /// Whether nothing shows that there ever were roots.
@@ -443,8 +466,10 @@ prop_compose! {
         control in prop::bool::weighted(0.9),
         sync in prop::bool::weighted(0.3),
         retain in any::<bool>(),
+        isolated in any::<bool>(),
     ) -> World {
         let mut world = World::new();
+        world.isolated = isolated;
         if deleting {
             world.delete();
         }
@@ -500,9 +525,10 @@ pub(super) fn calm_world(deleting: bool) -> impl Strategy<Value = World> {
         Just(Some(MadeFor::Name("demo".to_owned()))),
         Just(Some(MadeFor::Uid(Subject::sample().uid().to_owned()))),
     ];
-    (slots, any::<[bool; 6]>(), made_for).prop_map(move |(slots, flags, made_for)| {
-        let [finalizer, roots, flawed, crowded, retain, pod] = flags;
+    (slots, any::<[bool; 7]>(), made_for).prop_map(move |(slots, flags, made_for)| {
+        let [finalizer, roots, flawed, crowded, retain, pod, isolated] = flags;
         let mut world = World::new();
+        world.isolated = isolated;
         world.role_bound = true;
         world.crowded = crowded;
         world.namespace().made_for = made_for;

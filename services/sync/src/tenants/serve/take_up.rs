@@ -25,7 +25,7 @@ use crate::tenants::credentials::Credentials;
 use crate::tenants::stage::{Endpoint, Stage, stage};
 use crate::tenants::status::{Reporter, observe};
 use crate::tenants::{finalizer, host_access};
-use crate::{aggregation, mapping, own_classes, provision, scan};
+use crate::{aggregation, capacities, mapping, own_classes, provision, scan};
 
 /// Tenants that are found at once, as at a restart, begin within this time.
 const JITTER: Duration = Duration::from_millis(500);
@@ -272,12 +272,18 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what the policy maps one by one, and the tenant's own classes.
+    /// Keeps what the policy maps one by one, the tenant's own classes, and the room of the host's storage.
     fn spawn_mapping(&self, tenant: &Arc<Tenant>) {
         let task = mapping::keep(Arc::clone(tenant));
         self.spawn(tenant, format!("mappings of {}", self.id), task);
         let task = own_classes::keep(Arc::clone(&self.engine), Arc::clone(tenant));
         self.spawn(tenant, format!("classes of {}", self.id), task);
+        let task = capacities::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(
+            tenant,
+            format!("capacities of storage of {}", self.id),
+            task,
+        );
     }
 
     fn spawn_watch(&self, tenant: &Arc<Tenant>, kind: Kind) {
