@@ -576,7 +576,7 @@ fn writes(tenant: &Tenant) -> i64 {
 }
 
 #[test]
-fn what_the_host_rewrites_is_written_once() {
+fn what_the_host_rewrites_is_written_once_and_goes_with_the_cluster_without_its_rule() {
     let tenant = Tenant::create("rewritten");
     let host = tenant.host();
     define(host, &definition("Gadget", "gadgets", "Namespaced"));
@@ -649,4 +649,12 @@ fn what_the_host_rewrites_is_written_once() {
         let is_there = now["spec"]["duration"] == "1h0m0s";
         is_there.then_some(()).ok_or(now)
     });
+
+    // Without its rule it stays, but nothing waits for it when the virtual cluster is deleted.
+    patch(&tenant, &json!([])).ok();
+    host.vcluster(&format!(
+        "delete {} -n {} --timeout 120s",
+        tenant.name, tenant.namespace
+    ))
+    .ok();
 }
