@@ -35,6 +35,11 @@ impl VirtualAddress {
         }
     }
 
+    /// That of a virtual cluster at the gateway, where it has one.
+    pub fn of(gateway: &Address, host_namespace: &str, name: &str) -> Self {
+        Self(format!("{gateway}/clusters/{host_namespace}/{name}"))
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,6 +97,7 @@ mod tests {
         let gateway = "https://gw:8443".parse().unwrap();
         let address = VirtualAddress::new(&gateway, "/clusters/ns/demo").unwrap();
         assert_eq!(address.as_str(), "https://gw:8443/clusters/ns/demo");
+        assert_eq!(address, VirtualAddress::of(&gateway, "ns", "demo"));
         assert!(VirtualAddress::new(&gateway, "//elsewhere/").is_err());
         assert!(VirtualAddress::new(&gateway, "elsewhere").is_err());
     }

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 
 /// Names the folder of the charts that `cargo xtask cluster up --with` has made.
 const CHARTS: &str = "VCLUSTER_TEST_CHARTS";
-/// As cert-manager's own webhook writes it. Written as "2160h" it is rewritten on the host, and sync says that the host does
-/// not keep it.
-const LONG: &str = "2160h0m0s";
+/// cert-manager's own webhook writes it as "2160h0m0s".
+const LONG: &str = "2160h";
 const BUSYBOX: &str = "docker.io/library/busybox:latest";
 
 /// Its release.

@@ -381,6 +381,35 @@ fn told(tenant: &Tenant, object: &str, reason: &str) {
     });
 }
 
+/// A snapshot that the host's administrator deletes is told of, and not taken again.
+fn is_not_taken_again(other: &Tenant) {
+    let on_host = host::name(&host_snapshots(other)[0]).to_owned();
+    let namespace = &other.namespace;
+    other
+        .host()
+        .kubectl(&format!("-n {namespace} delete volumesnapshot {on_host}"))
+        .ok();
+    told(other, "monday", "HostGone");
+    eventually("it is gone from the host", || {
+        let left = host_snapshots(other);
+        let is_gone = left.is_empty();
+        is_gone.then_some(()).ok_or_else(|| format!("{left:?}"))
+    });
+    // Looked at once more on both sides, it is not taken again.
+    let place = format!("--cluster {} --host-namespace {namespace}", other.name);
+    for command in ["resync", "explain"] {
+        let command = format!("{command} volumesnapshot/monday -n default {place}");
+        other.host().vcluster(&command).ok();
+    }
+    eventually("it is explained", || {
+        let command = format!("explain volumesnapshot/monday -n default {place} -o json");
+        let answer = other.host().vcluster(&command).json();
+        let is_explained = answer["reason"] == "HostGone" && answer["onHost"] == false;
+        is_explained.then_some(()).ok_or(answer)
+    });
+    assert!(host_snapshots(other).is_empty(), "it is not taken again");
+}
+
 #[test]
 fn snapshots_of_two_tenants_with_the_same_names_are_each_one_s_own() {
     let (one, other) = Tenant::pair("snap-one", "snap-other");
@@ -408,7 +437,7 @@ fn snapshots_of_two_tenants_with_the_same_names_are_each_one_s_own() {
         ],
     );
     told(&other, "stolen", "HostAccessRefused");
-    eventually("the claim is there, and names nothing that is", || {
+    let named = eventually("the claim is there and names a snapshot", || {
         let found = other.host().list(&format!(
             "-n {} persistentvolumeclaims -l vcluster.dev/part=workload",
             other.namespace
@@ -425,6 +454,14 @@ fn snapshots_of_two_tenants_with_the_same_names_are_each_one_s_own() {
     });
     let there = host_snapshots(&other);
     assert_eq!(there.len(), 1, "{there:?}");
+    let (namespace, own) = (&other.namespace, host::name(&there[0]));
+    assert!(named != foreign && named != own, "{named}");
+    other
+        .host()
+        .kubectl(&format!("-n {namespace} get volumesnapshot {named}"))
+        .refused(&["NotFound"]);
+    let stolen_claim = other.kubectl("get pvc stolen -o json").json();
+    assert_eq!(stolen_claim["status"]["phase"], "Pending", "{stolen_claim}");
     other
         .kubectl("delete pod,pvc,volumesnapshot stolen --wait=false")
         .ok();
@@ -465,14 +502,7 @@ fn snapshots_of_two_tenants_with_the_same_names_are_each_one_s_own() {
         .kubectl(&format!("get volumesnapshotcontent {kept}"))
         .ok();
 
-    let on_host = host::name(&host_snapshots(&other)[0]).to_owned();
-    let namespace = &other.namespace;
-    other
-        .host()
-        .kubectl(&format!("-n {namespace} delete volumesnapshot {on_host}"))
-        .ok();
-    told(&other, "monday", "HostGone");
-    assert!(host_snapshots(&other).is_empty(), "it is not taken again");
+    is_not_taken_again(&other);
 }
 
 /// What the host's storage has left, in the words of its driver, removed with the value.

@@ -45,6 +45,7 @@ fn every_object_says_why_it_is_as_it_is_and_its_cluster_what_it_costs() {
     assert_eq!(synced["hostObjectNamespace"], tenant.namespace);
     assert_eq!(synced["onHost"], true);
     assert!(synced["lastWrittenTime"].is_string(), "{synced}");
+    assert!(synced.get("nextTryTime").is_none(), "{synced}");
     let refused = stands(&tenant, "po/greedy", "Refused", "HostAccessRefused");
     assert_eq!(refused["refusedBy"], "Translation");
     assert_eq!(refused["field"], "spec.hostNetwork");
@@ -52,6 +53,7 @@ fn every_object_says_why_it_is_as_it_is_and_its_cluster_what_it_costs() {
     stands(&tenant, "configmap/kube-root-ca.crt", "Synced", "Synced");
     stands(&tenant, "pod/none", "Unknown", "NotFound");
     stands(&tenant, "deployment/web", "NotSynced", "KindNotSynced");
+    stands(&tenant, "foo/bar", "Unknown", "NoSuchKind");
     let node = tenant.kubectl("get nodes -o json").json()["items"][0]["metadata"]["name"].clone();
     let node = format!("node/{}", node.as_str().expect("a node is shown"));
     stands(&tenant, &node, "Synced", "Synced");
@@ -62,7 +64,10 @@ fn every_object_says_why_it_is_as_it_is_and_its_cluster_what_it_costs() {
     let resync = format!("resync pod/web -n default {place}");
     let resynced = tenant.host().vcluster(&resync).run();
     assert!(
-        resynced.succeeded() && resynced.stderr.contains("1 object is looked at again"),
+        resynced.succeeded()
+            && resynced
+                .stderr
+                .contains("pod/web is read anew on both sides"),
         "{resynced}"
     );
     stands(&tenant, "pod/web", "Synced", "Synced");

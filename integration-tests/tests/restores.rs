@@ -220,6 +220,36 @@ fn accept(tenant: &Tenant) {
     tenant.host().kubectl(&args).ok();
 }
 
+/// Gives the kept claim to the new one of its name, as the host's administrator does, and waits until a pod inside reads
+/// the data.
+#[track_caller]
+fn hand_over(tenant: &Tenant) {
+    let (host, namespace) = (tenant.host(), &tenant.namespace);
+    let read = |by: &Host, claim: &str| by.kubectl(&format!("get pvc {claim} -o json")).json();
+    let claim = read(&tenant.inside(), "data");
+    assert_eq!(claim["status"]["phase"], "Pending", "{claim}");
+    let uid = claim["metadata"]["uid"].as_str().expect("it has a UID");
+    let of_namespace = format!("-n {namespace} {CLAIM}");
+    let before = read(host, &of_namespace)["metadata"]["uid"].clone();
+    host.kubectl(&format!(
+        "-n {namespace} annotate --overwrite pvc {CLAIM} vcluster.dev/uid={uid}"
+    ))
+    .ok();
+    let bound = "wait --for=jsonpath={.status.phase}=Bound pvc/data --timeout=120s";
+    tenant.kubectl(bound).ok();
+    let after = read(host, &of_namespace);
+    assert_eq!(after["metadata"]["uid"], before, "it is the same");
+    eventually("nothing is kept any more", || {
+        let kept =
+            read(host, &of_namespace)["metadata"]["annotations"]["vcluster.dev/kept"].clone();
+        kept.is_null().then_some(()).ok_or(kept)
+    });
+    sync_ready(tenant, "Available");
+    run(tenant, &[pod("third", Some("data"))]);
+    let data = tenant.kubectl("exec third -- cat /data/file").ok();
+    assert_eq!(data.trim(), "before");
+}
+
 #[test]
 fn a_store_that_went_back_or_was_emptied_freezes_its_tenant_until_a_person_decides() {
     let tenant = Tenant::create("rolledback");
@@ -228,6 +258,15 @@ fn a_store_that_went_back_or_was_emptied_freezes_its_tenant_until_a_person_decid
     let store = Store::of(&tenant);
     let copy = store.copy();
     run(&tenant, &[claim(), pod("second", Some("data"))]);
+    let write = [
+        "exec",
+        "second",
+        "--",
+        "sh",
+        "-c",
+        "echo before > /data/file; sync",
+    ];
+    tenant.inside().kubectl_args(&write).ok();
     // A copy is seldom seconds old; and an API server writes a little itself as it starts.
     let maps: Vec<_> = (0..200).map(config_map).collect();
     run(&tenant, &maps);
@@ -273,6 +312,7 @@ fn a_store_that_went_back_or_was_emptied_freezes_its_tenant_until_a_person_decid
             Err(events)
         }
     });
+    hand_over(&tenant);
     let before = uids(&tenant);
     store.replace(None);
     sync_ready(&tenant, "StoreReplaced");

@@ -38,7 +38,12 @@ async fn connect_switches_and_disconnect_switches_back() {
     assert_eq!(during["clusters"][0], before["clusters"][0]);
     world.run(&["disconnect"]).await.ok();
     assert_eq!(world.current_context(), "dev");
-    world.run(&["disconnect"]).await.failed(6);
+    for again in [&["disconnect"][..], &["disconnect", "--remove"]] {
+        let ended = world.run(again).await.ok();
+        let said = "not connected: the current context \"dev\"";
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+    assert_eq!(world.current_context(), "dev");
 }
 
 #[tokio::test]

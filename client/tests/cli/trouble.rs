@@ -98,6 +98,19 @@ async fn listing_without_the_right_points_to_one_namespace() {
     insta::assert_snapshot!(ended.stderr);
     world.run(&["list", "-n", "team-a"]).await.ok();
     world.run(&["get", "own"]).await.ok();
+    // Who has connected once need not name the host namespace again.
+    world.run(&["connect", "demo", "-n", "team-a"]).await.ok();
+    let listed = world.run(&["list", "-o", "name"]).await.ok();
+    assert_eq!(listed.stdout, "team-a/demo\n");
+    let said = "these are those of team-a";
+    assert!(listed.stderr.contains(said), "{}", listed.stderr);
+    world.run(&["disconnect", "--remove"]).await.ok();
+    let mut kubeconfig = world.kubeconfig_json();
+    assert_eq!(kubeconfig["contexts"][0]["name"], "dev");
+    kubeconfig["contexts"][0]["context"]["namespace"] = "team-a".into();
+    std::fs::write(world.kubeconfig(), kubeconfig.to_string()).unwrap();
+    let listed = world.run(&["list", "-o", "name"]).await.ok();
+    assert_eq!(listed.stdout, "team-a/demo\n");
     world.run(&["get", "demo"]).await.failed(4);
     let refused = world.run(&["delete", "own"]).await.failed(4);
     assert!(

@@ -24,6 +24,7 @@ use crate::object::{Kind, Name, Side};
 use crate::tenant::{Id, Tenant};
 use crate::tenants::status;
 
+mod discovery;
 mod elsewhere;
 mod explain;
 mod refuse;

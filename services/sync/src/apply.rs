@@ -55,6 +55,11 @@ const METADATA: HeaderValue =
 const METADATA_LIST: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
+/// Asks for all groups, versions and kinds in one answer (KEP-3352).
+const DISCOVERY: HeaderValue = HeaderValue::from_static(
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+);
+
 impl Tenant {
     /// Reads an object; nothing if it is not there.
     pub async fn read(
@@ -192,6 +197,15 @@ impl Tenant {
         let only = "fieldSelector=metadata.name%3Dkube-system";
         let path = format!("{}?{only}", collection(Kind::Namespace, ""));
         let request = request(Side::Virtual, Method::GET, &path, None, None);
+        self.send(Side::Virtual, request).await
+    }
+
+    /// Everything that the virtual API server says of the kinds that it serves, at `/api` or `/apis`.
+    pub async fn discover(&self, root: &str) -> Result<Value, Failure> {
+        let request = request(Side::Virtual, Method::GET, root, None, None).map(|mut request| {
+            request.headers_mut().insert(ACCEPT, DISCOVERY);
+            request
+        });
         self.send(Side::Virtual, request).await
     }
 

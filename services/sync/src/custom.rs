@@ -198,6 +198,27 @@ pub async fn resolve(engine: &Engine, cluster: &VirtualCluster) -> Resolved {
     resolved
 }
 
+/// Every kind that may be written on the host: whatever the rules say now, earlier ones may have had objects made. One
+/// whose definition cannot be read is left out.
+pub async fn writable(engine: &Engine) -> Vec<Table> {
+    let allowed = &engine.config.custom_resources.0;
+    let written = allowed.iter().filter(|(_, extent)| match extent {
+        Extent::Written | Extent::Everywhere => true,
+        Extent::Shown => false,
+    });
+    let all = written.map(|(definition, _)| async move {
+        let own = &engine.host.own.request;
+        let found = engine.definitions.get(own, definition).await;
+        let host = found
+            .inspect_err(|error| tracing::warn!(definition, error, "cannot be read"))
+            .ok()??;
+        let identity = definition::stored(&host)?;
+        engine.custom(&identity).map(Table::Custom)
+    });
+    let all = futures::future::join_all(all).await;
+    all.into_iter().flatten().collect()
+}
+
 async fn learn(engine: &Engine, rule: &Rule) -> Result<(Synced, Learnt), Problem> {
     let definition = rule.definition();
     if Table::all().any(|kind| kind.definition().as_ref() == Some(&definition)) {

@@ -135,8 +135,8 @@ pub fn explain(facts: &Facts<'_>) -> Answer {
     })
 }
 
-/// The answer about a kind that nobody syncs.
-pub fn unknown_kind(text: &str, context: &Context) -> Answer {
+/// The answer about a kind that nobody syncs, which the virtual cluster has, or not, or nobody knows.
+pub fn unknown_kind(text: &str, is_there: Option<bool>, context: &Context) -> Answer {
     let rules = &context.policy.custom_resources;
     let ruled = rules.iter().find(|rule| {
         let text = text.to_ascii_lowercase();
@@ -150,6 +150,16 @@ pub fn unknown_kind(text: &str, context: &Context) -> Answer {
                 "the rule of spec.sync for {} is not followed: the condition CustomResourcesReady of the VirtualCluster \
                  says why",
                 rule.definition()
+            ),
+        );
+    }
+    if is_there == Some(false) {
+        return Answer::new(
+            Standing::Unknown,
+            "NoSuchKind",
+            format!(
+                "the virtual cluster has no kind {text:?}: name a kind as kubectl does, such as pod, pods, po or \
+                 ingresses.networking.k8s.io; `kubectl api-resources` lists those that it has"
             ),
         );
     }

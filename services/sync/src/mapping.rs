@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::Request;
 use serde_json::Value;
 use vcluster_resources::SyncPolicy;
-use vcluster_resources::label::{MANAGED, MANAGED_VALUE};
+use vcluster_resources::label::{MANAGED, MANAGED_VALUE, SHAREABLE, SHAREABLE_VALUE};
 use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
 use vcluster_resources::sync_policy::{HostObject, VirtualObject};
 use vcluster_translate::mapping::{self, Step};
@@ -53,8 +53,11 @@ impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::In { kind, from, .. } => {
-                let namespace = from.namespace.as_deref().unwrap_or("the host namespace");
-                write!(f, "{kind} {:?} of {namespace}", from.name)
+                write!(f, "{kind} {:?} of ", from.name)?;
+                match &from.namespace {
+                    Some(namespace) => write!(f, "namespace {namespace:?} of the host"),
+                    None => f.write_str("the host namespace"),
+                }
             }
             Self::Out { from, .. } => write!(f, "Service {}/{} inside", from.namespace, from.name),
         }
@@ -153,11 +156,21 @@ async fn show(
         return Ok(now);
     }
     let (wanted, refused) = match &host {
-        None => (None, Some("it is not there".to_owned())),
+        None => (
+            None,
+            Some("the host has none of this name: it is shown when it is there".to_owned()),
+        ),
         Some(host) => {
             let place = (to.namespace.as_str(), to.name.as_str());
             match mapping::inside(kind, host.json(), from, place, &tenant.context) {
                 Ok(wanted) => (Some(wanted), None),
+                Err(error @ mapping::Error::NotShared) => {
+                    let namespace = from.namespace.as_deref().unwrap_or_default();
+                    let kind = kind.as_str().to_lowercase();
+                    let label = format!("{kind} {} {SHAREABLE}={SHAREABLE_VALUE}", from.name);
+                    let why = format!("{error}: kubectl -n {namespace} label {label}");
+                    (None, Some(why))
+                }
                 Err(error) => (None, Some(error.to_string())),
             }
         }
@@ -192,7 +205,8 @@ async fn export(tenant: &Tenant, from: &VirtualObject, to: &str) -> Result<(), S
             // An emptied store has none either.
             let store = tenant.confirm_store().await;
             store.map_err(|failure| with_causes(&failure))?;
-            (None, Some("it is not there".to_owned()))
+            let why = "the virtual cluster has none of this name: it is shown when it is there";
+            (None, Some(why.to_owned()))
         }
         Some(service) => match mapping::outside(service.json(), to, &tenant.context) {
             Ok(wanted) => (Some(wanted), None),
@@ -244,7 +258,14 @@ async fn write(
     match done {
         // Looked at again.
         Ok(()) | Err(Failure::Exists | Failure::Changed) => Ok(()),
-        Err(Failure::Gone) => Err(format!("there is no namespace {:?}", &*name.namespace)),
+        Err(Failure::Gone) => {
+            let place = match side {
+                Side::Virtual => "virtual cluster",
+                Side::Host => "host cluster",
+            };
+            let namespace = &*name.namespace;
+            Err(format!("the {place} has no namespace {namespace:?}"))
+        }
         Err(failure) => Err(failure.to_string()),
     }
 }
@@ -255,6 +276,7 @@ async fn source(tenant: &Tenant, kind: Kind, from: &HostObject) -> Result<Option
     let namespace = from.namespace.as_deref().unwrap_or(own);
     let plural = kind.plural();
     let path = format!("/api/v1/namespaces/{namespace}/{plural}/{}", from.name);
+    let role = format!("shared-with-{own}");
     let request = Request::get(path)
         .body(Vec::new())
         .map_err(|error| with_causes(&error))?;
@@ -264,7 +286,10 @@ async fn source(tenant: &Tenant, kind: Kind, from: &HostObject) -> Result<Option
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(kube::Error::Api(status)) if status.code == 403 => Err(format!(
             "ServiceAccount {own}/{TENANT_SERVICE_ACCOUNT} may not get it: an administrator of namespace \
-             {namespace:?} allows that by a Role and a RoleBinding"
+             {namespace:?} allows that by a Role and a RoleBinding: kubectl -n {namespace} create role {role} --verb=get \
+             --resource={plural} --resource-name={name}; kubectl -n {namespace} create rolebinding {role} --role={role} \
+             --serviceaccount={own}:{TENANT_SERVICE_ACCOUNT}",
+            name = from.name,
         )),
         Err(error) => Err(with_causes(&error)),
     }

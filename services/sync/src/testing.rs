@@ -198,6 +198,13 @@ impl World {
         self
     }
 
+    /// The same after a restart: the tenant is taken up anew, and knows nothing.
+    pub(crate) fn anew(self) -> Self {
+        let context = self.tenant.context.clone();
+        let clients = self.tenant.clients.clone();
+        self.again(context, clients)
+    }
+
     /// The same, with custom kinds, which are not listed.
     pub(crate) fn with_custom(self, custom: vcluster_translate::custom::Kinds) -> Self {
         let clients = self.tenant.clients.clone();

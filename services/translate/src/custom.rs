@@ -10,7 +10,8 @@
 //! | `status`, where it is a subresource | stays behind, whatever the rule says |
 //! | every other field | as it is; refused if it names an object of the virtual cluster's control plane, or another namespace |
 //!
-//! A field that a controller of the host adds stays: only what was sent is compared and taken away again.
+//! A field that a controller of the host adds stays: only what was sent is compared and taken away again. What the
+//! host's admission makes of it at once stays as well ([`accept`]).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,12 +28,14 @@ use crate::{
     mirror,
 };
 
+mod accepted;
 pub mod definition;
 mod from_host;
 mod guard;
 mod rewrite;
 mod to_host;
 
+pub use accepted::{Accepted, accept};
 pub use from_host::{Shown, is_shared, status_to_virtual};
 pub use to_host::{made_by_host, references, to_host, update_host};
 
@@ -126,6 +129,7 @@ fn describe(identity: &Identity) -> Description {
                 ToHost {
                     wanted: is_the_tenants,
                     status: Some(status_to_virtual),
+                    accept: Some(accept),
                     ..ToHost::new(to_host, update_host)
                 },
             )

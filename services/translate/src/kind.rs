@@ -11,9 +11,10 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::{
-    Change, Context, Custom, Patch, Refusal, config_map, disruption_budget, endpoint_slice, event,
-    ingress, mirror, namespace, network_policy, node, persistent_volume, persistent_volume_claim,
-    pod, resource_claim, secret, service, service_account, storage_capacity, volume_snapshot,
+    Change, Context, Custom, Patch, Refusal, config_map, custom::Accepted, disruption_budget,
+    endpoint_slice, event, ingress, mirror, namespace, network_policy, node, persistent_volume,
+    persistent_volume_claim, pod, resource_claim, secret, service, service_account,
+    storage_capacity, volume_snapshot,
 };
 
 mod spelling;
@@ -163,7 +164,12 @@ pub struct ToHost {
     pub status: Option<StatusToVirtual>,
     /// What a new virtual object of an old name does with the host object that it finds.
     pub successor: Successor,
+    /// Whether what the host makes of a write is accepted; without it the host is written as long as it differs.
+    pub accept: Option<Accept>,
 }
+
+/// What the host made of a virtual object (first), in the answer (second) to what was written (third).
+pub type Accept = fn(&Value, &Value, &Value, &Context) -> Option<Accepted>;
 
 /// What a virtual object (second) must be told of its host object (first).
 pub type StatusToVirtual = fn(&Value, &Value, &Context) -> Option<Patch>;
@@ -304,6 +310,7 @@ impl ToHost {
             update,
             status: None,
             successor: Successor::Replaces,
+            accept: None,
         }
     }
 }

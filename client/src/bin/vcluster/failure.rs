@@ -88,6 +88,14 @@ impl Failure {
         self
     }
 
+    /// With the name of the host context where its advice has a place for it.
+    pub(crate) fn in_context(mut self, name: Option<&str>) -> Self {
+        if let (Some(hint), Some(name)) = (&mut self.hint, name) {
+            *hint = hint.replace(HOST_CONTEXT, &quoted(name));
+        }
+        self
+    }
+
     /// Whether it ends the process with this code.
     pub(crate) fn is(&self, exit: Exit) -> bool {
         self.exit == exit.code()
@@ -121,6 +129,19 @@ impl Failure {
             lines.push(Line::Hint(hint.clone()));
         }
         lines
+    }
+}
+
+/// Stands in advice for the name of the host context.
+const HOST_CONTEXT: &str = "HOST-CONTEXT";
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -166,7 +187,16 @@ impl From<Error> for Failure {
 
 /// What to do about an answer of the gateway.
 fn advice(error: &Error) -> Option<String> {
-    let reason = error.rejection().and_then(|r| r.reason.as_deref());
+    let rejection = error.rejection();
+    let reason = rejection.and_then(|r| r.reason.as_deref());
+    let fact = |key: &str| rejection.and_then(|r| r.metadata.get(key));
+    if let (Some("HOST_NAMESPACE_NOT_ENABLED"), Some(namespace)) = (reason, fact("host_namespace"))
+    {
+        return Some(format!(
+            "an administrator of the host cluster can enable it: kubectl label namespace {namespace} \
+             vcluster.dev/host=true"
+        ));
+    }
     let text = match (error, reason) {
         (_, Some("HOST_NAMESPACE_OCCUPIED")) => {
             "each host namespace holds one virtual cluster; choose another one with -n"

@@ -2,6 +2,7 @@
 //! client. Each part is found when a command first asks for it.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     io::IsTerminal as _,
     path::{Path, PathBuf},
@@ -18,6 +19,7 @@ use vcluster_client::{
     host::{discovery, exec::Attendance, identity},
     kubeconfig::{
         connection, context,
+        document::Section,
         file::{self, Presence},
         sources::{self, Sources},
     },
@@ -155,6 +157,22 @@ impl Session {
                 files: self.kubeconfig_files()?,
             }),
         }
+    }
+
+    /// Host namespaces that the kubeconfig names: that of the host context, and those of connections.
+    pub(crate) fn likely_namespaces(&self, host: &Host) -> Result<BTreeSet<String>> {
+        let own = file::load(&host.files, Presence::Optional)?;
+        let context = own.find(Section::Contexts, &host.context.name);
+        let of_context = context
+            .and_then(|found| found.content.get("namespace")?.as_text())
+            .map(str::to_owned);
+        let sources = self.kubeconfig()?;
+        let names = sources.names(Section::Contexts);
+        let connected = names
+            .into_iter()
+            .filter_map(|name| connection::record(&sources, name))
+            .map(|made| made.host_namespace);
+        Ok(connected.chain(of_context).collect())
     }
 
     /// A client for the gateway of the current host context.

@@ -245,6 +245,29 @@ impl Failure {
         }
     }
 
+    /// What of the message programs can rely on.
+    fn facts(&self) -> HashMap<String, String> {
+        let namespace = match self {
+            Self::NotFound { namespace, .. }
+            | Self::AlreadyExists { namespace, .. }
+            | Self::RequestIdReused { namespace, .. }
+            | Self::Occupied { namespace, .. }
+            | Self::NotEnabled { namespace }
+            | Self::Terminating { namespace } => namespace,
+            Self::Invalid(_)
+            | Self::PageTokenExpired
+            | Self::Stale
+            | Self::VersionExpired
+            | Self::Access(_)
+            | Self::Policy(_)
+            | Self::Quota(_)
+            | Self::Unavailable
+            | Self::Draining
+            | Self::Internal => return HashMap::new(),
+        };
+        HashMap::from([("host_namespace".to_owned(), namespace.clone())])
+    }
+
     fn violations(&self) -> Vec<FieldViolation> {
         match self {
             Self::Invalid(violations) => violations
@@ -287,7 +310,7 @@ fn access_reason(error: &access::Error) -> &'static str {
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let (code, reason) = failure.sort();
-        let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+        let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, failure.facts());
         let violations = failure.violations();
         if !violations.is_empty() {
             details.set_bad_request(violations);

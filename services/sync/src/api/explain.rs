@@ -5,6 +5,7 @@ use tonic::Status;
 use vcluster_proto::sync::v1 as wire;
 use vcluster_translate::kind::{Scope, Spelled, spelled};
 
+use super::discovery::has_kind;
 use super::refuse::too_often;
 use super::request::{Asked, wrong};
 use super::time;
@@ -18,6 +19,9 @@ use crate::object::{Key, Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
 use crate::tenants::status;
+
+const ASKED_OFTEN: &str =
+    "too many objects of this virtual cluster are asked about; try again in a second";
 
 /// The kind that is asked about.
 pub(super) fn kind(tenant: &Tenant, text: &str) -> Result<Option<Kind>, Status> {
@@ -63,14 +67,20 @@ pub(super) async fn of_tenant(
     asked: Asked,
 ) -> Result<wire::ExplainResponse, Status> {
     let Some(kind) = kind(tenant, &asked.kind)? else {
-        let answer = unknown_kind(&asked.kind, &tenant.context);
+        if !tenant.questions.try_take() {
+            return Err(too_often(ASKED_OFTEN));
+        }
+        let has_kind = if tenant.is_active() {
+            has_kind(tenant, &asked.kind).await.ok()
+        } else {
+            None
+        };
+        let answer = unknown_kind(&asked.kind, has_kind, &tenant.context);
         return Ok(shown(engine, asked, answer));
     };
     let key = key(kind, &asked)?;
     if !tenant.questions.try_take() {
-        return Err(too_often(
-            "too many objects of this virtual cluster are asked about; try again in a second",
-        ));
+        return Err(too_often(ASKED_OFTEN));
     }
     let seen = Seen::of(engine, tenant, &key).await;
     let inside = match &seen.inside {
@@ -105,7 +115,12 @@ pub(super) async fn of_tenant(
         (_, Some(place), Standing::Waiting) => place.waits_since,
         (Some(_) | None, Some(_) | None, _) => None,
     };
-    let next_try = place.and_then(|place| place.timer);
+    // What is as it should be has nothing to be tried; its timer is for a token, say.
+    let is_tried = matches!(
+        answer.standing,
+        Standing::Waiting | Standing::Refused | Standing::Failing
+    );
+    let next_try = place.and_then(|place| place.timer).filter(|_| is_tried);
     let failures = place.map_or(0, |place| place.failures);
     let host = tenant.name_on(Side::Host, &key);
     let has_host_name = matches!(origin(kind), Origin::Inside | Origin::Host);

@@ -144,3 +144,22 @@ fn what_is_allowed_is_plural_and_group() {
         assert_eq!(bad.parse::<Kind>(), Err(Malformed), "{bad}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_earlier_rules_made_is_of_a_kind_that_may_be_written() {
+    let world = world(&[
+        "certificates.cert-manager.io",
+        "orders.acme.io",
+        "shelves.test.io=FromHost",
+    ]);
+    let kinds = writable(&world.engine).await;
+    let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(
+        names,
+        ["Certificate.cert-manager.io"],
+        "the host has no orders"
+    );
+    let rules = cluster(&json!([rule(&json!({}))]));
+    let synced = resolve(&world.engine, &rules).await.kinds;
+    assert_eq!(kinds, [Table::Custom(synced.iter().next().unwrap().kind)]);
+}

@@ -194,7 +194,13 @@ fn what_is_not_inside_is_unknown_or_on_its_way_out() {
 
 #[test]
 fn a_kind_that_nobody_syncs_is_answered_with_those_that_are() {
-    let answer = unknown_kind("deployment", &context());
+    let invented = unknown_kind("foo", Some(false), &context());
+    assert_eq!(
+        (invented.standing, invented.reason),
+        (Standing::Unknown, "NoSuchKind")
+    );
+    assert!(invented.message.contains("kubectl api-resources"));
+    let answer = unknown_kind("deployment", Some(true), &context());
     assert_eq!(answer.standing, Standing::NotSynced);
     assert!(answer.message.contains("Pod"), "{}", answer.message);
     assert!(!answer.message.contains("Namespace"), "{}", answer.message);

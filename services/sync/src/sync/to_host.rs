@@ -14,7 +14,7 @@ use super::{Next, Step, made_by_host, waits};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
-use crate::object::{Key, Kind, Side};
+use crate::object::{Key, Kind, Object, Side};
 use crate::tenant::Tenant;
 
 /// The longest that a reservation is believed.
@@ -112,15 +112,19 @@ async fn decide(
                 tenant.state().set_problem(key, None);
                 tenant.take_note(Side::Host, key, &made);
                 tenant.wake_users(key);
-                tell_kept(engine, tenant, key, object.as_deref(), &wanted).await;
-                return Ok(Step::Again);
+                let object = object.as_deref();
+                tell_kept(engine, tenant, key, object, &wanted).await;
+                let answer = (&made, &wanted);
+                return accept(engine, tenant, key, rules, object, answer, &context).await;
             }
             Err(failure) => failure,
         },
-        Action::PatchHost(patch) => match tenant.change(Side::Host, key, &patch).await {
-            Ok(step) => {
-                tell_kept(engine, tenant, key, object.as_deref(), &patch.body).await;
-                return Ok(step);
+        Action::PatchHost(patch) => match tenant.patched(Side::Host, key, &patch).await {
+            Ok(patched) => {
+                let object = object.as_deref();
+                tell_kept(engine, tenant, key, object, &patch.body).await;
+                let answer = (&patched, &patch.body);
+                return accept(engine, tenant, key, rules, object, answer, &context).await;
             }
             Err(failure) => failure,
         },
@@ -178,6 +182,28 @@ async fn tell_kept(
             .tell(engine, key.kind, object, reason, &message)
             .await;
     }
+}
+
+/// Has the host object bear that what the host made of a write is accepted, where the kind has that; and says so inside.
+async fn accept(
+    engine: &Engine,
+    tenant: &Tenant,
+    key: &Key,
+    rules: &ToHost,
+    object: Option<&Value>,
+    (answer, written): (&Object, &Value),
+    context: &Context,
+) -> Result<Step, Failure> {
+    let accepted = rules
+        .accept
+        .zip(object)
+        .and_then(|(accept, object)| accept(object, answer.json(), written, context));
+    if let (Some(accepted), Some(object)) = (accepted, object) {
+        tenant.patched(Side::Host, key, &accepted.patch).await?;
+        let (reason, message) = ("WrittenOtherwise", &accepted.message);
+        tenant.tell(engine, key.kind, object, reason, message).await;
+    }
+    Ok(Step::Again)
 }
 
 /// Whether the classes that an object names may be used.

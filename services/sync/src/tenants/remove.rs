@@ -1,5 +1,6 @@
 //! Removing what was translated for a virtual cluster that is being deleted.
 //!
+//! Also what rules for custom resources had made that are gone by now: every kind is looked through that may be written.
 //! By the tenant's own identity, object by object, each by its UID and only if its annotations name this very
 //! cluster. Labels find nothing here, because somebody may have taken them off: all that is in the namespace is
 //! listed, by metadata only, page by page. The virtual API server is not asked: what is ours is known by the host's annotations. Where our
@@ -17,7 +18,6 @@ use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::label::{self, Part};
-use vcluster_translate::custom::Kinds;
 use vcluster_translate::environment;
 
 use super::finalizer;
@@ -79,7 +79,7 @@ impl Failures {
 
 /// Removes everything and takes the finalizer off. Returns when that is done, or on an error after a pause, to
 /// be called again.
-pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
+pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &[Kind]) {
     tracing::info!(tenant = %id, "translated objects are removed");
     let _draining = engine.drains();
     let own = engine.host.own.request.clone();
@@ -112,7 +112,7 @@ async fn classes(own: &Client, id: &Id) {
 }
 
 /// Removes everything, by the tenant's identity; or gives up where that has lost its right to for good.
-async fn until_nothing_is_left(tenant: &Client, own: &Client, id: &Id, custom: &Kinds) {
+async fn until_nothing_is_left(tenant: &Client, own: &Client, id: &Id, custom: &[Kind]) {
     // Since when the right is missing. A webhook may refuse once, and a role may be made anew.
     let mut missing: Option<Instant> = None;
     let mut failures = Failures::default();
@@ -164,7 +164,7 @@ fn is_hopeless(pods: usize, missing: Option<Instant>, namespace: Namespace) -> b
 }
 
 /// Deletes what is there; pods first, because they use the rest.
-async fn once(tenant: &Client, id: &Id, custom: &Kinds) -> Result<Left, kube::Error> {
+async fn once(tenant: &Client, id: &Id, custom: &[Kind]) -> Result<Left, kube::Error> {
     let pods = sweep(tenant, id, Kind::Pod).await?;
     if !guard::passes(Guard::PodsFirst, matches!(pods, Left::Nothing)) {
         return Ok(pods);
@@ -177,8 +177,7 @@ async fn once(tenant: &Client, id: &Id, custom: &Kinds) -> Result<Left, kube::Er
             none @ Left::NoRight(_) => return Ok(none),
         }
     }
-    let custom = custom.iter().map(|synced| Kind::Custom(synced.kind));
-    for kind in custom.filter(|kind| kind.is_translated()) {
+    for kind in custom.iter().copied() {
         match sweep(tenant, id, kind).await? {
             Left::Nothing => {}
             Left::Some(count) => left += count,
@@ -296,6 +295,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use vcluster_chassis::testing::json as answer;
+    use vcluster_translate::custom::{Custom, Identity};
 
     use super::*;
     use crate::testing::{Store, status};
@@ -333,11 +333,11 @@ mod tests {
             calls
         };
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Some(1)
         ));
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Some(1)
         ));
         assert_eq!(
@@ -347,11 +347,11 @@ mod tests {
         );
         host.lose(Kind::Pod, "team-a", "pod");
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Some(2)
         ));
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Nothing
         ));
         assert_eq!(
@@ -385,13 +385,13 @@ mod tests {
         on_last("another");
         let client = host.client();
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Nothing
         ));
         host.take_calls();
         on_last("cluster-uid");
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Some(1)
         ));
         let mut calls = host.take_calls();
@@ -432,7 +432,7 @@ mod tests {
         );
         let client = host.client();
         assert!(matches!(
-            once(&client, &id(), &Kinds::default()).await.unwrap(),
+            once(&client, &id(), &[]).await.unwrap(),
             Left::Some(2)
         ));
         let mut calls = host.take_calls();
@@ -447,6 +447,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn custom_objects_go_with_the_rest_and_strangers_stay() {
+        let host = Store::new("h");
+        let gadgets = Kind::Custom(Custom::leak(Identity {
+            group: "test.io".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Gadget".to_owned(),
+            plural: "gadgets".to_owned(),
+            is_namespaced: true,
+            comes_from_host: false,
+        }));
+        let path = "/apis/test.io/v1/namespaces/team-a/gadgets";
+        host.script(move |call| {
+            let all = [object("ours", "cluster-uid"), object("another", "another")];
+            let list = json!({"metadata": {"resourceVersion": "1"}, "items": all});
+            (call.method == "GET" && call.path == path).then(|| answer(200, list))
+        });
+        let left = once(&host.client(), &id(), &[gadgets]).await;
+        assert!(matches!(left, Ok(Left::Some(1))));
+        let mut calls = host.take_calls();
+        calls.retain(|call| call.starts_with("DELETE"));
+        assert_eq!(calls, [format!("DELETE {path}/ours")]);
+    }
+
+    #[tokio::test]
     async fn one_object_that_may_not_be_deleted_keeps_none_of_the_others() {
         let host = Store::new("h");
         for name in ["a-refused", "b"] {
@@ -456,7 +480,7 @@ mod tests {
             let refused = call.method == "DELETE" && call.path.ends_with("a-refused");
             refused.then(|| status(403, "Forbidden"))
         });
-        let left = once(&host.client(), &id(), &Kinds::default()).await;
+        let left = once(&host.client(), &id(), &[]).await;
         assert!(matches!(left, Ok(Left::NoRight(_))));
         assert!(host.get(Kind::ConfigMap, "team-a", "b").is_none());
         assert_eq!(without_right(&host.client(), &id()).await.unwrap(), 0);
@@ -476,7 +500,7 @@ mod tests {
             refuses.then(|| status(code, "No"))
         });
         let (own, client) = (host.client(), tenant.client());
-        until_nothing_is_left(&client, &own, &id(), &Kinds::default()).await;
+        until_nothing_is_left(&client, &own, &id(), &[]).await;
         let is_left = tenant.get(Kind::Secret, "team-a", "secret").is_some();
         (is_left, begun.elapsed())
     }
@@ -518,14 +542,10 @@ mod tests {
         let host = Store::new("h");
         host.script(|_call| Some(status(403, "Forbidden")));
         assert!(matches!(
-            once(&host.client(), &id(), &Kinds::default()).await,
+            once(&host.client(), &id(), &[]).await,
             Ok(Left::NoRight(_))
         ));
         host.script(|_call| Some(status(503, "ServiceUnavailable")));
-        assert!(
-            once(&host.client(), &id(), &Kinds::default())
-                .await
-                .is_err()
-        );
+        assert!(once(&host.client(), &id(), &[]).await.is_err());
     }
 }

@@ -193,8 +193,8 @@ impl Supervisor {
                 },
                 Stage::Remove => {
                     self.say(State::Draining, "its objects are removed from the host");
-                    let resolved = custom::resolve(&self.engine, &cluster).await;
-                    remove::everything(&self.engine, &self.id, &resolved.kinds).await;
+                    let custom = custom::writable(&self.engine).await;
+                    remove::everything(&self.engine, &self.id, &custom).await;
                 }
             }
         }

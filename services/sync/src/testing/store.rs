@@ -13,6 +13,9 @@ use crate::object::{Kind, Object};
 /// Answers a request before the store does.
 type Script = Box<dyn Fn(&Call) -> Option<Response<String>> + Send>;
 
+/// Changes what is written before it is stored.
+type Admission = Box<dyn Fn(&mut Value) + Send>;
+
 /// Objects by path, and the requests that were made.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -32,6 +35,7 @@ struct Inner {
     calls: Vec<String>,
     bodies: Vec<Value>,
     script: Option<Script>,
+    admission: Option<Admission>,
 }
 
 impl Store {
@@ -44,6 +48,7 @@ impl Store {
             calls: Vec::new(),
             bodies: Vec::new(),
             script: None,
+            admission: None,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -62,6 +67,11 @@ impl Store {
         script: impl Fn(&Call) -> Option<Response<String>> + Send + 'static,
     ) {
         self.locked().script = Some(Box::new(script));
+    }
+
+    /// Has what requests write changed as a mutating webhook does.
+    pub(crate) fn admit(&self, admission: impl Fn(&mut Value) + Send + 'static) {
+        self.locked().admission = Some(Box::new(admission));
     }
 
     /// Requests since the last call, as `METHOD PATH`.
@@ -171,6 +181,12 @@ impl Inner {
         object
     }
 
+    fn admitted(&self, object: &mut Value) {
+        if let Some(admission) = &self.admission {
+            admission(object);
+        }
+    }
+
     fn read(&self, path: &str) -> Response<String> {
         if let Some(object) = self.objects.get(path) {
             return answer(200, object);
@@ -209,7 +225,9 @@ impl Inner {
         if self.objects.contains_key(&place) {
             return status(409, "AlreadyExists");
         }
-        let stored = self.store(&place, body.clone());
+        let mut object = body.clone();
+        self.admitted(&mut object);
+        let stored = self.store(&place, object);
         answer(201, stored)
     }
 
@@ -227,6 +245,7 @@ impl Inner {
         }
         // Also for strategic patches: lists are replaced.
         json_patch::merge(&mut object, body);
+        self.admitted(&mut object);
         let stored = self.store(place, object);
         answer(200, stored)
     }

@@ -107,6 +107,27 @@ pub fn learn(host: &Arc<Value>, rule: &Rule) -> Result<Learnt, Error> {
     })
 }
 
+/// The kind that a host's definition defines, in the version in which it is stored, as one whose objects go to the host;
+/// nothing if they live in no namespace.
+pub fn stored(host: &Value) -> Option<Identity> {
+    let versions = array(host, "/spec/versions");
+    let is_stored = |version: &&Value| is_true(version, "/storage") && is_true(version, "/served");
+    let is_served = |version: &&Value| is_true(version, "/served");
+    let mut all = versions.iter();
+    let version = all
+        .find(is_stored)
+        .or_else(|| versions.iter().find(is_served))?;
+    let name = |pointer| text(host, pointer).map(ToOwned::to_owned);
+    (text(host, "/spec/scope") == Some("Namespaced")).then_some(Identity {
+        group: name("/spec/group")?,
+        version: text(version, "/name")?.to_owned(),
+        kind: name("/spec/names/kind")?,
+        plural: name("/spec/names/plural")?,
+        is_namespaced: true,
+        comes_from_host: false,
+    })
+}
+
 /// What of a host's definition anybody needs, so that no more is kept, and nothing else counts as a change: not who may
 /// convert its versions, whose certificate is renewed now and then.
 pub fn prune(host: &Value) -> Value {

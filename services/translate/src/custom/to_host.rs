@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Synced, guard, rewrite};
+use super::{Synced, accepted, guard, rewrite};
 use crate::{
     Change, Context, Kind, Owner, Refusal, annotation, change::change, digest::Digest, json::text,
     kind::Reference, label, name, owner::metadata,
@@ -10,7 +10,7 @@ use crate::{
 
 /// Annotation of a host object: fingerprint of what was sent last. What a controller of the host has added since is
 /// not taken away.
-const SENT: &str = "vcluster.dev/sent";
+pub(super) const SENT: &str = "vcluster.dev/sent";
 /// A subresource, mostly: it is not written with the rest of the object.
 const STATUS: &str = "status";
 /// Members that are not rules' to change.
@@ -54,16 +54,13 @@ pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
 pub fn update_host(object: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
     let synced = synced(object, context)?;
     let mut wanted = to_host(object, context)?;
+    let is_accepted = accepted::is_accepted(host, &wanted);
     // What the host owns is as it is there.
     for path in &synced.rule.host_owns {
         if let Some((_, theirs)) = path.find(host).into_iter().next() {
             path.set(&mut wanted, theirs.clone());
         }
     }
-    let sent = |object: &Value| -> Option<String> {
-        let annotations = object.pointer("/metadata/annotations")?;
-        Some(annotations.get(SENT)?.as_str()?.to_owned())
-    };
     let is_resent = sent(host) == sent(&wanted);
     let keys: Vec<String> = body(host)
         .into_iter()
@@ -75,11 +72,21 @@ pub fn update_host(object: &Value, host: &Value, context: &Context) -> Result<Ch
         for key in &keys {
             let theirs = host.get(key).cloned().unwrap_or_default();
             let ours = wanted.get(key).cloned().unwrap_or_default();
-            wanted[key.as_str()] = overlay(theirs, ours);
+            wanted[key.as_str()] = if is_accepted {
+                theirs
+            } else {
+                overlay(theirs, ours)
+            };
         }
     }
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     Ok(change(host, &wanted, &keys))
+}
+
+/// Fingerprint of what was sent last.
+pub(super) fn sent(host: &Value) -> Option<&str> {
+    let annotations = host.pointer("/metadata/annotations")?;
+    annotations.get(SENT)?.as_str()
 }
 
 /// The objects that it uses, of kinds that go to the host only if something does.
@@ -129,7 +136,7 @@ fn synced<'a>(object: &Value, context: &'a Context) -> Result<&'a Synced, Refusa
 }
 
 /// The members of an object that are its own.
-fn body(object: &Value) -> Map<String, Value> {
+pub(super) fn body(object: &Value) -> Map<String, Value> {
     let members = object.as_object().into_iter().flatten();
     members
         .filter(|(key, _)| !HEAD.contains(&key.as_str()))

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use tonic::Code;
 use vcluster_client::{
     CreateOptions,
+    gateway::Address,
     proto::control::v1::{
         self as wire, SqliteStore, Store, VirtualCluster, VirtualClusterSpec, store::Kind,
     },
@@ -94,6 +95,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(args: Create, session: &Session) -> Result {
     let connected = session.connect().await?;
     let terminal = &session.terminal;
+    let gateway = &connected.gateway.address;
     let cluster = Box::pin(create(&args, &connected, terminal)).await?;
     let place = format!(
         "virtual cluster {:?} in host namespace {:?}",
@@ -101,7 +103,7 @@ pub(crate) async fn run(args: Create, session: &Session) -> Result {
     );
     if args.dry_run {
         terminal.success(&format!("{place} could be created"));
-        return print(cluster, session);
+        return print(cluster, gateway, session);
     }
     terminal.success(&format!("{place} is created"));
     if args.no_wait {
@@ -109,7 +111,7 @@ pub(crate) async fn run(args: Create, session: &Session) -> Result {
             "`vcluster connect {} -n {}` waits until it is ready",
             cluster.name, cluster.host_namespace
         ));
-        return print(cluster, session);
+        return print(cluster, gateway, session);
     }
     let cluster = {
         let progress = terminal.progress("waiting for the control service");
@@ -125,13 +127,13 @@ pub(crate) async fn run(args: Create, session: &Session) -> Result {
             cluster.name, cluster.host_namespace
         ));
     }
-    print(cluster, session)
+    print(cluster, gateway, session)
 }
 
 /// Data comes only if it was asked for: what happened has been told on standard error.
-fn print(cluster: VirtualCluster, session: &Session) -> Result {
+fn print(cluster: VirtualCluster, gateway: &Address, session: &Session) -> Result {
     if let Some(format) = session.global.output {
-        let text = format::one(cluster, format, session.now())?;
+        let text = format::one(cluster, format, gateway, session.now())?;
         session.terminal.data(&text)?;
     }
     Ok(())

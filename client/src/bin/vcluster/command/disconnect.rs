@@ -24,10 +24,29 @@ pub(crate) struct Disconnect {
 pub(crate) async fn run(args: &Disconnect, session: &Session) -> Result {
     let files = session.kubeconfig_files()?;
     let done = file::edit(&files, |sources| {
-        connection::disconnect(sources, args.remove).map_err(Failure::from)
+        match connection::disconnect(sources, args.remove) {
+            Ok(done) => Ok(Ok(done)),
+            // Nothing is to be done.
+            Err(connection::Error::NotConnected(current)) => Ok(Err(current)),
+            Err(error @ (connection::Error::Taken { .. } | connection::Error::NoWayBack(_))) => {
+                Err(Failure::from(error))
+            }
+        }
     })
     .await?;
     let terminal = &session.terminal;
+    let done = match done {
+        Ok(done) => done,
+        Err(current) => {
+            terminal.success(&match current {
+                Some(name) => format!(
+                    "not connected: the current context {name:?} leads to no virtual cluster"
+                ),
+                None => "not connected: no context is current".to_owned(),
+            });
+            return Ok(());
+        }
+    };
     if args.remove {
         terminal.note(&format!("context {:?} is removed", done.from));
     }

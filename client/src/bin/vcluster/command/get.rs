@@ -31,10 +31,11 @@ pub(crate) async fn run(args: &Get, session: &Session) -> Result {
         locate::FLAG,
     )
     .await?;
+    let gateway = &connected.gateway.address;
     let text = match session.global.output {
-        None | Some(Format::Table) => format::describe(cluster, session.now()),
+        None | Some(Format::Table) => format::describe(cluster, gateway, session.now()),
         Some(format @ (Format::Wide | Format::Json | Format::Yaml | Format::Name)) => {
-            format::one(cluster, format, session.now())?
+            format::one(cluster, format, gateway, session.now())?
         }
     };
     session.terminal.data(&text)?;

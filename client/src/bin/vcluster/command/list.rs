@@ -2,10 +2,11 @@
 
 use clap::Args;
 use tonic::Code;
+use vcluster_client::proto::control::v1::VirtualCluster;
 
 use crate::{
     failure::{Failure, Result},
-    session::Session,
+    session::{Connected, Session},
     ui::format,
 };
 
@@ -29,25 +30,49 @@ pub(crate) struct List {
 pub(crate) async fn run(args: &List, session: &Session) -> Result {
     let connected = session.connect().await?;
     let namespace = args.namespace.as_deref();
-    let clusters = connected.client.list(namespace).await.map_err(|error| {
-        let denied = error.code() == Code::PermissionDenied && namespace.is_none();
-        let failure = Failure::from(error);
-        if denied {
-            failure
-                .context("you may not list virtual clusters of all host namespaces")
-                .hint("list those of one host namespace with -n HOST-NAMESPACE")
-        } else {
-            failure
+    let clusters = match connected.client.list(namespace).await {
+        Err(error) if error.code() == Code::PermissionDenied && namespace.is_none() => {
+            of_likely(&connected, session, error).await?
         }
-    })?;
+        answer => answer?,
+    };
     if clusters.is_empty() {
         session
             .terminal
             .hint("there are none yet; `vcluster create NAME` makes one");
     }
     let format = session.global.output.unwrap_or_default();
+    session.terminal.data(&format::list(
+        clusters,
+        format,
+        &connected.gateway.address,
+        session.now(),
+    )?)?;
+    Ok(())
+}
+
+/// Those of the host namespaces that the kubeconfig names, for who may not list all.
+async fn of_likely(
+    connected: &Connected,
+    session: &Session,
+    error: vcluster_client::Error,
+) -> Result<Vec<VirtualCluster>> {
+    let (mut listed, mut found) = (Vec::new(), Vec::new());
+    for namespace in session.likely_namespaces(&connected.host)? {
+        if let Ok(clusters) = connected.client.list(Some(&namespace)).await {
+            found.extend(clusters);
+            listed.push(namespace);
+        }
+    }
+    let denied = "you may not list virtual clusters of all host namespaces";
+    if listed.is_empty() {
+        return Err(Failure::from(error)
+            .context(denied)
+            .hint("list those of one host namespace with -n HOST-NAMESPACE"));
+    }
+    let listed = listed.join(", ");
     session
         .terminal
-        .data(&format::list(clusters, format, session.now())?)?;
-    Ok(())
+        .note(&format!("{denied}; these are those of {listed}"));
+    Ok(found)
 }

@@ -37,14 +37,27 @@ pub(crate) async fn run(args: &Resync, session: &Session) -> Result {
     let connected = session.connect().await?;
     let client = &connected.client;
     let (host_namespace, name) = args.inside.cluster(client, session).await?;
+    let asked = objects.clone();
     let count = client.resync(&host_namespace, &name, objects).await?;
-    let objects = if count == 1 {
-        "object is"
+    let terminal = &session.terminal;
+    if asked.name.is_empty() {
+        let objects = if count == 1 {
+            "object is"
+        } else {
+            "objects are"
+        };
+        terminal.success(&format!(
+            "{count} {objects} looked at again in virtual cluster {name:?}, behind everything else there is to do"
+        ));
     } else {
-        "objects are"
-    };
-    session.terminal.success(&format!(
-        "{count} {objects} looked at again in virtual cluster {name:?}"
-    ));
+        let object = format!("{}/{}", asked.kind, asked.name);
+        terminal.success(&format!(
+            "{object} is read anew on both sides of virtual cluster {name:?}"
+        ));
+        terminal.hint(&format!(
+            "`vcluster explain {object} -n {} --cluster {name} --host-namespace {host_namespace}` says what came of it",
+            asked.namespace
+        ));
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
-use vcluster_client::proto::control::v1::VirtualCluster;
+use vcluster_client::{gateway::Address, proto::control::v1::VirtualCluster};
 
 use super::{
     age::age,
@@ -36,9 +36,13 @@ pub(crate) enum Format {
 pub(crate) fn list(
     clusters: Vec<VirtualCluster>,
     format: Format,
+    gateway: &Address,
     now: Timestamp,
 ) -> Result<String> {
-    let items: Vec<Cluster> = clusters.into_iter().map(Cluster::from).collect();
+    let items: Vec<Cluster> = clusters
+        .into_iter()
+        .map(|cluster| Cluster::new(cluster, gateway))
+        .collect();
     match format {
         Format::Json => json(&List { items }),
         Format::Yaml => yaml(&List { items }),
@@ -47,8 +51,13 @@ pub(crate) fn list(
 }
 
 /// One cluster.
-pub(crate) fn one(cluster: VirtualCluster, format: Format, now: Timestamp) -> Result<String> {
-    let cluster = Cluster::from(cluster);
+pub(crate) fn one(
+    cluster: VirtualCluster,
+    format: Format,
+    gateway: &Address,
+    now: Timestamp,
+) -> Result<String> {
+    let cluster = Cluster::new(cluster, gateway);
     match format {
         Format::Json => json(&cluster),
         Format::Yaml => yaml(&cluster),
@@ -57,8 +66,8 @@ pub(crate) fn one(cluster: VirtualCluster, format: Format, now: Timestamp) -> Re
 }
 
 /// One cluster with its conditions, for people.
-pub(crate) fn describe(cluster: VirtualCluster, now: Timestamp) -> String {
-    let cluster = Cluster::from(cluster);
+pub(crate) fn describe(cluster: VirtualCluster, gateway: &Address, now: Timestamp) -> String {
+    let cluster = Cluster::new(cluster, gateway);
     let mut out = text(std::slice::from_ref(&cluster), Format::Wide, now);
     if !cluster.status.conditions.is_empty() {
         out.push('\n');
@@ -87,7 +96,7 @@ fn text(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
     let wide = format == Format::Wide;
     let mut header = vec!["NAME", "HOST NAMESPACE", "STATUS", "VERSION", "AGE"];
     if wide {
-        header.extend(["DISTRO", "ENDPOINT", "MESSAGE"]);
+        header.extend(["DISTRO", "SERVER", "MESSAGE"]);
     }
     let rows = clusters.iter().map(|cluster| {
         let version = if cluster.status.version.is_empty() {
@@ -105,7 +114,7 @@ fn text(clusters: &[Cluster], format: Format, now: Timestamp) -> String {
         if wide {
             row.extend([
                 cluster.spec.distro.to_owned(),
-                cluster.status.endpoint.clone(),
+                cluster.status.server.clone(),
                 cluster.status.message.clone(),
             ]);
         }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use vcluster_client::proto::control::v1::{
-    self as wire, Distro, Phase, ReclaimPolicy, store::Kind,
+use vcluster_client::{
+    VirtualAddress,
+    gateway::Address,
+    proto::control::v1::{self as wire, Distro, Phase, ReclaimPolicy, store::Kind},
 };
 
 /// A list, as an object, so that it can grow fields.
@@ -84,8 +86,12 @@ pub(crate) struct Status {
     pub(crate) conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) version: String,
+    /// Of the host cluster's network.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) endpoint: String,
+    endpoint: String,
+    /// At the gateway: where `connect` leads.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) server: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,8 +118,14 @@ fn resources(resources: Option<wire::Resources>) -> Resources {
     }
 }
 
-impl From<wire::VirtualCluster> for Cluster {
-    fn from(cluster: wire::VirtualCluster) -> Self {
+impl Cluster {
+    /// A cluster that is reached at that gateway.
+    pub(crate) fn new(cluster: wire::VirtualCluster, gateway: &Address) -> Self {
+        let mut status = Status::from(cluster.status.unwrap_or_default());
+        if !status.endpoint.is_empty() {
+            let server = VirtualAddress::of(gateway, &cluster.host_namespace, &cluster.name);
+            status.server = server.to_string();
+        }
         Self {
             name: cluster.name,
             host_namespace: cluster.host_namespace,
@@ -122,7 +134,7 @@ impl From<wire::VirtualCluster> for Cluster {
             delete_time: time(cluster.delete_time),
             labels: cluster.labels.into_iter().collect(),
             spec: cluster.spec.unwrap_or_default().into(),
-            status: cluster.status.unwrap_or_default().into(),
+            status,
         }
     }
 }
@@ -184,6 +196,7 @@ impl From<wire::VirtualClusterStatus> for Status {
             conditions: conditions.collect(),
             version: status.version,
             endpoint: status.endpoint,
+            server: String::new(),
         }
     }
 }

@@ -52,6 +52,7 @@ fn certificate() -> Value {
     })
 }
 
+const CERTIFICATES: &str = "/apis/cert-manager.io/v1/namespaces/team-a/certificates";
 const SECRET: &str = "tls-x-shop-x-demo";
 
 fn issued(data: &str) -> Value {
@@ -237,4 +238,57 @@ async fn what_is_never_made_is_asked_for_less_and_less() {
         tokio::time::sleep_until(at).await;
     }
     assert_eq!(pauses, [10, 10, 20, 40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_writes_in_another_way_is_written_once_and_not_again() {
+    let (world, kind) = world().await;
+    world.host.admit(|object| {
+        let spec = &mut object["spec"];
+        if let Some(text) = spec["duration"].as_str().filter(|text| text.ends_with('h')) {
+            spec["duration"] = format!("{text}0m0s").into();
+        }
+    });
+    let mut long = certificate();
+    long["spec"]["duration"] = "2160h".into();
+    let key = world.apply(kind, long.clone());
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    let (made, name) = (CERTIFICATES, "web-x-shop-x-demo");
+    let patched = format!("host PATCH {made}/{name}");
+    let told = "virtual POST /api/v1/namespaces/shop/events".to_owned();
+    assert_eq!(
+        world.writes(),
+        [told.clone(), format!("host POST {made}"), patched.clone()]
+    );
+    // Neither an event that changes nothing, nor time, nor a scan, nor a restart has it written again.
+    for _ in 0..3 {
+        world.pass(Duration::from_mins(2)).await;
+        world.tenant.doubt(&key);
+        assert!(matches!(world.work(&key).await, Next::Settled));
+    }
+    let world = world.anew();
+    for side in [Side::Virtual, Side::Host] {
+        let list = world.tenant.state().begin_list(side, kind);
+        world.tenant.end_list(side, kind, list);
+    }
+    world.tenant.doubt(&key);
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    assert_eq!(world.writes(), [""; 0]);
+    // What somebody changes by hand is put right.
+    world.change_host(kind, name, |host| {
+        host["spec"]["duration"] = "1h0m0s".into();
+    });
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    let host = world.host.get(kind, "team-a", name).unwrap();
+    assert_eq!(host.json()["spec"]["duration"], "2160h0m0s");
+    assert_eq!(world.writes(), [patched.as_str()]);
+    // And what is changed inside goes down.
+    let changed = world.virtual_.change(kind, "shop", "web", |inside| {
+        inside["spec"]["duration"] = "100h".into();
+    });
+    world.tenant.see_virtual(kind, &changed, Lane::Live);
+    assert!(matches!(world.work(&key).await, Next::Settled));
+    let host = world.host.get(kind, "team-a", name).unwrap();
+    assert_eq!(host.json()["spec"]["duration"], "100h0m0s");
+    assert_eq!(world.writes(), [told, patched.clone(), patched]);
 }

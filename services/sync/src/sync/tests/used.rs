@@ -62,3 +62,29 @@ fn pod_with_secret(name: &str, secret: &str) -> Value {
     pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": secret}}]);
     pod
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_somebody_changes_on_the_host_is_put_right_by_the_scan() {
+    let object = |value: &str| json!({"metadata": {"namespace": "shop", "name": "used"}, "data": {"a": value}});
+    for (kind, user) in [
+        (Kind::ConfigMap, pod_with_config("web", "used")),
+        (Kind::Secret, pod_with_secret("web", "used")),
+    ] {
+        let (world, name) = (World::new().await, "used-x-shop-x-demo");
+        let key = world.apply(kind, object("Yg=="));
+        world.apply(Kind::Pod, user);
+        world.work(&key).await;
+        let by_hand = |host: &mut Value| host["data"]["a"] = "Yw==".into();
+        world.host.change(kind, "team-a", name, by_hand);
+        world.calls();
+        world.pass(Duration::from_mins(5)).await;
+        assert_eq!(world.calls(), [""; 0], "nobody watches it");
+        crate::scan::tenant(&world.engine, &world.tenant).await;
+        world.calls();
+        world.work(&key).await;
+        let path = format!("/api/v1/namespaces/team-a/{}/{name}", kind.plural());
+        assert_eq!(world.writes(), [format!("host PATCH {path}")]);
+        let host = world.host.get(kind, "team-a", name).unwrap();
+        assert_eq!(host.json()["data"]["a"], "Yg==");
+    }
+}

@@ -49,6 +49,20 @@ fn the_copy_has_one_version_and_no_webhook() {
 }
 
 #[test]
+fn the_kind_of_a_definition_is_that_of_its_stored_version_or_of_one_that_is_served() {
+    let mut host = host();
+    let version = |host: &Value| stored(host).map(|kind| kind.version);
+    assert_eq!(version(&host).as_deref(), Some("v1"));
+    host["spec"]["versions"][1]["served"] = false.into();
+    assert_eq!(version(&host).as_deref(), Some("v2"));
+    host["spec"]["versions"][2]["served"] = false.into();
+    assert_eq!(version(&host), None);
+    host["spec"]["versions"][2]["served"] = true.into();
+    host["spec"]["scope"] = "Cluster".into();
+    assert_eq!(version(&host), None);
+}
+
+#[test]
 fn a_rule_that_the_definition_does_not_fit_is_told_why() {
     let mut cluster = host();
     cluster["spec"]["scope"] = "Cluster".into();

@@ -61,6 +61,10 @@ fn bare() -> VirtualCluster {
     }
 }
 
+fn gateway() -> Address {
+    "https://gw:8443".parse().unwrap()
+}
+
 fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap()
 }
@@ -72,23 +76,26 @@ fn tables_are_what_was_reviewed() {
         ("wide", Format::Wide),
         ("name", Format::Name),
     ] {
-        insta::assert_snapshot!(name, list(vec![bare(), demo()], format, now()).unwrap());
+        insta::assert_snapshot!(
+            name,
+            list(vec![bare(), demo()], format, &gateway(), now()).unwrap()
+        );
     }
-    insta::assert_snapshot!("describe", describe(demo(), now()));
+    insta::assert_snapshot!("describe", describe(demo(), &gateway(), now()));
 }
 
 #[test]
 fn json_is_the_contract_that_was_reviewed() {
     insta::assert_snapshot!(
         "json",
-        list(vec![bare(), demo()], Format::Json, now()).unwrap()
+        list(vec![bare(), demo()], Format::Json, &gateway(), now()).unwrap()
     );
 }
 
 #[test]
 fn yaml_says_the_same_as_json() {
-    let yaml = one(demo(), Format::Yaml, now()).unwrap();
-    let json = one(demo(), Format::Json, now()).unwrap();
+    let yaml = one(demo(), Format::Yaml, &gateway(), now()).unwrap();
+    let json = one(demo(), Format::Json, &gateway(), now()).unwrap();
     let from_yaml: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
     let from_json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(from_yaml, from_json);
@@ -96,6 +103,6 @@ fn yaml_says_the_same_as_json() {
 
 #[test]
 fn an_empty_list_has_a_header_and_nothing_else() {
-    let text = list(vec![], Format::Table, now()).unwrap();
+    let text = list(vec![], Format::Table, &gateway(), now()).unwrap();
     assert_eq!(text.lines().count(), 1);
 }
