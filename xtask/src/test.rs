@@ -30,6 +30,9 @@ const COLLECTOR_PORT: u16 = 4317;
 /// Scenarios at a time: each has a control plane of its own, and a small machine has two cores.
 const THREADS: &str = "--test-threads=2";
 
+/// Seeds of the schedules that are run beside those of every `cargo test`.
+const SCHEDULES: &str = "100..600";
+
 /// Flags of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Test {
@@ -84,6 +87,8 @@ fn without_cluster(progress: &Progress) -> Result<()> {
     ])?;
     progress.step("tests that need no cluster");
     cargo(&["test", "--workspace", "--exclude", "integration-tests"])?;
+    progress.step("schedules of the simulation");
+    schedules()?;
     cargo(&[
         "test",
         "-p",
@@ -92,6 +97,17 @@ fn without_cluster(progress: &Progress) -> Result<()> {
         "--test",
         "dependencies",
     ])
+}
+
+/// Runs more schedules of sync's simulation than every `cargo test` does.
+fn schedules() -> Result<()> {
+    command::inherit(
+        Command::new("cargo")
+            .args(["test", "--workspace", "--exclude", "integration-tests"])
+            .args(["--lib", "--", "every_schedule"])
+            .env("VCLUSTER_SEEDS", SCHEDULES)
+            .current_dir(workspace::root()),
+    )
 }
 
 fn on_cluster(test: &Test, progress: &Progress) -> Result<()> {

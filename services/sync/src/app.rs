@@ -28,6 +28,7 @@ use crate::args::Args;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::kubelet::Kubelet;
 use crate::kubelet::access::Accesses;
 use crate::metrics::{Metrics, Port};
@@ -211,7 +212,9 @@ pub(crate) async fn lead(
         tokio::select! {
             biased;
             () = end.cancelled() => {}
-            () = leadership.deposed() => tracing::warn!("the lease is lost: tenants are let go"),
+            () = leadership.deposed(), if guard::stands(Guard::Deposed) => {
+                tracing::warn!("the lease is lost: tenants are let go");
+            }
         }
         term.cancel();
         engine.standing().set_complete(false);
@@ -253,7 +256,8 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
                 shutdown.spawn(name, watch);
             }
             Outside::Everything { prune } => {
-                let watch = host_watch::mirrored(engine, kind, prune, term);
+                let gate = health.gate(kind.plural());
+                let watch = host_watch::mirrored(engine, kind, prune, Some(gate), term);
                 shutdown.spawn(name, watch);
             }
             Outside::Scanned | Outside::Shown | Outside::Nothing => {}

@@ -21,6 +21,7 @@ use vcluster_translate::plan::Delete;
 use vcluster_translate::pod::Binding;
 
 use crate::gate::Class;
+use crate::guard::{self, Guard};
 use crate::object::page::{Listed, Page};
 use crate::object::{Kind, Name, Object, Side};
 use crate::tenant::Tenant;
@@ -31,7 +32,7 @@ mod request;
 pub use failure::Failure;
 pub(crate) use failure::with_causes;
 use failure::{heeding, judge, let_go, unread, unserved};
-use request::{SELECTOR, collection, manager, path, request, span};
+use request::{SELECTOR, UNLABELLED, collection, manager, path, request, span};
 
 /// How long one request may take, its answer read.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -50,6 +51,9 @@ pub struct Written {
 /// Asks for nothing but an object's metadata.
 const METADATA: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+/// The same of a list.
+const METADATA_LIST: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
 
 /// Asks for all groups, versions and kinds in one answer (KEP-3352).
 const DISCOVERY: HeaderValue = HeaderValue::from_static(
@@ -213,6 +217,27 @@ impl Tenant {
         continue_at: Option<&str>,
         is_known: &(dyn Fn(&Object) -> bool + Sync),
     ) -> Result<(Vec<Listed>, Option<String>), Failure> {
+        let selector = (!kind.is_shown()).then_some(SELECTOR);
+        self.page(kind, selector, continue_at, is_known).await
+    }
+
+    /// The same of what lacks the label by which ours are found, of which nothing but the metadata is read.
+    pub async fn list_unlabelled_page(
+        &self,
+        kind: Kind,
+        continue_at: Option<&str>,
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
+        self.page(kind, Some(UNLABELLED), continue_at, &|_| true)
+            .await
+    }
+
+    async fn page(
+        &self,
+        kind: Kind,
+        selector: Option<&str>,
+        continue_at: Option<&str>,
+        is_known: &(dyn Fn(&Object) -> bool + Sync),
+    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
         // ConfigMaps and Secrets may have a megabyte each.
         let page = if kind.description().confidential {
             20
@@ -223,16 +248,21 @@ impl Tenant {
             "{}?limit={page}",
             collection(kind, self.context.host_namespace.as_str()),
         );
-        if !kind.is_shown() {
+        if let Some(selector) = selector {
             path.push_str("&labelSelector=");
-            path.push_str(SELECTOR);
+            path.push_str(selector);
         }
         if let Some(token) = continue_at {
             // A continue token is base64url: it needs no escape.
             path.push_str("&continue=");
             path.push_str(token);
         }
-        let request = request(Side::Host, Method::GET, &path, None, None);
+        let request = request(Side::Host, Method::GET, &path, None, None).map(|mut request| {
+            if selector == Some(UNLABELLED) {
+                request.headers_mut().insert(ACCEPT, METADATA_LIST);
+            }
+            request
+        });
         let text = self
             .exchange(Side::Host, request, kind.custom().is_none())
             .await?;
@@ -268,7 +298,7 @@ impl Tenant {
             tokio::time::sleep(GRACE).await;
         };
         let written = async {
-            if self.token.is_cancelled() {
+            if !guard::passes(Guard::LetGoIsLeft, !self.token.is_cancelled()) {
                 return Err(let_go());
             }
             tally.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::guard::{self, Guard};
 /// How long an allowance must have been too small, with at most [`LULL`] between two waits, to be called so.
 const LONG: Duration = Duration::from_secs(10);
 const LULL: Duration = Duration::from_secs(30);
@@ -76,7 +77,8 @@ impl Bucket {
             state.short = Some((first, now));
         }
         (state.left, state.since) = (left, now);
-        (!enough).then(|| Duration::from_secs_f64((-left).max(0.0) / self.rate))
+        (!guard::passes(Guard::Allowance, enough))
+            .then(|| Duration::from_secs_f64((-left).max(0.0) / self.rate))
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod explain;
 pub mod gate;
 pub mod gauges;
+pub mod guard;
 pub mod hash;
 pub mod hold;
 pub mod host_history;

@@ -14,6 +14,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::{self, Guard};
+
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often a server that does not answer is asked.
@@ -85,7 +87,8 @@ impl Link {
         while let Some(suspect) = token.run_until_cancelled(self.reason_to_ask(asked)).await {
             let mut reach = ask(&client).await;
             asked = Some(Instant::now());
-            let must_confirm = suspect && reach == Reach::Up;
+            let must_confirm =
+                suspect && reach == Reach::Up && guard::stands(Guard::ReturnIsConfirmed);
             if must_confirm && token.run_until_cancelled(confirm()).await != Some(true) {
                 let reason = "it is not known yet whether it is as it was".to_owned();
                 reach = Reach::Down { reason };

@@ -27,6 +27,7 @@ pub use lane::Lane;
 use lane::{COUNT, order};
 use pause::Pause;
 
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::turns::Turns;
 
@@ -291,7 +292,8 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         if let Some(tenant) = self.tenants.get(&ticket)
             && tenant.may_be_served()
         {
-            let is_rested = tenant.in_flight == 0 && tenant.queued <= 1;
+            let is_rested =
+                tenant.in_flight == 0 && tenant.queued <= 1 && guard::stands(Guard::Turns);
             self.ring.enter(ticket, tenant.limits.weight, is_rested);
         }
     }
@@ -337,7 +339,8 @@ impl<K: Clone + Eq + Hash> Tenant<K> {
             Some(Pause::Until(_)) => 0,
             Some(Pause::Probing) => 1,
         };
-        self.in_flight < most && self.lanes.iter().any(|lane| !lane.is_empty())
+        guard::passes(Guard::InFlight, self.in_flight < most)
+            && self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
     fn add(&mut self, key: K, lane: Lane, now: Instant, number: u64) {

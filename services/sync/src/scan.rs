@@ -3,6 +3,13 @@
 //! In steady state it finds nothing. What it finds goes through the queue's last lane, so that it costs nobody
 //! anything, and is decided like everything else: nothing is deleted because a scan did not see it.
 
+use std::sync::Arc;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use vcluster_chassis::chance;
+use vcluster_translate::kind::Outside;
+use vcluster_translate::owner;
+
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashSet;
@@ -12,8 +19,6 @@ use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::state::ListId;
 use crate::tenant::Tenant;
-use vcluster_translate::kind::Outside;
-use vcluster_translate::owner;
 
 /// Why the host's side is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +29,22 @@ pub enum Purpose {
     Check,
 }
 
-/// Compares a tenant with its host namespace, and has every key of it looked at.
+/// Scans a tenant now and then, until its stay ends.
+pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
+    let every = engine.config.scan_interval;
+    // Those that were taken up together are not scanned together.
+    let first = Instant::now() + every.mul_f64(chance::draw());
+    let mut moments = tokio::time::interval_at(first, every);
+    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let token = &tenant.token;
+    while token.run_until_cancelled(moments.tick()).await.is_some() {
+        // Closed never: the semaphore lives as long as the engine.
+        let _permit = engine.scans.acquire().await.ok();
+        self::tenant(&engine, &tenant).await;
+    }
+}
+
+/// Compares a tenant with its host namespace, and has every key looked at that is not settled.
 pub async fn tenant(engine: &Engine, tenant: &Tenant) {
     if !tenant.is_active() {
         return;
@@ -39,10 +59,56 @@ pub async fn tenant(engine: &Engine, tenant: &Tenant) {
             }
         }
     }
+    if let Err(error) = seek_hidden(engine, tenant).await {
+        tracing::warn!(tenant = %tenant.id, %error, "objects without labels are looked for later");
+    }
     if let Err(error) = tenant.renew_variables().await {
         tracing::warn!(tenant = %tenant.id, %error, "environment cannot be checked");
     }
     tenant.add_all(Lane::Scan);
+}
+
+/// Has every host object of ours looked at that nothing is known of, once per stay: whose labels were taken off while
+/// nobody looked is in no list by labels, and is nobody's any more if its virtual object is gone.
+async fn seek_hidden(engine: &Engine, tenant: &Tenant) -> Result<(), Failure> {
+    if tenant.has_sought_hidden() {
+        return Ok(());
+    }
+    let mut sought = Ok(());
+    for kind in tenant.context.kinds().filter(|kind| kind.is_translated()) {
+        match seek_hidden_of(engine, tenant, kind).await {
+            // It is not served.
+            Ok(()) | Err(Failure::Gone) => {}
+            Err(failure @ Failure::Later { reached: false, .. }) => return Err(failure),
+            Err(failure) => sought = Err(failure),
+        }
+    }
+    if sought.is_ok() {
+        tenant.set_sought_hidden();
+    }
+    sought
+}
+
+async fn seek_hidden_of(engine: &Engine, tenant: &Tenant, kind: Kind) -> Result<(), Failure> {
+    let mut next = None;
+    loop {
+        let page = tenant.list_unlabelled_page(kind, next.as_deref()).await;
+        let (page, following) = page?;
+        for object in page {
+            let object = object.into_object();
+            let is_token = kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now());
+            if is_token && let Some(pod) = pod_of(tenant, &object) {
+                tenant.tokens.renew_now(&pod);
+            }
+            if is_token || tenant.take_hidden(kind, &object) {
+                engine.metrics.found(Found::Orphan);
+            }
+        }
+        next = following;
+        if next.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Lists a kind in the host namespace and takes note of what is there.
@@ -93,7 +159,10 @@ async fn pages(
                 Listed::New(object) => object,
             };
             if kind == Kind::ConfigMap && purpose == Purpose::Check {
-                tenant.drop_links(&object).await?;
+                // That says nothing of the others.
+                if let Err(error) = tenant.drop_links(&object).await {
+                    tracing::warn!(tenant = %tenant.id, %error, "variables of a namespace that is gone stay");
+                }
             }
             if kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now()) {
                 tokens.extend(pod_of(tenant, &object));
@@ -170,7 +239,7 @@ mod tests {
             let calls = world.calls();
             for plural in ["services", "secrets", "ingresses"] {
                 let listed = calls.iter().filter(|call| call.ends_with(plural)).count();
-                assert_eq!(listed, 1, "{plural}: {calls:?}");
+                assert_eq!(listed, 2, "with labels and without: {plural}: {calls:?}");
             }
         }
         assert!(world.tenant.state().is_served(Side::Host, Kind::Service));

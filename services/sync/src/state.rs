@@ -17,6 +17,7 @@ use vcluster_resources::label;
 use vcluster_translate::{at, pod};
 
 use crate::bodies::{Bodies, Room};
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::nodes_in_use::NodesInUse;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -102,6 +103,12 @@ impl State {
             .filter(|key| key.kind == kind)
             .cloned()
             .collect()
+    }
+
+    /// Whether any object of a kind that is there on some side is such.
+    pub fn any(&self, kind: Kind, is_such: impl Fn(&Name) -> bool) -> bool {
+        let mut of_kind = self.entries.keys().filter(|key| key.kind == kind);
+        of_kind.any(|key| is_such(&key.name))
     }
 
     /// Whether it is there on one side and not on the other.
@@ -370,7 +377,7 @@ impl State {
     }
 
     fn is_stale(&self, side: Side, key: &Key, object: &Object) -> bool {
-        if self.gone.uids.contains(object.uid()) {
+        if self.gone.uids.contains(object.uid()) && guard::stands(Guard::GoneIsGone) {
             return true;
         }
         let Some(seen) = self
@@ -381,7 +388,7 @@ impl State {
             return false;
         };
         match (seen.version, object.version()) {
-            (Some(known), Some(new)) => new <= known,
+            (Some(known), Some(new)) => !guard::passes(Guard::NewestCounts, new > known),
             // Versions that cannot be compared: what comes last counts.
             (Some(_) | None, Some(_) | None) => false,
         }

@@ -15,6 +15,7 @@ use vcluster_translate::plan::{Knowledge, Waiting};
 
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::hold::Hold;
 use crate::metrics::Found;
 use crate::object::{Key, Kind, Name, Object, Side};
@@ -108,7 +109,9 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 return (next, done);
             }
             Err(failure @ (Failure::Gone | Failure::Changed | Failure::Exists)) => {
-                tenant.doubt(key);
+                if guard::stands(Guard::SurpriseIsDoubted) {
+                    tenant.doubt(key);
+                }
                 doubt = Some(failure);
             }
             Err(failure @ Failure::Later { after, .. }) => {
@@ -229,7 +232,7 @@ impl Tenant {
     async fn look(&self, side: Side, key: &Key) -> Result<Option<Arc<Value>>, Failure> {
         let name = self.name_on(side, key);
         let Some(object) = self.read(side, key.kind, &name).await? else {
-            if side == Side::Virtual {
+            if side == Side::Virtual && guard::stands(Guard::StoreIsConfirmed) {
                 self.confirm_store().await?;
             }
             self.state().clear(side, key);
@@ -338,14 +341,16 @@ impl Tenant {
                 .all(|side| state.is_listed(side, kind) && state.is_served(side, kind))
         };
         let users = is_used || to_host::users_of(kind, &self.context).all(listed);
-        knowledge(listed(kind) && users && self.link.is_up())
+        let is_listed = guard::passes(Guard::CompleteLists, listed(kind) && users);
+        knowledge(is_listed && guard::passes(Guard::Frozen, self.link.is_up()))
     }
 
     /// Whether everything of a kind is known inside and on the host, whose own it is.
     fn knows_mirrored(&self, engine: &Engine, kind: Kind) -> Knowledge {
         let state = self.state();
         let inside = state.is_listed(Side::Virtual, kind) && state.is_served(Side::Virtual, kind);
-        knowledge(inside && engine.is_listed(kind))
+        let is_listed = inside && engine.is_listed(kind);
+        knowledge(guard::passes(Guard::CompleteLists, is_listed))
     }
 
     /// As [`Self::patched`], as a step.

@@ -22,6 +22,7 @@ use crate::bodies::Room;
 use crate::bucket::Bucket;
 use crate::config::Limits;
 use crate::gate::{Gate, Sharing};
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 use crate::hold::Holds;
 use crate::limit::Bounds;
@@ -173,6 +174,7 @@ pub struct Tenant {
     store_lost: AtomicBool,
     loss: Mutex<Option<Loss>>,
     missing_right: Mutex<Option<String>>,
+    sought_hidden: AtomicBool,
     ready: AtomicBool,
     changed: Notify,
     custom: Mutex<Said>,
@@ -281,6 +283,7 @@ impl Tenant {
             store_lost: AtomicBool::new(false),
             loss: Mutex::default(),
             missing_right: Mutex::default(),
+            sought_hidden: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
             custom: Mutex::default(),
@@ -305,9 +308,19 @@ impl Tenant {
     /// Whether it may be worked on at this moment.
     pub fn is_active(&self) -> bool {
         self.is_ready()
-            && self.link.is_up()
-            && !self.has_lost_its_store()
+            && guard::passes(Guard::Frozen, self.link.is_up())
+            && guard::passes(Guard::LossIsFinal, !self.has_lost_its_store())
             && !self.token.is_cancelled()
+    }
+
+    /// Whether everything on the host was looked for that bears our annotations and no label.
+    pub fn has_sought_hidden(&self) -> bool {
+        self.sought_hidden.load(Ordering::Acquire)
+    }
+
+    /// Says that it was.
+    pub fn set_sought_hidden(&self) {
+        self.sought_hidden.store(true, Ordering::Release);
     }
 
     /// Says that one of its keys is in work.
@@ -453,7 +466,8 @@ impl Tenant {
 
     /// Begins to work if every list is complete.
     fn begin_if_listed(&self) {
-        if !self.is_ready() && self.unlisted().is_empty() {
+        let is_listed = guard::passes(Guard::CompleteLists, self.unlisted().is_empty());
+        if !self.is_ready() && is_listed {
             self.ready.store(true, Ordering::Release);
             tracing::info!(tenant = %self.id, "every list is complete: work begins");
             self.add_all(Lane::List);

@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::retry::Policy;
 
+use crate::guard::{self, Guard};
 use crate::object::Object;
 use crate::pool;
 
@@ -108,6 +109,9 @@ pub async fn follow(
             continue;
         }
         let failed = matches!(change, Change::Failed(_));
+        if failed && !guard::stands(Guard::WatchResumes) {
+            events = watcher(api.clone(), config.clone()).boxed();
+        }
         if let Change::Failed(watcher::Error::InitialListFailed(error)) = &change
             && is_too_large(error)
         {

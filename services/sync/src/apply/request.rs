@@ -10,6 +10,8 @@ use crate::object::{Kind, Name, Side};
 
 /// Finds the translated objects of a namespace.
 pub(super) const SELECTOR: &str = "vcluster.dev%2Fpart%3Dworkload";
+/// Finds everything else.
+pub(super) const UNLABELLED: &str = "vcluster.dev%2Fpart%21%3Dworkload";
 
 /// The name under which we write to one side.
 pub(super) fn manager(side: Side) -> &'static str {

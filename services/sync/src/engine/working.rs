@@ -15,6 +15,7 @@ use vcluster_chassis::retry::Policy;
 use vcluster_chassis::telemetry::propagation;
 
 use super::Engine;
+use crate::guard::{self, Guard};
 use crate::hold::Hold;
 use crate::metrics::{Found, Outcome};
 use crate::object::Key;
@@ -84,7 +85,9 @@ impl Engine {
             Ok((Next::Retry { after, message }, _)) => {
                 let key = &taken.key;
                 tracing::debug!(tenant = %tenant.id, %key, failures = taken.failures, message, "tried again later");
-                let delay = after.unwrap_or_default() + RETRY.delay(taken.failures);
+                let delays = guard::stands(Guard::BackOff);
+                let failures = if delays { taken.failures } else { 0 };
+                let delay = after.unwrap_or_default() + RETRY.delay(failures);
                 (After::Failed(Instant::now() + delay), Outcome::Retried)
             }
             Err(_panic) => {

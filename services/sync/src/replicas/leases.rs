@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::guard::{self, Guard};
 use crate::hash::HashMap;
 
 /// Beginning of the names of replicas' Leases.
@@ -164,7 +165,9 @@ pub enum Claim {
 /// Decides it. `holder_may_act` must come from a Lease read after the tenant's.
 pub fn claim(holder: Option<&str>, me: &str, holder_may_act: bool) -> Claim {
     match holder {
-        Some(holder) if holder != me && holder_may_act => Claim::Wait,
+        Some(holder) if holder != me && holder_may_act && guard::stands(Guard::HolderIsAwaited) => {
+            Claim::Wait
+        }
         Some(_) | None => Claim::Take,
     }
 }

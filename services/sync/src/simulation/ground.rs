@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use vcluster_chassis::testing::Authority;
-use vcluster_resources::layout;
+use vcluster_resources::{label, layout};
 
-use super::law::{PODS, collection};
+use super::law::{CLUSTERS, PODS, collection};
 use super::store::{Id, Role, Store};
 use super::world::Cluster;
 use crate::object::Kind;
@@ -33,6 +33,11 @@ static CREDENTIAL: LazyLock<Value> = LazyLock::new(|| {
         layout::PLATFORM_CA_CERT: encoded(&authority.pem()),
     })
 });
+
+/// The Secret by which sync reaches a virtual API server.
+pub(super) fn credential() -> Value {
+    json!({"data": CREDENTIAL.clone()})
+}
 
 /// The host with so many virtual clusters.
 pub(super) fn lay(count: usize, now: Timestamp) -> (Store, Vec<Cluster>) {
@@ -64,7 +69,7 @@ pub(super) fn lay(count: usize, now: Timestamp) -> (Store, Vec<Cluster>) {
             "/api/v1/secrets",
             namespace,
             layout::SYNC_SECRET,
-            json!({"data": CREDENTIAL.clone()}),
+            credential(),
         );
         for (collection, name) in [
             (PODS, "stranger"),
@@ -77,16 +82,40 @@ pub(super) fn lay(count: usize, now: Timestamp) -> (Store, Vec<Cluster>) {
                 json!({"spec": {"containers": []}}),
             );
         }
-        let object = virtual_cluster(&cluster);
+        for kind in [Kind::Pod, Kind::ConfigMap, Kind::Secret, Kind::Service] {
+            let name = format!("relic-x-{}-x-demo", NAMESPACES[0]);
+            put(&collection(kind), namespace, &name, relic(kind, number));
+        }
         put(
-            "/apis/vcluster.dev/v1alpha1/virtualclusters",
+            CLUSTERS,
             namespace,
             &cluster.name,
-            object,
+            virtual_cluster(&cluster),
         );
         clusters.push(cluster);
     }
     (host, clusters)
+}
+
+/// What was made for an earlier virtual cluster of the same name, and put back from a backup: nobody's.
+fn relic(kind: Kind, number: usize) -> Value {
+    json!({
+        "metadata": {
+            "labels": {label::PART: "workload"},
+            "annotations": {
+                label::CLUSTER_UID: earlier(number),
+                label::VIRTUAL_KIND: kind.as_str(), label::VIRTUAL_UID: "gone",
+                label::VIRTUAL_NAMESPACE: NAMESPACES[0], label::VIRTUAL_NAME: "relic",
+            },
+        },
+        "spec": {"containers": [], "nodeName": NODES[0]},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// UID of the virtual cluster that was there before.
+pub(super) fn earlier(number: usize) -> String {
+    format!("earlier-{number}")
 }
 
 fn node_of(name: &str) -> Value {
@@ -101,7 +130,7 @@ fn node_of(name: &str) -> Value {
     })
 }
 
-fn cluster(number: usize, now: Timestamp) -> Cluster {
+pub(super) fn cluster(number: usize, now: Timestamp) -> Cluster {
     Cluster {
         name: "demo".to_owned(),
         namespace: format!("team-{number}"),
@@ -109,6 +138,8 @@ fn cluster(number: usize, now: Timestamp) -> Cluster {
         ip: format!("10.96.{number}.17"),
         store: inside(&format!("v{number}"), now),
         lost: None,
+        copy: None,
+        earlier: Vec::new(),
     }
 }
 
@@ -122,7 +153,8 @@ pub(super) fn inside(prefix: &str, now: Timestamp) -> Store {
     store
 }
 
-fn virtual_cluster(cluster: &Cluster) -> Value {
+/// The VirtualCluster as control leaves it.
+pub(super) fn virtual_cluster(cluster: &Cluster) -> Value {
     json!({
         "apiVersion": "vcluster.dev/v1alpha1", "kind": "VirtualCluster",
         "metadata": {"uid": cluster.uid},

@@ -6,26 +6,35 @@
 //!   host pod of it is left.
 //! - Nothing of strangers is written or deleted, on either side.
 //!
+//! - Only who holds the lease sends a write; the first write follows the finalizer; of a virtual cluster that goes, pods
+//!   are deleted before what they use.
+//!
 //! A virtual object that was lost with its store, and not by anybody's wish, counts as alive.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 use vcluster_resources::label;
+use vcluster_resources::ownership::SYNC_FINALIZER;
 use vcluster_translate::environment;
 
-use super::store::{Id, Written};
+use super::pressure::Pressure;
+use super::store::{Call, Id, Place, Written};
 use super::world::{Cluster, Inner, Target, annotation, text};
 use crate::object::Kind;
+use crate::replicas::leases::TENANT;
 
 /// How old a decision may be when it arrives: the longest that a request is under way.
 const UNDER_WAY: i64 = 120;
-const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
+pub(super) const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
 pub(super) const PODS: &str = "/api/v1/pods";
-const NAMESPACES: &str = "/api/v1/namespaces";
+pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(super) const CLAIMS: &str = "/api/v1/persistentvolumeclaims";
+pub(super) const VOLUMES: &str = "/api/v1/persistentvolumes";
 
 /// What was broken, and what is needed to tell.
 #[derive(Debug, Default)]
@@ -33,7 +42,14 @@ pub(super) struct Law {
     broken: Vec<String>,
     /// UIDs of virtual pods whose host pods were ended by the host's side.
     ended: BTreeSet<String>,
+    /// UIDs of host claims whose data must be kept: a person accepted a store that lacks them.
+    data: BTreeSet<String>,
     writes: u64,
+    /// Those to VirtualClusters.
+    said: u64,
+    pressure: Pressure,
+    /// Virtual API servers' collections that were listed lately.
+    lists: Vec<(Target, String)>,
 }
 
 impl Law {
@@ -41,6 +57,11 @@ impl Law {
     pub(super) fn host_ends(&mut self, host: &Value) {
         self.ended
             .insert(annotation(host, label::VIRTUAL_UID).to_owned());
+    }
+
+    /// Takes note that a person accepts a store that lacks what a host claim was made for.
+    pub(super) fn must_keep(&mut self, claim: &Value) {
+        self.data.insert(text(claim, "/metadata/uid").to_owned());
     }
 
     /// What was broken.
@@ -51,6 +72,62 @@ impl Law {
     /// How many writes of sync there were, without those by which it says that it lives.
     pub(super) fn writes(&self) -> u64 {
         self.writes
+    }
+
+    /// The same without what is said of virtual clusters.
+    pub(super) fn writes_to_objects(&self) -> u64 {
+        self.writes - self.said
+    }
+
+    /// Forgets what was listed.
+    pub(super) fn begin_lists(&mut self) {
+        self.lists.clear();
+    }
+
+    /// What was listed since: which collection of which virtual API server.
+    pub(super) fn lists(&self) -> &[(Target, String)] {
+        &self.lists
+    }
+
+    /// Judges a request of sync at the moment when it is sent.
+    pub(super) fn sent(
+        &mut self,
+        world: &mut Inner,
+        process: usize,
+        target: Target,
+        call: &Call,
+        at: Duration,
+    ) {
+        let Some(place) = Place::of(&call.path) else {
+            return;
+        };
+        let weather = world.weather(process, target);
+        let pressed = self
+            .pressure
+            .sent((process, target), weather, (call, &place), at);
+        if let Err(why) = pressed {
+            let line = sending(process, target, call, at, &why);
+            self.breaks(world, at, line);
+        }
+        if call.method == Method::GET {
+            let is_list = place.id.name.is_empty() && !call.is_watch();
+            if is_list && target != Target::Host && call.parameter("fieldSelector").is_none() {
+                self.lists.push((target, place.id.collection));
+            }
+            return;
+        }
+        if place.id.collection.ends_with("/leases")
+            || holds(world, process, target, &place.id.namespace)
+        {
+            return;
+        }
+        let line = sending(process, target, call, at, "it does not hold the lease");
+        self.breaks(world, at, line);
+    }
+
+    fn breaks(&mut self, world: &mut Inner, at: Duration, line: String) {
+        world.trace.note(at, format_args!("BROKEN {line}"));
+        self.broken.push(line);
     }
 
     /// Judges a write of sync.
@@ -66,11 +143,12 @@ impl Law {
         {
             return;
         }
-        if changes(written) {
-            self.writes += 1;
-        }
+        self.writes += 1;
+        self.said += u64::from(written.id.collection == CLUSTERS);
         let found = match target {
-            Target::Host => on_host(world, written, now),
+            Target::Host => self
+                .keeps_data(world, written)
+                .and_then(|()| on_host(world, written, now)),
             Target::Virtual(number) => self.inside(world, number, written),
         };
         if let Err(why) = found {
@@ -79,9 +157,21 @@ impl Law {
                 "{:.3}: process {process} {target:?} {method} {id:?}: {why}",
                 at.as_secs_f64()
             );
-            world.trace.note(at, format_args!("BROKEN {line}"));
-            self.broken.push(line);
+            self.breaks(world, at, line);
         }
+    }
+
+    fn keeps_data(&self, world: &Inner, written: &Written) -> Result<(), String> {
+        let is_gone = |before: &Arc<Value>| {
+            let is_going = world.clusters.iter().any(|cluster| {
+                cluster.namespace == written.id.namespace && is_going(world, cluster)
+            });
+            !is_going && self.data.contains(text(before, "/metadata/uid"))
+        };
+        if written.method == "DELETE" && written.before.as_ref().is_some_and(is_gone) {
+            return Err("a person accepted the store, but not the loss of data".to_owned());
+        }
+        Ok(())
     }
 
     fn inside(&self, world: &Inner, number: usize, written: &Written) -> Result<(), String> {
@@ -132,7 +222,7 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
         return Ok(());
     }
     let Some(before) = &written.before else {
-        return Ok(());
+        return is_held(world, written);
     };
     let uid = annotation(before, label::CLUSTER_UID);
     let Some(cluster) = world.clusters.iter().find(|cluster| cluster.uid == uid) else {
@@ -141,19 +231,76 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
     if cluster.namespace != written.id.namespace {
         return Err("it is in another's namespace".to_owned());
     }
-    if written.method != "DELETE" || is_going(world, cluster) {
+    if written.method != "DELETE" {
         return Ok(());
+    }
+    if is_going(world, cluster) {
+        return pods_first(world, cluster, &written.id);
     }
     may_be_deleted(cluster, &written.id, before, now)
 }
 
-/// Whether anything is another than before.
-fn changes(written: &Written) -> bool {
-    match (&written.before, &written.after) {
-        (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
+fn sending(process: usize, target: Target, call: &Call, at: Duration, why: &str) -> String {
+    let (at, method, path) = (at.as_secs_f64(), &call.method, &call.path);
+    format!("{at:.3}: process {process} sends {target:?} {method} {path}: {why}")
+}
+
+/// Whether a virtual cluster waits, when it is deleted, for what is made for it now.
+fn is_held(world: &Inner, written: &Written) -> Result<(), String> {
+    let made = written.after.as_deref().unwrap_or(&Value::Null);
+    let uid = annotation(made, label::CLUSTER_UID);
+    let cluster = world.clusters.iter().find(|cluster| cluster.uid == uid);
+    let found = cluster.and_then(|cluster| {
+        let id = Id::new(CLUSTERS, &cluster.namespace, &cluster.name);
+        world.host.get(&id)
+    });
+    let finalizers = found.and_then(|found| found.pointer("/metadata/finalizers")?.as_array());
+    let is_held =
+        finalizers.is_some_and(|all| all.iter().any(|finalizer| finalizer == SYNC_FINALIZER));
+    if is_held || found.is_none() {
+        Ok(())
+    } else {
+        Err("its virtual cluster does not wait for it: the finalizer is missing".to_owned())
     }
+}
+
+/// Whether what pods use outlives them.
+fn pods_first(world: &Inner, cluster: &Cluster, id: &Id) -> Result<(), String> {
+    let mut pods = world.host.all(PODS);
+    let left = pods.any(|(_, pod)| annotation(pod, label::CLUSTER_UID) == cluster.uid);
+    let is_there = world
+        .host
+        .get(&Id::new(CLUSTERS, &cluster.namespace, &cluster.name));
+    if id.collection != PODS && left && is_there.is_some() {
+        Err("pods that may use it are left".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a process holds the lease of the virtual cluster that a request concerns; of one that was made anew the
+/// earlier one's is as good, for who has it does not know yet.
+fn holds(world: &Inner, process: usize, target: Target, namespace: &str) -> bool {
+    let cluster = match target {
+        Target::Host => world
+            .clusters
+            .iter()
+            .find(|cluster| cluster.namespace == namespace),
+        Target::Virtual(number) => world.clusters.get(number),
+    };
+    let me = format!("sync-{process}_");
+    cluster.is_none_or(|cluster| {
+        cluster.uids().any(|uid| {
+            let name = format!("{TENANT}{uid}");
+            let id = Id::new(
+                "/apis/coordination.k8s.io/v1/leases",
+                "vcluster-system",
+                &name,
+            );
+            let lease = world.host.get(&id);
+            lease.is_some_and(|lease| text(lease, "/spec/holderIdentity").starts_with(&me))
+        })
+    })
 }
 
 fn is_going(world: &Inner, cluster: &Cluster) -> bool {
@@ -234,7 +381,11 @@ pub(super) fn uses(pod: &Value, kind: &str, id: &Id) -> bool {
 }
 
 /// The host pod of a virtual pod.
-fn host_of<'a>(world: &'a Inner, cluster: &Cluster, uid: &str) -> Option<&'a Arc<Value>> {
+pub(super) fn host_of<'a>(
+    world: &'a Inner,
+    cluster: &Cluster,
+    uid: &str,
+) -> Option<&'a Arc<Value>> {
     let mut pods = world.host.all(PODS);
     let found = pods.find(|(id, pod)| {
         id.namespace == cluster.namespace && annotation(pod, label::VIRTUAL_UID) == uid

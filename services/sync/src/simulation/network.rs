@@ -21,6 +21,7 @@ use tower::BoxError;
 
 use super::store::{Answer, Call, Place, Selector};
 use super::weather::{Fate, Fault};
+use super::wire;
 use super::world::{Target, World};
 use crate::server::Server;
 use crate::tenant_token::{self, TenantToken};
@@ -102,6 +103,7 @@ impl Wire {
             fault,
             after,
         } = self.world.fate(self.process, self.target, &call);
+        self.world.sends(self.process, self.target, &call);
         tokio::time::sleep(before).await;
         match fault {
             Fault::Silence => return std::future::pending().await,
@@ -206,7 +208,7 @@ impl Watching {
             else {
                 self.is_over = true;
                 let status = Answer::status(410, "Expired").body;
-                let line = serde_json::json!({"type": "ERROR", "object": status}).to_string();
+                let line = format!(r#"{{"type":"ERROR","object":{status}}}"#);
                 return Some((Ok(frame(&[line])), self));
             };
             // A store that was replaced may be younger than what this watch has seen: then it waits.
@@ -266,7 +268,7 @@ fn bookmark(version: u64) -> String {
 }
 
 fn frame(lines: &[String]) -> Frame<Bytes> {
-    Frame::data(Bytes::from(lines.join("\n") + "\n"))
+    Frame::data(Bytes::from(wire::forged(lines.join("\n") + "\n")))
 }
 
 async fn read(request: Request<Body>) -> Call {
@@ -275,22 +277,24 @@ async fn read(request: Request<Body>) -> Call {
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes);
+    let sent = body.unwrap_or_default();
     Call {
         method: head.method,
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        body: serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default(),
+        body: serde_json::from_slice(&sent).unwrap_or_default(),
+        sent,
     }
 }
 
 fn answer(answer: &Answer) -> Response<Lines> {
-    let bytes = Bytes::from(answer.body.to_string());
+    let bytes = Bytes::from(wire::forged(answer.body.clone()));
     respond(answer.code, vec![Ok(Frame::data(bytes))])
 }
 
 /// An answer that breaks off.
 fn torn(answer: &Answer) -> Response<Lines> {
-    let mut text = answer.body.to_string();
+    let mut text = answer.body.clone();
     text.truncate(text.len() / 2);
     let cut = io::Error::from(io::ErrorKind::ConnectionReset);
     respond(

@@ -2,14 +2,14 @@
 //!
 //! It is checked against the stores themselves, by rules written for this and not by sync's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 use vcluster_resources::label;
 use vcluster_translate::environment;
 
-use super::law::{PODS, collection, is_deleting, uses};
+use super::law::{CLAIMS, CLUSTERS, PODS, collection, is_deleting, uses};
 use super::store::Id;
 use super::world::{Cluster, Inner, annotation, text};
 use crate::object::Kind;
@@ -27,19 +27,17 @@ pub(super) fn broken(world: &Inner) -> Option<String> {
 }
 
 fn cluster_at_peace(world: &Inner, cluster: &Cluster) -> Result<(), String> {
-    let id = Id::new(
-        "/apis/vcluster.dev/v1alpha1/virtualclusters",
-        &cluster.namespace,
-        &cluster.name,
-    );
+    let id = Id::new(CLUSTERS, &cluster.namespace, &cluster.name);
     if world.host.get(&id).is_none() {
         return nothing_is_left(world, cluster);
     }
     pods(world, cluster)?;
+    tokens(world, cluster)?;
     for kind in [Kind::ConfigMap, Kind::Secret] {
         used(world, cluster, kind)?;
     }
     services(world, cluster)?;
+    claims(world, cluster)?;
     nodes(world, cluster)
 }
 
@@ -95,6 +93,22 @@ fn pods(world: &Inner, cluster: &Cluster) -> Result<(), String> {
     })
 }
 
+/// Secrets with the tokens of pods.
+fn tokens(world: &Inner, cluster: &Cluster) -> Result<(), String> {
+    let path = collection(Kind::Secret);
+    let secrets = world.host.all(&path);
+    let mut left = secrets.filter(|(_, secret)| {
+        let uid = annotation(secret, label::VIRTUAL_UID);
+        let mut pods = cluster.store.all(PODS);
+        annotation(secret, label::CLUSTER_UID) == cluster.uid
+            && annotation(secret, label::VIRTUAL_KIND) == Kind::Pod.as_str()
+            && !pods.any(|(_, pod)| text(pod, "/metadata/uid") == uid)
+    });
+    left.next().map_or(Ok(()), |(id, _)| {
+        Err(format!("tokens are left on the host: {}", id.name))
+    })
+}
+
 fn used(world: &Inner, cluster: &Cluster, kind: Kind) -> Result<(), String> {
     let mut host = on_host(world, cluster, kind);
     for (id, object) in cluster.store.all(&collection(kind)) {
@@ -139,6 +153,44 @@ fn services(world: &Inner, cluster: &Cluster) -> Result<(), String> {
     }
     host.keys().next().map_or(Ok(()), |uid| {
         Err(format!("the Service of {uid} is left on the host"))
+    })
+}
+
+fn claims(world: &Inner, cluster: &Cluster) -> Result<(), String> {
+    let mut host = on_host(world, cluster, Kind::PersistentVolumeClaim);
+    let kept: BTreeSet<_> = host
+        .values()
+        .filter(|claim| !annotation(claim, label::KEPT).is_empty())
+        .map(|claim| {
+            (
+                annotation(claim, label::VIRTUAL_NAMESPACE),
+                annotation(claim, label::VIRTUAL_NAME),
+            )
+        })
+        .collect();
+    for (id, claim) in cluster.store.all(CLAIMS) {
+        let found = host.remove(text(claim, "/metadata/uid"));
+        let Some(found) = found else {
+            // The data of an earlier one has its name.
+            if kept.contains(&(id.namespace.as_str(), id.name.as_str())) {
+                continue;
+            }
+            return Err(format!("claim {} is not on the host", id.name));
+        };
+        for at in ["/spec/volumeName", "/status/phase"] {
+            if found.pointer(at) != claim.pointer(at) {
+                return Err(format!("claim {} differs at {at}", id.name));
+            }
+        }
+    }
+    let mut left = host
+        .values()
+        .filter(|claim| annotation(claim, label::KEPT).is_empty());
+    left.next().map_or(Ok(()), |claim| {
+        Err(format!(
+            "claim {} is left on the host",
+            text(claim, "/metadata/name")
+        ))
     })
 }
 

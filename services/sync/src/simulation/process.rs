@@ -19,8 +19,11 @@ use crate::queue;
 use crate::replicas::{self, Replicas};
 use crate::server::Host;
 
-/// Time between two scans.
-pub(super) const SCAN: Duration = Duration::from_mins(1);
+/// Keys in work at once, of all tenants.
+pub(super) const WORKERS: usize = 4;
+/// Writes of a tenant per second, and how many it may save up.
+pub(super) const WRITES: u32 = 50;
+pub(super) const BURST: u32 = 100;
 
 /// Where the replicas of sync have their Leases.
 const NAMESPACE: &str = "vcluster-system";
@@ -34,8 +37,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it.
-    pub(super) fn start(world: &Arc<World>, number: usize) -> Self {
+    /// Starts it; it scans so often, and has so many keys of a tenant in work at once.
+    pub(super) fn start(
+        world: &Arc<World>,
+        number: usize,
+        scan: Duration,
+        in_flight: usize,
+    ) -> Self {
         let network = Network::new(Arc::clone(world), number);
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
         config.root_cert = Some(Vec::new());
@@ -57,7 +65,13 @@ impl Process {
         let lasts = candidate.timing.lease_duration;
         let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
         let replicas = Replicas::new(&host.own, NAMESPACE, leadership.holder(), lasts);
-        let engine = Engine::new(limits(), host, clock, Metrics::default(), kubelet_host);
+        let engine = Engine::new(
+            limits(scan, in_flight),
+            host,
+            clock,
+            Metrics::default(),
+            kubelet_host,
+        );
         let engine = Arc::new(engine.among(replicas));
         let (led, begun) = (Arc::clone(&engine), shutdown.clone());
         shutdown.spawn("lead", async move {
@@ -90,11 +104,11 @@ impl Drop for Process {
     }
 }
 
-fn limits() -> config::Engine {
+fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
     config::Engine {
-        workers: 4,
+        workers: WORKERS,
         max_concurrent_lists: 1,
-        scan_interval: SCAN,
+        scan_interval,
         hosts_image: None,
         annotations: Annotations::default(),
         classes: vcluster_translate::own_class::Allowed::default(),
@@ -108,10 +122,10 @@ fn limits() -> config::Engine {
         tenant: config::Limits {
             queue: queue::Limits {
                 weight: 1,
-                in_flight: 2,
+                in_flight,
             },
-            writes_per_second: 50,
-            writes_burst: 100,
+            writes_per_second: WRITES,
+            writes_burst: BURST,
             events_per_second: 10,
             object_bytes: 8192,
         },

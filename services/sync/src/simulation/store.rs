@@ -48,7 +48,8 @@ pub(super) struct Written {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) code: u16,
-    pub(super) body: Value,
+    /// JSON.
+    pub(super) body: String,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ pub(super) struct Store {
     history: VecDeque<Event>,
     /// Versions up to this one cannot be watched from any more.
     compacted: u64,
+    /// The same of single collections.
+    forgotten: BTreeMap<String, u64>,
     pages: BTreeMap<String, Vec<Arc<Value>>>,
     /// Objects per page at most, whatever is asked for.
     page: usize,
@@ -84,6 +87,7 @@ impl Store {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
             compacted: 0,
+            forgotten: BTreeMap::new(),
             pages: BTreeMap::new(),
             page,
         }
@@ -112,6 +116,18 @@ impl Store {
         self.compacted = self.version;
         self.history.clear();
         self.pages.clear();
+    }
+
+    /// Forgets the past of one collection.
+    pub(super) fn forget(&mut self, collection: &str) {
+        self.forgotten.insert(collection.to_owned(), self.version);
+    }
+
+    /// The same with so many versions more.
+    pub(super) fn grown(mut self, versions: u64) -> Self {
+        self.version += versions;
+        self.compact();
+        self
     }
 
     /// Does a write of somebody else than sync.
@@ -206,17 +222,25 @@ impl Id {
 }
 
 impl Answer {
-    fn new(code: u16, body: Value) -> Self {
-        Self { code, body }
+    fn new(code: u16, body: &Value) -> Self {
+        Self {
+            code,
+            body: body.to_string(),
+        }
     }
 
     /// What an API server says of a request that it does not do.
     pub(super) fn status(code: u16, reason: &str) -> Self {
+        Self::because(code, reason, &Value::Null)
+    }
+
+    /// The same with details.
+    fn because(code: u16, reason: &str, details: &Value) -> Self {
         Self::new(
             code,
-            json!({
+            &json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "code": code, "reason": reason, "message": format!("no: {reason}"),
+                "code": code, "reason": reason, "message": format!("no: {reason}"), "details": details,
             }),
         )
     }
@@ -224,6 +248,6 @@ impl Answer {
     fn success(code: u16) -> Self {
         let body =
             json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
-        Self::new(code, body)
+        Self::new(code, &body)
     }
 }

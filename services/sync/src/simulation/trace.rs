@@ -1,6 +1,5 @@
-//! What was asked of API servers: a hash of all, and the last in full.
+//! What was asked of API servers: a hash of all, and in full if that is wanted.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -8,26 +7,22 @@ use std::time::Duration;
 use super::store::Call;
 use super::world::Target;
 
-/// Lines that are kept.
-const KEPT: usize = 400;
-
 /// The requests so far.
 #[derive(Debug)]
 pub(super) struct Trace {
     hasher: DefaultHasher,
     requests: u64,
-    lines: VecDeque<String>,
-    kept: usize,
+    /// What happened in full; nothing if that is not wanted.
+    lines: Option<Vec<String>>,
 }
 
 impl Trace {
-    /// Makes it empty; keeps every line if `all`.
+    /// Makes it empty; with every line in full if `all`.
     pub(super) fn new(all: bool) -> Self {
         Self {
             hasher: DefaultHasher::new(),
             requests: 0,
-            lines: VecDeque::new(),
-            kept: if all { usize::MAX } else { KEPT },
+            lines: all.then(Vec::new),
         }
     }
 
@@ -41,18 +36,14 @@ impl Trace {
         is_late: bool,
     ) {
         self.requests += 1;
-        let body = if call.body.is_null() {
-            String::new()
-        } else {
-            call.body.to_string()
-        };
-        let what = (call.method.as_str(), &call.path, &body, code);
+        let what = (call.method.as_str(), &call.path, &call.sent, code);
         (at, process, target_number(target), what).hash(&mut self.hasher);
-        if call.path.contains("/leases") {
+        if self.lines.is_none() || call.path.contains("/leases") {
             return;
         }
         let late = if is_late { " (late)" } else { "" };
         let (method, path) = (&call.method, &call.path);
+        let body = String::from_utf8_lossy(&call.sent);
         let body: String = body.chars().take(300).collect();
         self.note(
             at,
@@ -62,10 +53,8 @@ impl Trace {
 
     /// Adds a line that is no request.
     pub(super) fn note(&mut self, at: Duration, line: fmt::Arguments<'_>) {
-        self.lines
-            .push_back(format!("{:9.3} {line}", at.as_secs_f64()));
-        if self.lines.len() > self.kept {
-            self.lines.pop_front();
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{:9.3} {line}", at.as_secs_f64()));
         }
     }
 
@@ -79,10 +68,12 @@ impl Trace {
         self.hasher.finish()
     }
 
-    /// The last of them.
+    /// All of them in full, if that is wanted.
     pub(super) fn lines(&self) -> String {
-        let lines: Vec<_> = self.lines.iter().map(String::as_str).collect();
-        lines.join("\n")
+        self.lines
+            .as_ref()
+            .map(|lines| lines.join("\n"))
+            .unwrap_or_default()
     }
 }
 

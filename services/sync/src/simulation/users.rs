@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::ground::NAMESPACES;
-use super::law::PODS;
+use super::law::{CLAIMS, PODS};
 use super::store::{Id, Store, deleted};
 
 /// One of a few names, so that they come again.
@@ -18,7 +18,7 @@ fn name(kind: &str, chance: &mut StdRng) -> String {
 pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> String {
     let namespace = NAMESPACES[chance.random_range(0..NAMESPACES.len())];
     let id = |collection: &str, name: &str| Id::new(collection, namespace, name);
-    match chance.random_range(0..20) {
+    match chance.random_range(0..22) {
         0..8 => {
             let id = id(PODS, &name("pod", chance));
             if store.get(&id).is_none() {
@@ -80,12 +80,47 @@ pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> Str
             }
             format!("makes {id:?}")
         }
-        _ => {
+        19 => {
             let id = id("/api/v1/services", &name("svc", chance));
             store.lose(&id, now);
             format!("deletes {id:?}")
         }
+        20 => {
+            let id = id(CLAIMS, &name("data", chance));
+            if store.get(&id).is_none() {
+                store.put(&id, claim(), now);
+            }
+            format!("makes {id:?}")
+        }
+        _ => {
+            let id = id(CLAIMS, &name("data", chance));
+            store.lose(&id, now);
+            format!("deletes {id:?}")
+        }
     }
+}
+
+fn claim() -> Value {
+    json!({
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+        "status": {"phase": "Pending"},
+    })
+}
+
+/// Makes so many pods at once.
+pub(super) fn flood(store: &mut Store, count: u32, now: Timestamp) {
+    for number in 0..count {
+        let id = Id::new(PODS, NAMESPACES[0], &format!("flood{number}"));
+        make_pod(store, &id, now);
+    }
+}
+
+/// Makes a pod that uses nothing.
+pub(super) fn make_pod(store: &mut Store, id: &Id, now: Timestamp) {
+    store.put(id, pod_of(&json!({"name": "main", "image": "nginx"})), now);
 }
 
 /// Deletes an object as a user does.
@@ -106,19 +141,24 @@ fn pod(chance: &mut StdRng) -> Value {
         1 => container["envFrom"] = json!([{"secretRef": {"name": name("c", chance)}}]),
         _ => {}
     }
-    let mut spec = json!({
-        "containers": [container],
-        "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
-        "terminationGracePeriodSeconds": 10,
-    });
+    let mut pod = pod_of(&container);
     if chance.random_bool(0.2) {
-        spec["volumes"] = json!([{"name": "token", "projected": {"sources": [
+        pod["spec"]["volumes"] = json!([{"name": "token", "projected": {"sources": [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
         ]}}]);
     }
+    pod
+}
+
+fn pod_of(container: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": {"app": "web"}}, "spec": spec,
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {
+            "containers": [container],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "serviceAccountName": "default",
+            "terminationGracePeriodSeconds": 10,
+        },
         "status": {"phase": "Pending", "qosClass": "BestEffort"},
     })
 }

@@ -8,18 +8,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use vcluster_chassis::clock::Clock;
+use vcluster_resources::{label, layout};
+use vcluster_translate::environment;
 
-use super::law::Law;
+use super::ground;
+use super::law::{self, CLAIMS, CLUSTERS, Law, NAMESPACES};
 use super::store::{Answer, Call, Id, Selector, Store, Written};
 use super::trace::Trace;
 use super::weather::{Fate, Weather};
+use super::wire;
+use crate::tenant::store::{STORE_MARK, STORE_UID};
 
 /// An API server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Target {
     Host,
     Virtual(usize),
@@ -44,12 +49,16 @@ pub(super) struct Cluster {
     pub(super) namespace: String,
     /// UID of the VirtualCluster.
     pub(super) uid: String,
+    /// UIDs of those that were there before it.
+    pub(super) earlier: Vec<String>,
     /// Address of its API server.
     pub(super) ip: String,
     /// What its API server has.
     pub(super) store: Store,
     /// What its API server had before it lost everything, and will have again.
     pub(super) lost: Option<Store>,
+    /// A copy of what its API server had.
+    pub(super) copy: Option<Store>,
 }
 
 /// A crash that will come.
@@ -159,9 +168,7 @@ impl World {
         let store = inner.store_mut(target);
         let before = store.version();
         let done = act(store, now);
-        if store.version() != before {
-            inner.tell(target, None);
-        }
+        inner.tell_since(target, before);
         done
     }
 
@@ -200,7 +207,7 @@ impl World {
             inner.kill(process);
             return None;
         }
-        let (answer, written) = inner.store_mut(target).handle(call, now);
+        let (answer, written) = inner.store_mut(target).handle(&wire::stripped(call), now);
         inner
             .trace
             .add(elapsed, process, target, call, answer.code, is_late);
@@ -280,6 +287,94 @@ impl World {
         Arc::clone(topic)
     }
 
+    /// Has the host namespace of a virtual cluster go with all in it, and come again with another virtual cluster of the
+    /// same name.
+    pub(super) fn make_anew(&self, number: usize, generation: usize) {
+        let now = self.now();
+        let mut inner = self.locked();
+        let namespace = inner.clusters[number].namespace.clone();
+        let within = |(id, _): &(&Id, &Arc<Value>)| {
+            id.namespace == namespace || (id.collection == NAMESPACES && id.name == namespace)
+        };
+        let all: Vec<_> = inner
+            .host
+            .objects()
+            .filter(within)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in all {
+            inner.host.lose(&id, now);
+        }
+        let mut earlier = std::mem::take(&mut inner.clusters[number].earlier);
+        earlier.push(inner.clusters[number].uid.clone());
+        let cluster = Cluster {
+            earlier,
+            uid: format!("cluster-{number}-{generation}-{}", inner.host.version()),
+            store: ground::inside(&format!("v{number}-{}-", inner.host.version()), now),
+            ..ground::cluster(number, now)
+        };
+        inner
+            .host
+            .put(&Id::new(NAMESPACES, "", &namespace), json!({}), now);
+        let secret = Id::new("/api/v1/secrets", &namespace, layout::SYNC_SECRET);
+        inner.host.put(&secret, ground::credential(), now);
+        let id = Id::new(CLUSTERS, &namespace, &cluster.name);
+        inner.host.put(&id, ground::virtual_cluster(&cluster), now);
+        inner.clusters[number] = cluster;
+        inner.tell(Target::Host, None);
+        inner.tell(Target::Virtual(number), None);
+    }
+
+    /// Has a person say of each store that sync has doubts about that it is right; tells whether there was one.
+    pub(super) fn accept_stores(&self) -> bool {
+        let mut inner = self.locked();
+        let doubted: Vec<_> = (0..inner.clusters.len())
+            .filter(|number| inner.is_doubted(*number))
+            .collect();
+        for number in &doubted {
+            inner.accept(*number, self.now());
+        }
+        !doubted.is_empty()
+    }
+
+    /// Has a person accept the store that is there in place of the right one; false if it is the right one. Data of what
+    /// it lacks must be kept.
+    pub(super) fn accept_loss(&self, number: usize) -> bool {
+        let mut inner = self.locked();
+        let Some(lost) = inner.clusters[number].lost.take() else {
+            return false;
+        };
+        let cluster = &inner.clusters[number];
+        let lives = |store: &Store, uid: &str| {
+            let mut claims = store.all(CLAIMS);
+            claims.any(|(_, claim)| text(claim, "/metadata/uid") == uid)
+        };
+        let claims = inner.host.all(CLAIMS).filter(|(_, claim)| {
+            let uid = annotation(claim, label::VIRTUAL_UID);
+            annotation(claim, label::CLUSTER_UID) == cluster.uid
+                && lives(&lost, uid)
+                && !lives(&cluster.store, uid)
+        });
+        let claims: Vec<_> = claims.map(|(_, claim)| Arc::clone(claim)).collect();
+        for claim in claims {
+            inner.law.must_keep(&claim);
+        }
+        inner.accept(number, self.now());
+        true
+    }
+
+    /// Judges a request of sync when it is sent.
+    pub(super) fn sends(&self, process: usize, target: Target, call: &Call) {
+        let at = self.elapsed();
+        let mut inner = self.locked();
+        if inner.dead.contains(&process) {
+            return;
+        }
+        let mut law = std::mem::take(&mut inner.law);
+        law.sent(&mut inner, process, target, call, at);
+        inner.law = law;
+    }
+
     /// What a watch is told, and the version up to which; nothing if the past is forgotten.
     pub(super) fn since(
         &self,
@@ -294,6 +389,16 @@ impl World {
 }
 
 impl Cluster {
+    /// UIDs of it and of those that were there before it.
+    pub(super) fn uids(&self) -> impl Iterator<Item = &str> {
+        self.earlier.iter().chain([&self.uid]).map(String::as_str)
+    }
+
+    /// Namespace and name of its VirtualCluster.
+    pub(super) fn place(&self) -> (String, String) {
+        (self.namespace.clone(), self.name.clone())
+    }
+
     /// What the tenant has, and has not lost by its own wish.
     pub(super) fn truth(&self) -> &Store {
         self.lost.as_ref().unwrap_or(&self.store)
@@ -313,6 +418,55 @@ impl Inner {
             Target::Host => &mut self.host,
             Target::Virtual(number) => &mut self.clusters[number].store,
         }
+    }
+
+    /// Whether there is a host pod of a virtual one.
+    pub(super) fn is_on_host(&self, number: usize, id: &Id) -> bool {
+        let cluster = &self.clusters[number];
+        let uid = cluster
+            .store
+            .get(id)
+            .map_or("", |pod| text(pod, "/metadata/uid"));
+        law::host_of(self, cluster, uid).is_some()
+    }
+
+    /// The ConfigMap by which the host remembers a store.
+    fn note_of(&self, number: usize) -> Id {
+        let namespace = &self.clusters[number].namespace;
+        Id::new("/api/v1/configmaps", namespace, environment::CONFIG_MAP)
+    }
+
+    /// The mark of a store that the host remembers.
+    pub(super) fn mark_of(&self, number: usize) -> Option<String> {
+        let kept = self.host.get(&self.note_of(number))?;
+        Some(annotation(kept, STORE_MARK).to_owned()).filter(|mark| !mark.is_empty())
+    }
+
+    /// Whether sync says that a store is not what it was.
+    fn is_doubted(&self, number: usize) -> bool {
+        let (namespace, name) = self.clusters[number].place();
+        let object = self.host.get(&Id::new(CLUSTERS, &namespace, &name));
+        let conditions = object.and_then(|object| object.pointer("/status/conditions")?.as_array());
+        let mut reasons = conditions
+            .into_iter()
+            .flatten()
+            .map(|one| text(one, "/reason"));
+        reasons.any(|reason| matches!(reason, "StoreReplaced" | "StoreRolledBack"))
+    }
+
+    /// Takes the annotation off by which the host remembers a store.
+    fn accept(&mut self, number: usize, now: Timestamp) {
+        let id = self.note_of(number);
+        self.host.change(&id, now, |kept| {
+            if let Some(all) = kept["metadata"]["annotations"].as_object_mut() {
+                all.remove(STORE_UID);
+            }
+        });
+        self.tell(Target::Host, Some(&id.collection));
+    }
+
+    pub(super) fn weather(&mut self, process: usize, target: Target) -> Weather {
+        self.link(process, target).weather
     }
 
     fn link(&mut self, process: usize, target: Target) -> &mut Link {
@@ -342,16 +496,30 @@ impl Inner {
         let mut law = std::mem::take(&mut self.law);
         law.judge(self, process, target, written, at);
         self.law = law;
-        self.tell(target, Some(&written.id));
+        self.tell(target, Some(&written.id.collection));
     }
 
-    fn tell(&self, target: Target, about: Option<&Id>) {
+    /// Tells those who watch a server; only of one collection if that is given.
+    fn tell(&self, target: Target, about: Option<&str>) {
         for ((of, collection), topic) in &self.topics {
-            if *of == target && about.is_none_or(|id| id.collection == *collection) {
+            if *of == target && about.is_none_or(|about| *about == *collection) {
                 topic.notify_waiters();
             }
         }
     }
+
+    /// Tells those who watch what has changed since a version.
+    fn tell_since(&self, target: Target, version: u64) {
+        for collection in self.store(target).changed(version) {
+            self.tell(target, Some(collection));
+        }
+    }
+}
+
+/// The mark that a store bears.
+pub(super) fn mark(store: &Store) -> Option<String> {
+    let system = store.get(&Id::new(NAMESPACES, "", "kube-system"))?;
+    Some(annotation(system, STORE_MARK).to_owned()).filter(|mark| !mark.is_empty())
 }
 
 /// A text of an object.

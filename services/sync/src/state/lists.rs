@@ -1,8 +1,10 @@
 //! Lists of whole kinds: which are under way, which are complete, and what was missing from one.
 
 use super::State;
+use crate::guard::{self, Guard};
 use crate::hash::HashSet;
 use crate::object::{Key, Kind, Side};
+use crate::state::Slot;
 
 /// A list that is under way; to be given to [`State::end_list`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +75,9 @@ impl State {
             let slot = entry.slot_mut(side);
             if key.kind == kind && slot.seen.is_some() && !running.listed.contains(key) {
                 slot.doubted = true;
+                if !guard::stands(Guard::MissingIsRead) {
+                    *slot = Slot::default();
+                }
                 slot.missing = true;
                 missing.push(key.clone());
             }

@@ -20,6 +20,7 @@ use super::report::Trouble;
 use super::{Next, Step};
 use crate::apply::Failure;
 use crate::engine::Engine;
+use crate::guard::{self, Guard};
 use crate::object::{Key, Kind, Object, Side};
 use crate::tenant::Tenant;
 
@@ -91,7 +92,8 @@ fn annotate(host: &Value, value: &Value) -> Patch {
 impl Tenant {
     /// Keeps what is to be deleted on the host, if it holds data and nobody has deleted it inside; true if so.
     pub(super) async fn keep_instead(&self, key: &Key, delete: &Delete) -> Result<bool, Failure> {
-        if !self.accepts_store() || !holds_data(key.kind) || delete.cause != Cause::Orphan {
+        let may_hold = self.accepts_store() && holds_data(key.kind);
+        if !may_hold || delete.cause != Cause::Orphan || !guard::stands(Guard::DataIsKept) {
             return Ok(false);
         }
         let host = self.see(Side::Host, key).await?;

@@ -170,7 +170,7 @@ async fn at_rest(
 ) -> Result<Step, Failure> {
     tenant.settle(key);
     let next = match (pod, host) {
-        (None, None) => tenant.drop_tokens(key).await?,
+        (None, None) => tenant.drop_tokens(key, None).await?,
         (Some(pod), Some(_)) => tenant.refresh_tokens(engine, key, pod).await?,
         (Some(_), None) | (None, Some(_)) => None,
     };

@@ -64,6 +64,13 @@ impl Tokens {
         }
     }
 
+    /// The Secret of that pod lacks its labels: it is written again.
+    pub fn renew_now(&self, pod: &Name) {
+        if let Some(held) = self.locked().get_mut(pod) {
+            held.renew = Instant::now();
+        }
+    }
+
     fn locked(&self) -> MutexGuard<'_, HashMap<Name, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +132,8 @@ impl Tenant {
         Ok(())
     }
 
-    /// Renews the tokens of a pod that is on the host, if it is time; tells when it will be.
+    /// Renews the tokens of a pod that is on the host, if it is time; tells when it will be. Those of an earlier pod of
+    /// that name give way.
     pub(super) async fn refresh_tokens(
         &self,
         engine: &Engine,
@@ -139,7 +147,8 @@ impl Tenant {
         let Some(held) = self.tokens.locked().get(&key.name).cloned() else {
             return Ok(None);
         };
-        if Instant::now() < held.renew {
+        let is_its_own = pod["metadata"]["uid"] == *held.pod;
+        if is_its_own && Instant::now() < held.renew {
             if let Some(held) = self.tokens.locked().get_mut(&key.name) {
                 held.followed = true;
             }
@@ -147,12 +156,19 @@ impl Tenant {
         }
         // Even of a pod that would be refused now: its containers run.
         let (_, tokens) = pod::needs(pod, &self.context);
+        if tokens.is_empty() && !is_its_own {
+            return self.drop_tokens(key, Some(pod)).await;
+        }
         self.ensure_tokens(engine, key, pod, &tokens).await?;
         Ok(self.tokens.locked().get(&key.name).map(|held| held.renew))
     }
 
-    /// Removes the token Secret of a pod that is on neither side.
-    pub(super) async fn drop_tokens(&self, key: &Key) -> Result<Option<Instant>, Failure> {
+    /// Removes the token Secret of a pod that is on neither side, or of one before the pod of that name.
+    pub(super) async fn drop_tokens(
+        &self,
+        key: &Key,
+        pod: Option<&Value>,
+    ) -> Result<Option<Instant>, Failure> {
         if !self.tokens.locked().contains_key(&key.name) {
             return Ok(None);
         }
@@ -162,7 +178,7 @@ impl Tenant {
             return Ok(Some(Instant::now() + super::LISTS));
         }
         if let Some(found) = self.read(Side::Host, Kind::Secret, &name).await? {
-            let delete = plan::token_secret(None, found.json(), knowledge, &self.context);
+            let delete = plan::token_secret(pod, found.json(), knowledge, &self.context);
             if let Some(delete) = delete {
                 // An emptied store has no pod either.
                 self.confirm_store().await?;
@@ -201,6 +217,8 @@ impl Tenant {
                     "metadata": {
                         "uid": found.uid(),
                         "annotations": wanted.pointer("/metadata/annotations"),
+                        // Without them no scan would find it, and each would have it written again.
+                        "labels": wanted.pointer("/metadata/labels"),
                     },
                     "stringData": wanted.get("stringData"),
                 }),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use vcluster_translate::{Owner, owner, policy};
 
 use super::Tenant;
+use crate::guard::{self, Guard};
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::state::ListId;
@@ -167,6 +168,25 @@ impl Tenant {
         true
     }
 
+    /// Has a host object read that a list by labels does not hold; false if it is not ours, or known.
+    pub fn take_hidden(&self, kind: Kind, object: &Object) -> bool {
+        let Some(owner) = owner::of_ours(object.json(), &self.context) else {
+            return false;
+        };
+        if owner.kind != kind.as_str() {
+            return false;
+        }
+        let key = key_of(kind, &owner);
+        let mut state = self.state();
+        if state.entry(&key).host.seen.is_some() {
+            return false;
+        }
+        state.doubt(Side::Host, &key);
+        drop(state);
+        self.add(key, Lane::Scan);
+        true
+    }
+
     /// Takes note that a list holds a host object in the version that is known. One that is known no more has changed or
     /// gone since it was listed, and whoever told that was later.
     pub fn see_again(&self, kind: Kind, object: &Object) {
@@ -219,7 +239,7 @@ impl Tenant {
             return;
         };
         let key = key_of(kind, &owner);
-        let news = if object.has_ended() {
+        let news = if guard::passes(Guard::HiddenIsRead, object.has_ended()) {
             self.state().vanish(Side::Host, &key, object.uid())
         } else {
             self.state().lose_sight(Side::Host, &key, object)

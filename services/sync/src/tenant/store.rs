@@ -17,6 +17,7 @@ use vcluster_translate::patch::Format;
 
 use super::Tenant;
 use crate::apply::Failure;
+use crate::guard::{self, Guard};
 use crate::object::{Kind, Name, Object, Side};
 
 mod memory;
@@ -63,7 +64,10 @@ impl Tenant {
             .await?
             .filter(|kept| self.made(kept.json()));
         let mut memory = kept.as_ref().map(Memory::of).unwrap_or_default();
-        if let Err(loss) = memory.judge(&found, 0) {
+        let judged = memory.judge(&found, 0);
+        if let Err(loss) = judged
+            && guard::stands(Guard::StoreIsRecognized)
+        {
             return Err(self.lost(loss).into());
         }
         let is_known = memory.uid.is_some();
@@ -91,8 +95,8 @@ impl Tenant {
             // A version may be of a cache that lags behind. Another UID never is: even if the right store is back in a
             // moment, what was not found was asked of the wrong one.
             let pause = match loss {
-                Loss::RolledBack { .. } => pauses.next(),
-                Loss::Replaced { .. } => None,
+                Loss::Replaced { .. } if guard::stands(Guard::LossIsFinal) => None,
+                Loss::Replaced { .. } | Loss::RolledBack { .. } => pauses.next(),
             };
             let Some(pause) = pause else {
                 self.lose_store(loss);

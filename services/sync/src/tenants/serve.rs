@@ -19,6 +19,7 @@ use crate::apply::with_causes;
 use crate::bill::Bill;
 use crate::custom;
 use crate::engine::{Coming, Engine};
+use crate::guard::{self, Guard};
 use crate::metrics::State;
 use crate::tenant::{Id, Tenant};
 
@@ -133,7 +134,7 @@ impl Supervisor {
 
     /// Lets another replica have the tenant, once nothing is done for it here.
     async fn let_go(&mut self) {
-        let is_at_rest = self.rest().await;
+        let is_at_rest = !guard::stands(Guard::RestFirst) || self.rest().await;
         if !std::mem::take(&mut self.is_held) {
             return;
         }

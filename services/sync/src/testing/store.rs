@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Response;
 use kube::Client;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vcluster_chassis::testing::{ApiServer, Call, json as answer};
 
 use crate::object::{Kind, Object};
@@ -243,7 +243,8 @@ impl Inner {
         if uid.is_some_and(|uid| object.pointer("/metadata/uid") != Some(uid)) {
             return status(409, "Conflict");
         }
-        merge(&mut object, body);
+        // Also for strategic patches: lists are replaced.
+        json_patch::merge(&mut object, body);
         self.admitted(&mut object);
         let stored = self.store(place, object);
         answer(200, stored)
@@ -306,24 +307,4 @@ pub(crate) fn status(code: u16, reason: &str) -> Response<String> {
             "code": code, "reason": reason, "message": format!("no: {reason}"),
         }),
     )
-}
-
-/// RFC 7386, also for strategic patches: lists are replaced.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            if let Some(target) = target.as_object_mut() {
-                target.remove(key);
-            }
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

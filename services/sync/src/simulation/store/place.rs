@@ -1,5 +1,6 @@
 //! Requests taken apart.
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ pub(in crate::simulation) struct Call {
     pub(in crate::simulation) path: String,
     pub(in crate::simulation) query: String,
     pub(in crate::simulation) body: Value,
+    /// The body as it came.
+    pub(in crate::simulation) sent: Bytes,
 }
 
 /// What a path names.

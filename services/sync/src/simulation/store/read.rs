@@ -1,10 +1,14 @@
 //! Lists and watches.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Id, Place, Store};
+
+/// By how many versions a cache lags behind.
+const LAG: u64 = 6;
 
 /// Which objects of a collection are wanted.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +66,15 @@ impl Selector {
 }
 
 impl Store {
+    /// Collections that have changed since a version.
+    pub(in crate::simulation) fn changed(&self, version: u64) -> BTreeSet<&str> {
+        let begin = self
+            .history
+            .partition_point(|event| event.version <= version);
+        let events = self.history.range(begin..);
+        events.map(|event| &*event.id.collection).collect()
+    }
+
     /// The version that it has now.
     pub(in crate::simulation) fn version(&self) -> u64 {
         self.version
@@ -70,18 +83,17 @@ impl Store {
     pub(super) fn read(&mut self, call: &Call, place: &Place) -> Answer {
         if !place.id.name.is_empty() {
             return match self.objects.get(&place.id) {
-                Some(object) => Answer::new(200, Value::clone(object)),
+                Some(object) => Answer::new(200, object),
                 None => Answer::status(404, "NotFound"),
             };
         }
         let Some(token) = call.parameter("continue") else {
             let selector = Selector::of(call, place);
-            let all = self.all(&place.id.collection);
-            let items = all
-                .filter(|(id, object)| selector.covers(id) && selector.matches(object))
-                .map(|(_, object)| Arc::clone(object))
-                .collect();
-            return self.page(call, items, &self.version.to_string());
+            // From a cache that lags behind, which only who asks for no version at all is spared.
+            let is_old = call.parameter("resourceVersion").is_some();
+            let version = if is_old { self.earlier() } else { self.version };
+            let items = self.at(version, &selector);
+            return self.page(call, items, &version.to_string());
         };
         let Some(items) = self.pages.get(&token).cloned() else {
             return Answer::status(410, "Expired");
@@ -89,6 +101,32 @@ impl Store {
         // Every page is of the version of the first.
         let version = token.split('-').next().unwrap_or_default();
         self.page(call, items, version)
+    }
+
+    /// A version of a moment ago.
+    fn earlier(&self) -> u64 {
+        self.version.saturating_sub(LAG).max(self.compacted)
+    }
+
+    /// What there was at a version.
+    fn at(&self, version: u64, selector: &Selector) -> Vec<Arc<Value>> {
+        let all = self
+            .all(&selector.collection)
+            .filter(|(id, _)| selector.covers(id));
+        let mut then: BTreeMap<&Id, &Arc<Value>> = all.collect();
+        let later = self
+            .history
+            .iter()
+            .rev()
+            .take_while(|event| event.version > version);
+        for event in later.filter(|event| selector.covers(&event.id)) {
+            match &event.before {
+                Some(before) => drop(then.insert(&event.id, before)),
+                None => drop(then.remove(&event.id)),
+            }
+        }
+        let wanted = then.into_values().filter(|object| selector.matches(object));
+        wanted.cloned().collect()
     }
 
     fn page(&mut self, call: &Call, items: Vec<Arc<Value>>, version: &str) -> Answer {
@@ -102,10 +140,14 @@ impl Store {
             self.pages.insert(token.clone(), rest);
             metadata["continue"] = token.into();
         }
-        let items: Vec<&Value> = items.iter().map(|item| &**item).collect();
-        let body =
-            json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items});
-        Answer::new(200, body)
+        let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+        let items = items.join(",");
+        Answer {
+            code: 200,
+            body: format!(
+                r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":[{items}]}}"#
+            ),
+        }
     }
 
     /// What a watch is told of what happened after a version, line by line; nothing if that past is forgotten.
@@ -114,7 +156,8 @@ impl Store {
         version: u64,
         selector: &Selector,
     ) -> Option<Vec<String>> {
-        if version < self.compacted {
+        let forgotten = self.forgotten.get(&selector.collection);
+        if version < self.compacted || forgotten.is_some_and(|forgotten| version <= *forgotten) {
             return None;
         }
         let begin = self
@@ -127,18 +170,21 @@ impl Store {
             }
             let matches = |object: &&Arc<Value>| selector.matches(object);
             let was = event.before.as_ref().filter(matches);
-            let (word, object) = match (was, event.after.as_ref().filter(matches)) {
+            lines.push(match (was, event.after.as_ref().filter(matches)) {
                 (None, None) => continue,
-                (None, Some(now)) => ("ADDED", Value::clone(now)),
-                (Some(_), Some(now)) => ("MODIFIED", Value::clone(now)),
+                (None, Some(now)) => line("ADDED", now),
+                (Some(_), Some(now)) => line("MODIFIED", now),
                 (Some(was), None) => {
                     let mut was = Value::clone(was);
                     was["metadata"]["resourceVersion"] = event.version.to_string().into();
-                    ("DELETED", was)
+                    line("DELETED", &was)
                 }
-            };
-            lines.push(json!({"type": word, "object": object}).to_string());
+            });
         }
         Some(lines)
     }
+}
+
+fn line(word: &str, object: &Value) -> String {
+    format!(r#"{{"type":"{word}","object":{object}}}"#)
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Answer, Call, Id, Place, Role, Store, Written};
 
@@ -54,7 +54,7 @@ impl Store {
         let before = self.objects.get(&place.id).cloned();
         let after = self.commit(&place.id, object, now);
         let answer = match &after {
-            Some(object) => Answer::new(code, Value::clone(object)),
+            Some(object) => Answer::new(code, object),
             None => Answer::success(code),
         };
         let written = Written {
@@ -138,16 +138,16 @@ impl Store {
         };
         if differs("/metadata/uid") {
             // As a change of an immutable field, which is what a real one says.
-            let mut answer = Answer::status(422, "Invalid");
-            answer.body["details"] =
-                json!({"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
-            return (answer, None);
+            let cause = json!({"reason": "FieldValueInvalid", "field": "metadata.uid"});
+            let details = json!({"causes": [cause]});
+            return (Answer::because(422, "Invalid", &details), None);
         }
         if differs("/metadata/resourceVersion") {
             return (Answer::status(409, "Conflict"), None);
         }
         let mut object = Value::clone(&found);
-        merge(&mut object, body);
+        // Also for strategic patches: lists are replaced.
+        json_patch::merge(&mut object, body);
         if place.id.collection.ends_with("/virtualclusters") {
             keep_conditions(&mut object, &found);
         }
@@ -235,7 +235,7 @@ fn token(now: Timestamp) -> Answer {
     let expires = crate::object::time(now + std::time::Duration::from_hours(1));
     Answer::new(
         201,
-        json!({
+        &json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "metadata": {}, "spec": {"audiences": []},
             "status": {"token": "t", "expirationTimestamp": expires},
@@ -258,24 +258,4 @@ fn keep_conditions(object: &mut Value, before: &Value) {
         }
     }
     now.sort_by_key(|condition| condition["type"].to_string());
-}
-
-/// RFC 7386, also for strategic patches: lists are replaced.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            if let Some(target) = target.as_object_mut() {
-                target.remove(key);
-            }
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

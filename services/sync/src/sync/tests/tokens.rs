@@ -121,3 +121,24 @@ async fn tokens_of_a_pod_are_renewed_whatever_is_refused_of_it_meanwhile() {
     let writes = world.writes();
     assert!(writes.iter().any(|write| write == renewed), "{writes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_an_earlier_pod_go_where_the_next_of_its_name_has_none() {
+    let world = World::new().await;
+    issue_tokens(&world);
+    with_node(&world).await;
+    let key = world.apply(Kind::Pod, pod_with_token("web"));
+    world.work(&key).await;
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    world.tenant.miss_virtual(Kind::Pod, &gone);
+    let gone = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &gone);
+    world.apply(Kind::Pod, pod("web"));
+    world.calls();
+    world.work(&key).await;
+    let deleted = "host DELETE /api/v1/namespaces/team-a/secrets/web-x-shop-x-demo.token";
+    assert_eq!(world.writes(), [HOST_PODS, deleted]);
+    world.pass(Duration::from_hours(2)).await;
+    world.work(&key).await;
+    assert_eq!(world.writes(), [""; 0]);
+}
