@@ -256,7 +256,8 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
                 shutdown.spawn(name, watch);
             }
             Outside::Everything { prune } => {
-                let watch = host_watch::mirrored(engine, kind, prune, term);
+                let gate = health.gate(kind.plural());
+                let watch = host_watch::mirrored(engine, kind, prune, Some(gate), term);
                 shutdown.spawn(name, watch);
             }
             Outside::Scanned | Outside::Shown | Outside::Nothing => {}

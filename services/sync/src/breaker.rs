@@ -1,8 +1,8 @@
 //! A circuit breaker, as data: whether a server is asked at all.
 //!
 //! Closed, every request goes. After so many failures with no good answer between them it opens: nothing goes until a
-//! time that doubles with each opening, with jitter. Then one request goes as a probe; its answer closes the breaker
-//! or opens it again.
+//! time that doubles with each opening, with jitter. Then one request goes as a probe; its failure opens the breaker
+//! again, and any good answer closes it. How requests of before fail, however late, does not count.
 //!
 //! Of a server that many tenants use, failures count only if they come to more than one of them: one tenant's requests
 //! may fail for reasons of its own, such as a webhook that does not answer.
@@ -27,10 +27,19 @@ const PROBE: Duration = Duration::from_secs(35);
 /// When those ask again who met a probe under way.
 const SOON: Duration = Duration::from_secs(1);
 
+/// The leave to send one request, by which its end is told from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave {
+    /// How often the breaker had changed when it was given.
+    changes: u64,
+    is_probe: bool,
+}
+
 /// A breaker; `W` tells whose requests they are.
 #[derive(Debug)]
 pub struct Breaker<W> {
     state: State<W>,
+    changes: u64,
     /// Whether failures must come to more than one.
     shared: bool,
 }
@@ -67,37 +76,54 @@ impl<W: PartialEq> Breaker<W> {
     pub fn new(shared: bool) -> Self {
         Self {
             state: State::closed(),
+            changes: 0,
             shared,
         }
     }
 
     /// Whether a request may go; if not, when to ask again. One that may go has to be followed by [`Self::succeeded`],
     /// [`Self::failed`] or [`Self::unknown`].
-    pub fn ask(&mut self, now: Instant) -> Result<(), Duration> {
+    pub fn ask(&mut self, now: Instant) -> Result<Leave, Duration> {
         match self.state {
-            State::Closed { .. } => Ok(()),
-            State::Open { until, .. } if now < until => Err(until - now),
-            State::Probing { since, .. } if now < since + PROBE => Err(SOON),
+            State::Closed { .. } => Ok(self.leave(false)),
+            State::Open { .. } | State::Probing { .. } if !self.left(now).is_zero() => {
+                Err(self.left(now))
+            }
             State::Open { openings, .. } | State::Probing { openings, .. } => {
-                self.state = State::Probing {
+                self.turn(State::Probing {
                     since: now,
                     openings,
-                };
-                Ok(())
+                });
+                Ok(self.leave(true))
             }
+        }
+    }
+
+    /// How long nothing goes yet.
+    pub fn left(&self, now: Instant) -> Duration {
+        match self.state {
+            State::Open { until, .. } => until.saturating_duration_since(now),
+            State::Probing { since, .. } if now < since + PROBE => SOON,
+            State::Closed { .. } | State::Probing { .. } => Duration::ZERO,
         }
     }
 
     /// A good answer came.
     pub fn succeeded(&mut self) -> Option<Change> {
-        let was_closed = matches!(self.state, State::Closed { .. });
-        // While it is open it is an answer to an earlier request, which shows as well that the server works.
-        self.state = State::closed();
-        (!was_closed).then_some(Change::Closed)
+        if let State::Closed { .. } = self.state {
+            self.state = State::closed();
+            return None;
+        }
+        // It may be to an earlier request, which shows as well that the server works.
+        self.turn(State::closed());
+        Some(Change::Closed)
     }
 
     /// A request failed; `chance` is a draw between 0 and 1.
-    pub fn failed(&mut self, whose: W, now: Instant, chance: f64) -> Option<Change> {
+    pub fn failed(&mut self, leave: Leave, whose: W, now: Instant, chance: f64) -> Option<Change> {
+        if leave.changes != self.changes {
+            return None;
+        }
         let openings = match &mut self.state {
             State::Closed {
                 failures,
@@ -114,26 +140,29 @@ impl<W: PartialEq> Breaker<W> {
                 }
                 0
             }
-            // Of a request that left before it opened.
+            // No leave is given then.
             State::Open { .. } => return None,
             State::Probing { openings, .. } => *openings,
         };
         let pause = PAUSE.bound(openings);
         let until = now + pause.mul_f64(LEAST + (1.0 - LEAST) * chance.clamp(0.0, 1.0));
-        self.state = State::Open {
+        self.turn(State::Open {
             until,
             openings: openings.saturating_add(1),
-        };
+        });
         Some(Change::Opened(until))
     }
 
     /// Nobody knows how a request ended, because nobody waited for it.
-    pub fn unknown(&mut self, now: Instant) {
-        if let State::Probing { openings, .. } = self.state {
-            self.state = State::Open {
+    pub fn unknown(&mut self, leave: Leave, now: Instant) {
+        if let State::Probing { openings, .. } = self.state
+            && leave.is_probe
+            && leave.changes == self.changes
+        {
+            self.turn(State::Open {
                 until: now,
                 openings,
-            };
+            });
         }
     }
 
@@ -143,6 +172,18 @@ impl<W: PartialEq> Breaker<W> {
             State::Closed { .. } => 0,
             State::Open { openings, .. } | State::Probing { openings, .. } => openings,
         }
+    }
+
+    fn leave(&self, is_probe: bool) -> Leave {
+        Leave {
+            changes: self.changes,
+            is_probe,
+        }
+    }
+
+    fn turn(&mut self, state: State<W>) {
+        self.state = state;
+        self.changes += 1;
     }
 }
 
@@ -160,8 +201,12 @@ impl<W> State<W> {
 mod tests {
     use super::*;
 
+    /// One request after the other fails.
     fn fail(breaker: &mut Breaker<u8>, whose: &[u8], now: Instant) -> Option<Change> {
-        let last = |_, whose: &u8| breaker.failed(*whose, now, 1.0);
+        let last = |_, whose: &u8| {
+            let leave = breaker.ask(now).unwrap();
+            breaker.failed(leave, *whose, now, 1.0)
+        };
         whose.iter().fold(None, last)
     }
 
@@ -172,21 +217,24 @@ mod tests {
         assert_eq!(fail(&mut breaker, &[1; 4], now), None);
         assert_eq!(breaker.succeeded(), None);
         assert_eq!(fail(&mut breaker, &[1; 4], now), None);
+        let earlier = breaker.ask(now).unwrap();
+        let mut leave = earlier;
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             let pause = Duration::from_secs(seconds);
-            assert_eq!(
-                fail(&mut breaker, &[1], now),
-                Some(Change::Opened(now + pause))
-            );
+            let change = breaker.failed(leave, 1, now, 1.0);
+            assert_eq!(change, Some(Change::Opened(now + pause)));
             assert_eq!(breaker.ask(now), Err(pause));
-            assert_eq!(fail(&mut breaker, &[1], now), None, "an earlier request");
             now += pause;
-            assert_eq!(breaker.ask(now), Ok(()));
+            leave = breaker.ask(now).unwrap();
+            let late = breaker.failed(earlier, 1, now, 1.0);
+            assert_eq!(late, None, "a request of before says nothing of now");
+            breaker.unknown(earlier, now);
             assert_eq!(breaker.ask(now), Err(SOON), "one probe");
         }
         assert_eq!(breaker.openings(), 7);
         assert_eq!(breaker.succeeded(), Some(Change::Closed));
-        assert_eq!((breaker.ask(now), breaker.openings()), (Ok(()), 0));
+        assert_eq!(breaker.openings(), 0);
+        assert!(breaker.ask(now).is_ok());
     }
 
     #[test]
@@ -195,10 +243,10 @@ mod tests {
         let mut breaker = Breaker::new(false);
         fail(&mut breaker, &[1; 5], now);
         now += Duration::from_secs(1);
-        assert_eq!(breaker.ask(now), Ok(()));
-        breaker.unknown(now);
-        assert_eq!(breaker.ask(now), Ok(()));
-        assert_eq!(breaker.ask(now + PROBE), Ok(()), "or it is lost");
+        let probe = breaker.ask(now).unwrap();
+        breaker.unknown(probe, now);
+        assert!(breaker.ask(now).is_ok());
+        assert!(breaker.ask(now + PROBE).is_ok(), "or it is lost");
     }
 
     #[test]
@@ -214,11 +262,13 @@ mod tests {
         let now = Instant::now();
         for (chance, millis) in [(0.0, 500), (0.5, 750), (1.0, 1000)] {
             let mut breaker = Breaker::new(false);
+            let leave = breaker.ask(now).unwrap();
             for _ in 0..4 {
-                breaker.failed(1, now, chance);
+                breaker.failed(leave, 1, now, chance);
             }
             let until = now + Duration::from_millis(millis);
-            assert_eq!(breaker.failed(1, now, chance), Some(Change::Opened(until)));
+            let change = breaker.failed(leave, 1, now, chance);
+            assert_eq!(change, Some(Change::Opened(until)));
         }
     }
 }

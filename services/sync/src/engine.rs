@@ -34,11 +34,15 @@ mod tests;
 mod working;
 
 pub use arrivals::{Arrivals, Coming};
+use destinations::Network;
 use mirrored::{Followed, Mirrored};
 pub use standing::Standing;
 
 /// Requests to the host that may be under way at once however late it answers.
 const HOST_REQUESTS: usize = 2;
+
+/// Tenants that are scanned at once: nobody waits for a scan, and each lists every kind on the host.
+const SCANS: usize = 4;
 
 /// Custom kinds that a process knows at most. They are never forgotten, so that metrics and memory stay bounded.
 const CUSTOM: usize = 256;
@@ -64,6 +68,8 @@ pub struct Engine {
     pub kubelet_host: String,
     /// Rights to list a tenant for the first time.
     pub lists: Semaphore,
+    /// Rights to scan a tenant.
+    pub scans: Semaphore,
     /// Which tenants are this replica's.
     pub replicas: Replicas,
     /// CustomResourceDefinitions of the host.
@@ -76,6 +82,8 @@ pub struct Engine {
     mirrored: Mutex<Mirrored>,
     /// Addresses of the host's API servers, once they are known.
     api_servers: Mutex<Option<BTreeSet<IpAddr>>>,
+    /// What the host's nodes tell of its network, until one of them changes.
+    network: Mutex<Option<Network>>,
     followed: Mutex<Followed>,
     arrivals: Mutex<Arrivals>,
     /// Wakes those who wait for it, in the order in which they came.
@@ -137,6 +145,7 @@ impl Engine {
             clock,
             metrics,
             lists,
+            scans: Semaphore::new(SCANS),
             kubelet_host,
             replicas: Replicas::alone(),
             definitions: Definitions::default(),
@@ -145,6 +154,7 @@ impl Engine {
             tenants: Mutex::default(),
             mirrored: Mutex::default(),
             api_servers: Mutex::default(),
+            network: Mutex::default(),
             followed: Mutex::default(),
             arrivals: Mutex::default(),
             listed: Notify::new(),
@@ -274,6 +284,7 @@ impl Engine {
         *self.locked_arrivals() = Arrivals::default();
         self.all_mirrored().clear();
         *self.api_servers() = None;
+        self.forget_network();
     }
 
     /// Has every tenant's objects that are fresh no more take less memory, until the token is cancelled.

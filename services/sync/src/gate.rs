@@ -7,7 +7,7 @@
 //!   behind the long ones of others;
 //! - a request that takes longer than [`STRAGGLES`] gives its place up: what holds it is no want of capacity, and one
 //!   tenant's hanging requests must not take the places of all;
-//! - while [`crate::breaker`] is open nothing goes, and nobody waits.
+//! - while [`crate::breaker`] is open nothing goes, and nobody waits: those in line are sent away.
 //!
 //! It sends nothing itself. A pass that is dropped has given its place back.
 
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vcluster_chassis::chance;
 
-use crate::breaker::{Breaker, Change};
+use crate::breaker::{Breaker, Change, Leave};
 use crate::limit::{self, Bounds, Limit};
 use crate::queue::Ticket;
 
@@ -27,9 +27,11 @@ mod class;
 mod line;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use class::Class;
 use line::Line;
+use trouble::Trouble;
 
 /// How long a request counts as one under way.
 pub const STRAGGLES: Duration = Duration::from_secs(1);
@@ -86,13 +88,21 @@ pub struct Gate {
 struct State {
     limit: Limit<Class>,
     breaker: Breaker<Ticket>,
-    line: Line<oneshot::Sender<Pass>>,
+    trouble: Trouble<Ticket>,
+    line: Line<Waiting>,
+}
+
+/// One who waits.
+struct Waiting {
+    given: oneshot::Sender<Pass>,
+    leave: Leave,
 }
 
 /// The right to one request, until dropped.
 pub struct Pass {
     gate: Arc<Gate>,
     whose: Ticket,
+    leave: Leave,
     begun: Instant,
     /// How many others were under way when it was given.
     beside: usize,
@@ -105,7 +115,7 @@ pub struct Pass {
 /// Who goes next.
 struct Next {
     whose: Ticket,
-    waiting: oneshot::Sender<Pass>,
+    waiting: Waiting,
     beside: usize,
     pressed: bool,
 }
@@ -118,6 +128,7 @@ impl Gate {
             state: Mutex::new(State {
                 limit: Limit::new(bounds),
                 breaker: Breaker::new(sharing == Sharing::All),
+                trouble: Trouble::default(),
                 line: Line::default(),
             }),
         }
@@ -128,19 +139,14 @@ impl Gate {
         let (given, pass) = oneshot::channel();
         {
             let mut state = self.locked();
-            // A probe is given out only to one that goes at once.
-            if state.breaker.openings() > 0 {
-                state
-                    .breaker
-                    .ask(Instant::now())
-                    .map_err(|after| Shut { after })?;
-            }
-            state.line.join(whose, weight, given);
+            let leave = state.breaker.ask(Instant::now());
+            let leave = leave.map_err(|after| Shut { after })?;
+            state.line.join(whose, weight, Waiting { given, leave });
         }
         self.give();
-        // It is given to everybody in turn, and the gate outlives those who wait.
-        pass.await.map_err(|_gone| Shut {
-            after: Duration::ZERO,
+        // The breaker has opened meanwhile.
+        pass.await.map_err(|_sent_away| Shut {
+            after: self.locked().breaker.left(Instant::now()),
         })
     }
 
@@ -166,14 +172,18 @@ impl Gate {
             let pass = Pass {
                 gate: Arc::clone(self),
                 whose: next.whose,
+                leave: next.waiting.leave,
                 begun: Instant::now(),
                 beside: next.beside,
                 pressed: next.pressed,
                 has_place: true,
                 ended: false,
             };
-            // One that nobody waits for any more gives its place back at once.
-            drop(next.waiting.send(pass));
+            if let Err(mut pass) = next.waiting.given.send(pass) {
+                // Nobody waits any more. Its place is this loop's to give: to drop it would begin another one.
+                pass.has_place = false;
+                self.locked().line.left(next.whose);
+            }
         }
     }
 
@@ -230,18 +240,28 @@ impl Pass {
                     };
                     state.limit.answered(done, now);
                 }
+                state.trouble.none(now);
                 state.breaker.succeeded()
             }
             Ended::Failed => {
-                state.limit.answered(limit::Answer::TooMuch, now);
-                state.breaker.failed(self.whose, now, chance::draw())
+                let is_everybodys = state.trouble.of(self.whose, now);
+                if is_everybodys || self.gate.sharing == Sharing::One {
+                    state.limit.answered(limit::Answer::TooMuch, now);
+                }
+                let leave = self.leave;
+                state.breaker.failed(leave, self.whose, now, chance::draw())
             }
             Ended::Unknown => {
-                state.breaker.unknown(now);
+                state.breaker.unknown(self.leave, now);
                 None
             }
         };
+        let sent_away = match change {
+            Some(Change::Opened(_)) => state.line.send_away(),
+            Some(Change::Closed) | None => Vec::new(),
+        };
         drop(state);
+        drop(sent_away);
         change
     }
 }
@@ -249,7 +269,8 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if !self.ended {
-            self.gate.locked().breaker.unknown(Instant::now());
+            let mut state = self.gate.locked();
+            state.breaker.unknown(self.leave, Instant::now());
         }
         self.give_up_place();
     }

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kube::Api;
+use kube::runtime::watcher;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -89,18 +90,27 @@ pub async fn translated(engine: Arc<Engine>, kind: Kind, gate: Gate, token: Canc
             known = true;
             gate.open();
         }
-        Change::Failed(error) => {
-            tracing::warn!(%kind, %error, "host objects cannot be followed");
-            engine.metrics.watch_failed(Watched::Host(kind));
-            if !known {
-                gate.close(format!(
-                    "host {} cannot be followed: {error}",
-                    kind.plural()
-                ));
-            }
-        }
+        Change::Failed(error) => not_followed(&engine, kind, known, Some(&gate), &error),
     };
     follow(api, TRANSLATED, token, sink).await;
+}
+
+/// A watch that was known goes on where it was: the gate stays as it is.
+fn not_followed(
+    engine: &Engine,
+    kind: Kind,
+    known: bool,
+    gate: Option<&Gate>,
+    error: &watcher::Error,
+) {
+    tracing::warn!(%kind, %error, "host objects cannot be followed");
+    engine.metrics.watch_failed(Watched::Host(kind));
+    if let (false, Some(gate)) = (known, gate) {
+        gate.close(format!(
+            "host {} cannot be followed: {error}",
+            kind.plural()
+        ));
+    }
 }
 
 fn see(engine: &Engine, kind: Kind, object: Object, lane: Lane) {
@@ -119,15 +129,18 @@ fn unserved(engine: &Engine, kind: Kind) {
     engine.metrics.unserved(Side::Host, kind);
 }
 
-/// Follows the host's own objects of a kind until the token is cancelled.
+/// Follows the host's own objects of a kind until the token is cancelled. The gate, if there is one, is as that
+/// of [`translated`].
 pub async fn mirrored(
     engine: Arc<Engine>,
     kind: Kind,
     prune: fn(&mut Value),
+    gate: Option<Gate>,
     token: CancellationToken,
 ) {
     let api = api(&engine.host.own.watch, kind);
     let mut listed: HashSet<Arc<str>> = HashSet::default();
+    let mut known = false;
     let set = |engine: &Engine, object: Object, lane| {
         let name = object.name().name;
         let mut object = object.of_kind(kind).into_json();
@@ -151,6 +164,8 @@ pub async fn mirrored(
             for name in gone {
                 engine.set_mirrored(kind, &name, None, Lane::List);
             }
+            known = true;
+            gate.iter().for_each(Gate::open);
             engine.set_listed(kind, true);
         }
         Change::Applied(object) => set(&engine, object, Lane::Live),
@@ -158,11 +173,12 @@ pub async fn mirrored(
             engine.set_mirrored(kind, &object.name().name, None, Lane::Live);
         }
         // What was known stays: that a server does not serve a kind says nothing of its objects.
-        Change::Unserved => unserved(&engine, kind),
-        Change::Failed(error) => {
-            tracing::warn!(%kind, %error, "host objects cannot be followed");
-            engine.metrics.watch_failed(Watched::Host(kind));
+        Change::Unserved => {
+            unserved(&engine, kind);
+            known = true;
+            gate.iter().for_each(Gate::open);
         }
+        Change::Failed(error) => not_followed(&engine, kind, known, gate.as_ref(), &error),
     };
     follow(api, ALL, token, sink).await;
 }

@@ -22,6 +22,7 @@ use self::requests::{get, list, write};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashMap;
+use crate::object::{Name, Side};
 use crate::tenant::{Id, Tenant};
 
 mod requests;
@@ -235,13 +236,17 @@ pub async fn ensure(
     if known.is_some_and(|known| own_class::of_ours(of, &known, context) == Some(name)) {
         return Ok(Named::OnHost(host_name));
     }
-    let inside = &tenant.clients.virtual_.request;
-    let Some(class) = get(inside, of, name).await? else {
+    let failed = |failure: Failure| Error::Failed(failure.to_string());
+    let inside = Name::new("", name);
+    let found = tenant.read(Side::Virtual, kind, &inside).await;
+    let Some(class) = found.map_err(failed)? else {
         return Ok(Named::Nothing);
     };
-    let Some(class) = own(vec![class]).pop() else {
+    let Some(class) = own(vec![class.into_json()]).pop() else {
         return Ok(Named::NotOwn);
     };
+    // Not by the tenant's account, but in its turn.
+    let _pass = tenant.pass(Side::Host).await.map_err(failed)?;
     let host = &engine.host.own.request;
     let there = get(host, of, &host_name).await?;
     let has_room = on_host(engine, tenant, of).len() < MOST;

@@ -3,6 +3,13 @@
 //! In steady state it finds nothing. What it finds goes through the queue's last lane, so that it costs nobody
 //! anything, and is decided like everything else: nothing is deleted because a scan did not see it.
 
+use std::sync::Arc;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use vcluster_chassis::chance;
+use vcluster_translate::kind::Outside;
+use vcluster_translate::owner;
+
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashSet;
@@ -12,8 +19,6 @@ use crate::object::{Kind, Name, Object, Side};
 use crate::queue::Lane;
 use crate::state::ListId;
 use crate::tenant::Tenant;
-use vcluster_translate::kind::Outside;
-use vcluster_translate::owner;
 
 /// Why the host's side is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +29,22 @@ pub enum Purpose {
     Check,
 }
 
-/// Compares a tenant with its host namespace, and has every key of it looked at.
+/// Scans a tenant now and then, until its stay ends.
+pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
+    let every = engine.config.scan_interval;
+    // Those that were taken up together are not scanned together.
+    let first = Instant::now() + every.mul_f64(chance::draw());
+    let mut moments = tokio::time::interval_at(first, every);
+    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let token = &tenant.token;
+    while token.run_until_cancelled(moments.tick()).await.is_some() {
+        // Closed never: the semaphore lives as long as the engine.
+        let _permit = engine.scans.acquire().await.ok();
+        self::tenant(&engine, &tenant).await;
+    }
+}
+
+/// Compares a tenant with its host namespace, and has every key looked at that is not settled.
 pub async fn tenant(engine: &Engine, tenant: &Tenant) {
     if !tenant.is_active() {
         return;
@@ -139,7 +159,10 @@ async fn pages(
                 Listed::New(object) => object,
             };
             if kind == Kind::ConfigMap && purpose == Purpose::Check {
-                tenant.drop_links(&object).await?;
+                // That says nothing of the others.
+                if let Err(error) = tenant.drop_links(&object).await {
+                    tracing::warn!(tenant = %tenant.id, %error, "variables of a namespace that is gone stay");
+                }
             }
             if kind == Kind::Secret && tenant.see_tokens(&object, engine.clock.now()) {
                 tokens.extend(pod_of(tenant, &object));

@@ -105,6 +105,12 @@ impl State {
             .collect()
     }
 
+    /// Whether any object of a kind that is there on some side is such.
+    pub fn any(&self, kind: Kind, is_such: impl Fn(&Name) -> bool) -> bool {
+        let mut of_kind = self.entries.keys().filter(|key| key.kind == kind);
+        of_kind.any(|key| is_such(&key.name))
+    }
+
     /// Whether it is there on one side and not on the other.
     pub fn is_on_one_side(&self, key: &Key) -> bool {
         let sides = |entry: &Entry| entry.virtual_.seen.is_some() != entry.host.seen.is_some();

@@ -82,7 +82,7 @@ fn begin(kind: Kind, engine: &Arc<Engine>, shutdown: &Shutdown, token: &Cancella
         }
         Outside::Everything { prune } => {
             engine.forget_mirrored(kind);
-            shutdown.spawn_contained(name, host_watch::mirrored(engine, kind, prune, token));
+            shutdown.spawn_contained(name, host_watch::mirrored(engine, kind, prune, None, token));
         }
         Outside::Scanned | Outside::Nothing => {}
     }

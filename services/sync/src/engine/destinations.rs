@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use serde_json::Value;
 use vcluster_translate::destination::{Host, machines_and_pods, of_node};
 use vcluster_translate::{Context, Destinations, endpoint_slice};
@@ -13,6 +15,9 @@ use super::Engine;
 use crate::object::{Key, Kind};
 use crate::queue::Lane;
 use crate::tenant::Tenant;
+
+/// Addresses of machines, and the ranges of pods if they are known.
+pub(super) type Network = (BTreeSet<IpAddr>, Option<Vec<IpNet>>);
 
 impl Engine {
     /// What a translation of this object must know, as of now; nothing if the host is not known well enough yet.
@@ -41,12 +46,7 @@ impl Engine {
             return None;
         }
         let mut machines = self.api_servers().clone()?;
-        let all = self.all_mirrored();
-        let nodes = all
-            .iter()
-            .filter(|((kind, _), _)| *kind == Kind::Node)
-            .map(|(_, node)| &**node);
-        let (of_nodes, pods) = machines_and_pods(nodes, &self.config.pod_cidrs);
+        let (of_nodes, pods) = self.network();
         machines.extend(of_nodes);
         Some(Host {
             machines,
@@ -54,6 +54,32 @@ impl Engine {
             services: known.services.clone(),
             denied: self.config.denied_endpoint_cidrs.clone(),
         })
+    }
+
+    /// The addresses of the host's nodes, and those that its pods may have. Worked out once for all that is looked at
+    /// until a node changes.
+    fn network(&self) -> Network {
+        let mut known = self.known_network();
+        if let Some(network) = &*known {
+            return Network::clone(network);
+        }
+        // A node that changes from here on is told once this is unlocked, and then it is worked out anew.
+        let all = self.all_mirrored();
+        let nodes = all
+            .iter()
+            .filter(|((kind, _), _)| *kind == Kind::Node)
+            .map(|(_, node)| &**node);
+        let network = machines_and_pods(nodes, &self.config.pod_cidrs);
+        known.insert(network).clone()
+    }
+
+    fn known_network(&self) -> MutexGuard<'_, Option<Network>> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was worked out of the host's nodes.
+    pub(super) fn forget_network(&self) {
+        *self.known_network() = None;
     }
 
     /// Takes note of the addresses of the host's API servers.
@@ -67,6 +93,7 @@ impl Engine {
     /// Takes note of how a node changed.
     pub(super) fn node_changed(&self, before: Option<&Value>, now: Option<&Value>) {
         if before.map(of_node) != now.map(of_node) {
+            self.forget_network();
             self.look_at_slices();
         }
     }

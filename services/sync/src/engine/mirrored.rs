@@ -124,17 +124,21 @@ impl Engine {
     pub async fn followed(&self) {
         loop {
             let changed = self.listed.notified();
-            {
-                let followed = self.all_followed();
-                let mut shared = Kind::all().filter(|kind| is_shared(*kind));
-                let known =
-                    |kind| followed.listed.contains(&kind) || followed.unserved.contains(&kind);
-                if shared.all(known) {
-                    return;
-                }
+            if self.unfollowed().is_empty() {
+                return;
             }
             changed.await;
         }
+    }
+
+    /// Kinds that are to be followed on the host for all tenants, and of which nothing is known yet.
+    pub fn unfollowed(&self) -> Vec<Kind> {
+        let followed = self.all_followed();
+        let is_known =
+            |kind: &Kind| followed.listed.contains(kind) || followed.unserved.contains(kind);
+        Kind::all()
+            .filter(|kind| is_shared(*kind) && !is_known(kind))
+            .collect()
     }
 
     pub(super) fn all_followed(&self) -> MutexGuard<'_, Followed> {

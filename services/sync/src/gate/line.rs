@@ -62,6 +62,17 @@ impl<W> Line<W> {
         self.let_through(whose)
     }
 
+    /// Takes out everybody who waits.
+    pub(super) fn send_away(&mut self) -> Vec<W> {
+        let mut sent_away = Vec::with_capacity(self.waiting);
+        for member in self.members.values_mut() {
+            sent_away.extend(member.waiting.drain(..));
+        }
+        self.members.retain(|_, member| member.under_way > 0);
+        self.waiting = 0;
+        sent_away
+    }
+
     /// One that was let through has left.
     pub(super) fn left(&mut self, whose: Ticket) {
         if let Some(member) = self.members.get_mut(&whose) {

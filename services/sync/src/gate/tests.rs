@@ -108,6 +108,41 @@ async fn an_open_breaker_keeps_nobody_waiting_and_lets_one_probe_through() {
     assert!(gate.enter(tenant, 1).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn those_in_line_are_sent_away_when_the_breaker_opens() {
+    let gate = fixed(5, Sharing::One);
+    let [tenant] = tickets();
+    let mut passes = Vec::new();
+    for _ in 0..5 {
+        let mut pass = gate.enter(tenant, 1).await.unwrap();
+        pass.give_up_place();
+        passes.push(pass);
+    }
+    let _holding: Vec<_> = (0..5)
+        .map(|_| gate.enter(tenant, 1).now_or_never().unwrap().unwrap())
+        .collect();
+    let mut waiting = std::pin::pin!(gate.enter(tenant, 1));
+    assert!((&mut waiting).now_or_never().is_none());
+    for pass in passes {
+        pass.ended(Ended::Failed, None);
+    }
+    let shut = waiting.now_or_never().unwrap().unwrap_err();
+    assert!(shut.after > Duration::ZERO, "{shut:?}");
+    assert_eq!(gate.view().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_who_gave_up_waiting_take_no_place_and_no_stack() {
+    let gate = fixed(1, Sharing::One);
+    let [tenant] = tickets();
+    let first = gate.enter(tenant, 1).await.unwrap();
+    for _ in 0..100_000 {
+        assert!(gate.enter(tenant, 1).now_or_never().is_none());
+    }
+    drop(first);
+    assert_eq!((gate.view().under_way, gate.view().waiting), (0, 0));
+}
+
 /// A host that does so many requests at once, each in 10 ms, more or less, and lets the others wait in the order in
 /// which they came.
 struct Server {

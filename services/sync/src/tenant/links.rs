@@ -201,6 +201,10 @@ impl Tenant {
         self.ensure_environment().await?;
         let namespaces: Vec<_> = {
             let mut kept = self.links.kept.lock().await;
+            // What is written leaves with the namespace, when a scan shows it.
+            kept.retain(|namespace, kept| {
+                kept.outcome == Outcome::Written || self.labels().contains_key(namespace)
+            });
             for kept in kept.values_mut() {
                 match kept.outcome {
                     Outcome::Written => kept.outcome = Outcome::Unknown,
@@ -210,11 +214,15 @@ impl Tenant {
             }
             kept.keys().cloned().collect()
         };
+        let mut renewed = Ok(());
         for namespace in namespaces {
             let all = self.links.kept.lock().await;
-            self.follow_kept(all, &namespace).await?;
+            if let Err(failure) = self.follow_kept(all, &namespace).await {
+                // One of them does not hold up the others.
+                renewed = renewed.and(Err(failure));
+            }
         }
-        Ok(())
+        renewed
     }
 
     /// Removes the ConfigMap of a namespace that is gone, when a scan shows it.
@@ -226,10 +234,9 @@ impl Tenant {
         // A namespace that was made a moment ago may be known later than its pods.
         let unused = {
             let state = self.state();
-            let mut pods = state.keys(Kind::Pod).into_iter();
             state.is_listed(Side::Virtual, Kind::Namespace)
                 && state.is_listed(Side::Virtual, Kind::Pod)
-                && !pods.any(|pod| *pod.name.namespace == *namespace)
+                && !state.any(Kind::Pod, |pod| *pod.namespace == *namespace)
         };
         let gone = unused && self.link.is_up() && !self.labels().contains_key(namespace);
         if !gone || !self.made(found.json()) {
@@ -243,7 +250,9 @@ impl Tenant {
         // An emptied store has no namespace either.
         self.confirm_store().await?;
         tracing::info!(tenant = %self.id, %name, "deletes the variables of a namespace that is gone");
-        self.links.kept.lock().await.remove(namespace);
+        // Until it is gone nobody may think that it is there.
+        let mut kept = self.links.kept.lock().await;
+        kept.remove(namespace);
         match self
             .delete(Side::Host, Kind::ConfigMap, &name, &delete)
             .await

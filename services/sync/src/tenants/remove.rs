@@ -6,6 +6,7 @@
 //! right to delete has gone already (the ServiceAccount, or the namespace itself, is being removed), whoever
 //! removed it is removing the objects too: then sync only waits until they are gone.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use tokio::time::Instant;
+use vcluster_chassis::retry::Policy;
 use vcluster_resources::label::{self, Part};
 use vcluster_translate::custom::Kinds;
 use vcluster_translate::environment;
@@ -29,6 +31,12 @@ use crate::tenant_token::{self, TenantToken};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Pauses after failures.
+const RETRY: Policy = Policy {
+    base: PAUSE,
+    factor: 2.0,
+    cap: Duration::from_secs(30),
+};
 /// How long a missing right is waited for. Afterwards the garbage collector removes what is left, because
 /// everything is owned by the VirtualCluster.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -47,6 +55,26 @@ enum Left {
     Some(usize),
     /// Nobody lets us look or delete.
     NoRight(String),
+}
+
+/// Failures in a row, each reason of which is logged once.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    said: String,
+}
+
+impl Failures {
+    /// Waits longer with each failure.
+    async fn pause(&mut self, id: &Id, error: &(dyn fmt::Display + Sync)) {
+        let error = error.to_string();
+        if error != self.said {
+            tracing::warn!(tenant = %id, error, "removal is tried again");
+            self.said = error;
+        }
+        tokio::time::sleep(RETRY.delay(self.count).max(PAUSE)).await;
+        self.count = self.count.saturating_add(1);
+    }
 }
 
 /// Removes everything and takes the finalizer off. Returns when that is done, or on an error after a pause, to
@@ -68,6 +96,7 @@ pub(super) async fn everything(engine: &Arc<Engine>, id: &Id, custom: &Kinds) {
 
 /// Removes its classes, which nobody else does: they live in no namespace, and nothing can own them.
 async fn classes(own: &Client, id: &Id) {
+    let mut failures = Failures::default();
     loop {
         match own_classes::sweep(own, id).await {
             Ok(()) => return,
@@ -76,10 +105,9 @@ async fn classes(own: &Client, id: &Id) {
                 return;
             }
             Err(error @ (own_classes::Error::Failed(_) | own_classes::Error::Refused(_))) => {
-                tracing::warn!(tenant = %id, %error, "classes are removed later");
+                failures.pause(id, &error).await;
             }
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -87,6 +115,7 @@ async fn classes(own: &Client, id: &Id) {
 async fn until_nothing_is_left(tenant: &Client, own: &Client, id: &Id, custom: &Kinds) {
     // Since when the right is missing. A webhook may refuse once, and a role may be made anew.
     let mut missing: Option<Instant> = None;
+    let mut failures = Failures::default();
     loop {
         let left = once(tenant, id, custom).await;
         missing = match &left {
@@ -104,8 +133,12 @@ async fn until_nothing_is_left(tenant: &Client, own: &Client, id: &Id, custom: &
                 Ok(pods) => tracing::debug!(tenant = %id, pods, why, "waits for the right"),
                 Err(error) => tracing::warn!(tenant = %id, %error, "cannot look for pods"),
             },
-            Err(error) => tracing::warn!(tenant = %id, %error, "removal is tried again"),
+            Err(error) => {
+                failures.pause(id, &error).await;
+                continue;
+            }
         }
+        failures = Failures::default();
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -213,8 +213,33 @@ impl Reporter {
         last.filter(|_| since.elapsed() < PATIENCE)
     }
 
-    /// Says it, unless it was said. Best effort: it is said again at the next look.
+    /// Says it, unless it was said, and leaves what else was said. Best effort: it is said again at the next look.
     pub async fn report(&mut self, observations: &[Observation], generation: Option<i64>) {
+        let is_said = |last: &Condition| {
+            observations
+                .iter()
+                .any(|new| new.type_.as_str() == last.type_)
+        };
+        let rest: Vec<_> = self
+            .last
+            .iter()
+            .filter(|last| !is_said(last))
+            .cloned()
+            .collect();
+        self.write(observations, rest, generation).await;
+    }
+
+    /// Says that this is all, and takes back what else was said.
+    pub async fn report_all(&mut self, observations: &[Observation], generation: Option<i64>) {
+        self.write(observations, Vec::new(), generation).await;
+    }
+
+    async fn write(
+        &mut self,
+        observations: &[Observation],
+        rest: Vec<Condition>,
+        generation: Option<i64>,
+    ) {
         // Kubernetes' `Time` has whole seconds; what is written must be what is read.
         let now = self.clock.now();
         let now = Time(jiff::Timestamp::from_second(now.as_second()).unwrap_or(now));
@@ -224,6 +249,7 @@ impl Reporter {
             let new = || condition::state(observation, &self.last, generation, &now);
             wanted.push(standing.unwrap_or_else(new));
         }
+        wanted.extend(rest);
         if !guard::passes(Guard::SaidOnce, self.last != wanted) {
             return;
         }
@@ -245,6 +271,7 @@ impl Reporter {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use vcluster_chassis::testing::{ApiServer, ManualClock, json as answer};
 
     use super::*;
@@ -312,6 +339,34 @@ mod tests {
         let clock = Arc::new(ManualClock::default());
         let reporter = Reporter::new(server.client(), id, clock, &parsed);
         (server, reporter)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_observed_this_time_stays_said_until_it_is_taken_back() {
+        let (server, mut reporter) = reporter();
+        let rules = Observation {
+            type_: Type::CustomResourcesReady,
+            ..observation(Status::True)
+        };
+        let types = |server: &ApiServer| -> Vec<Value> {
+            let last = server.calls().pop().unwrap();
+            let conditions = last.body["status"]["conditions"].as_array().unwrap();
+            conditions.iter().map(|said| said["type"].clone()).collect()
+        };
+        let both = ["SyncReady", "CustomResourcesReady"];
+        let served = observation(Status::True);
+        reporter.report_all(&[served.clone(), rules], Some(3)).await;
+        assert_eq!(types(&server), both);
+        reporter
+            .report(&[observation(Status::False)], Some(3))
+            .await;
+        assert_eq!(
+            types(&server),
+            both,
+            "that it cannot be served says nothing of the rules"
+        );
+        reporter.report_all(&[served], Some(3)).await;
+        assert_eq!(types(&server), ["SyncReady"]);
     }
 
     #[tokio::test]

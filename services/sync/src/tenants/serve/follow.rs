@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use vcluster_resources::VirtualCluster;
 
 use super::{OLDER, Supervisor};
@@ -11,15 +11,14 @@ use crate::apply::Failure;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
 use crate::queue::Lane;
-use crate::scan;
 use crate::tenant::Tenant;
 use crate::tenants::credentials::Credentials;
 use crate::tenants::host_access;
 use crate::tenants::stage::{Endpoint, Stage, stage};
 use crate::tenants::status::{Reporter, observe, observe_custom};
 
-/// How often the condition is looked at without a reason.
-const STATUS: Duration = Duration::from_secs(30);
+/// How often rules and rights are looked at without a reason.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// What a tenant was taken up for. When its object calls for something else, it is taken up anew.
 pub(super) struct Calls {
@@ -28,7 +27,7 @@ pub(super) struct Calls {
 }
 
 impl Supervisor {
-    /// Keeps the condition, the credential and the scan up to date until the object calls for something else.
+    /// Keeps the condition and the credential up to date until the object calls for something else.
     pub(super) async fn follow(
         &mut self,
         tenant: &Arc<Tenant>,
@@ -38,10 +37,8 @@ impl Supervisor {
     ) {
         let mut shown = false;
         let mut reach = tenant.link.subscribe();
-        let mut scan = tokio::time::interval_at(
-            Instant::now() + self.engine.config.scan_interval,
-            self.engine.config.scan_interval,
-        );
+        let mut look = every(LOOK);
+        let mut renew = every(self.engine.config.scan_interval);
         // The next stay tells why it cannot begin.
         while !tenant.has_lost_its_store() {
             shown = shown || show_when_ready(&self.engine, tenant);
@@ -52,7 +49,7 @@ impl Supervisor {
                 observe_custom(tenant, &calls.resolved),
             ];
             let said: Vec<_> = said.into_iter().flatten().collect();
-            reporter.report(&said, generation).await;
+            reporter.report_all(&said, generation).await;
             tokio::select! {
                 biased;
                 // A task of the stay panicked.
@@ -64,7 +61,7 @@ impl Supervisor {
                 }
                 () = tenant.changed() => {}
                 _ = reach.changed() => {}
-                () = tokio::time::sleep(STATUS) => {
+                _ = look.tick() => {
                     if self.custom_changed(calls, tenant).await {
                         return;
                     }
@@ -73,14 +70,13 @@ impl Supervisor {
                         tenant.ask_host().await;
                     }
                 }
-                _ = scan.tick() => {
+                _ = renew.tick() => {
                     if let Err(error) = credentials.refresh().await {
                         tracing::warn!(tenant = %self.id, %error, "credential cannot be read again");
                     }
                     if self.access_changed(tenant).await {
                         return;
                     }
-                    scan::tenant(&self.engine, tenant).await;
                     mark(tenant).await;
                 }
             }
@@ -150,6 +146,13 @@ impl Supervisor {
                 && cluster.spec.sync == tenant.context.policy
         })
     }
+}
+
+/// Moments as far apart, the first of them so far from now.
+fn every(period: Duration) -> Interval {
+    let mut moments = tokio::time::interval_at(Instant::now() + period, period);
+    moments.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    moments
 }
 
 /// Vouches for a store that was trusted without being known, once its objects are worked for.

@@ -6,26 +6,31 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use vcluster_chassis::chance;
 use vcluster_resources::VirtualCluster;
+use vcluster_resources::condition::{Observation, Reason, Status, Type};
 use vcluster_translate::HostAccess;
 
 use super::follow::Calls;
 use super::stay::{self, Stay};
 use super::{Error, OLDER, Supervisor, context};
+use crate::apply::Failure;
 use crate::custom::{self, Resolved};
 use crate::guard::{self, Guard};
+use crate::metrics::State;
 use crate::object::{Kind, Side};
 use crate::queue::Lane;
 use crate::tenant::ingest::VirtualSink;
 use crate::tenant::{Clients, HostClient, Parts, Tenant, follow};
 use crate::tenant_token::TenantToken;
 use crate::tenants::credentials::Credentials;
-use crate::tenants::stage::Endpoint;
+use crate::tenants::stage::{Endpoint, Stage, stage};
 use crate::tenants::status::{Reporter, observe};
 use crate::tenants::{finalizer, host_access};
 use crate::{aggregation, mapping, own_classes, provision, scan};
 
 /// Tenants that are found at once, as at a restart, begin within this time.
 const JITTER: Duration = Duration::from_millis(500);
+/// When it is told that the host's own objects are not known yet, and how often from then on.
+const HOST: Duration = Duration::from_secs(30);
 /// The longest that a tenant keeps its right to list while others wait: one that cannot be listed must not
 /// keep them out.
 const LISTING: Duration = Duration::from_mins(1);
@@ -39,6 +44,7 @@ impl Supervisor {
         cluster: &VirtualCluster,
         endpoint: Endpoint,
     ) -> Result<(), Error> {
+        self.settle().await;
         let own = self.engine.host.own.request.clone();
         let mut credentials = Credentials::read(own.clone(), &self.id.namespace).await?;
         let access = host_access::read(own.clone(), &self.id.namespace).await;
@@ -65,11 +71,12 @@ impl Supervisor {
         self.tenant = Some(Arc::clone(&tenant));
         let stay = Stay::begin(&self.engine, tenant);
         self.coming.arrived();
-        self.engine.followed().await;
         let mut reporter = self.reporter(cluster);
-        self.spawn_provision(&stay.tenant, &endpoint);
-        self.spawn_mapping(&stay.tenant);
-        let listed = self.list(&stay.tenant, &mut reporter, cluster).await;
+        let listed = tokio::select! {
+            biased;
+            () = self.called_off(&endpoint) => return Ok(()),
+            listed = self.begin(&stay.tenant, &mut reporter, cluster, &endpoint) => listed,
+        };
         listed.map_err(|error| Error::of(&stay.tenant, error))?;
         self.spawn_custom(&stay.tenant, &resolved);
         let calls = Calls { endpoint, resolved };
@@ -82,6 +89,61 @@ impl Supervisor {
             return Err(Error::Broken);
         }
         Ok(())
+    }
+
+    /// Ends when the object calls for something else than to be served there.
+    fn called_off(&self, endpoint: &Endpoint) -> impl Future<Output = ()> + use<> {
+        let (mut cluster, endpoint) = (self.cluster.clone(), endpoint.clone());
+        async move {
+            let serves = |cluster: &Arc<VirtualCluster>| {
+                stage(cluster, true) == Stage::Serve(endpoint.clone())
+            };
+            // Nobody tells of it any more: then it is gone.
+            drop(
+                cluster
+                    .wait_for(|cluster| !cluster.as_ref().is_some_and(serves))
+                    .await,
+            );
+        }
+    }
+
+    /// Begins to follow both sides, and waits until what there is is known.
+    async fn begin(
+        &self,
+        tenant: &Arc<Tenant>,
+        reporter: &mut Reporter,
+        cluster: &VirtualCluster,
+        endpoint: &Endpoint,
+    ) -> Result<(), Failure> {
+        self.await_host(reporter, cluster).await;
+        self.spawn_provision(tenant, endpoint);
+        self.spawn_mapping(tenant);
+        self.list(tenant, reporter, cluster).await?;
+        self.spawn_scan(tenant);
+        Ok(())
+    }
+
+    /// Waits for what is followed on the host for all tenants. Nothing can be decided without, so that it is waited for
+    /// however long it takes, and told if that is long.
+    async fn await_host(&self, reporter: &mut Reporter, cluster: &VirtualCluster) {
+        let mut followed = std::pin::pin!(self.engine.followed());
+        while tokio::time::timeout(HOST, &mut followed).await.is_err() {
+            let missing = self.engine.unfollowed();
+            let missing: Vec<_> = missing.into_iter().map(Kind::plural).collect();
+            let message = format!(
+                "sync waits for the host's {}, which it cannot list",
+                missing.join(", ")
+            );
+            tracing::warn!(tenant = %self.id, message, "tenant cannot be served yet");
+            self.say(State::Starting, &message);
+            let waits = Observation {
+                type_: Type::SyncReady,
+                status: Status::False,
+                reason: Reason::Waiting,
+                message,
+            };
+            reporter.report(&[waits], cluster.metadata.generation).await;
+        }
     }
 
     fn tenant(
@@ -125,7 +187,7 @@ impl Supervisor {
         tenant: &Arc<Tenant>,
         reporter: &mut Reporter,
         cluster: &VirtualCluster,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         let jitter = JITTER.mul_f64(chance::draw());
         tokio::time::sleep(jitter).await;
         // Closed never: the semaphore lives as long as the engine.
@@ -150,27 +212,11 @@ impl Supervisor {
                 self.spawn_watch(tenant, kind);
             }
         }
-        let link = {
-            let tenant = Arc::clone(tenant);
-            async move {
-                let client = tenant.clients.virtual_.request.clone();
-                let confirm = || -> BoxFuture<'static, bool> {
-                    let tenant = Arc::clone(&tenant);
-                    // A store that was lost is reached: it is for the next stay to say so.
-                    Box::pin(async move {
-                        tenant.confirm_store().await.is_ok() || tenant.has_lost_its_store()
-                    })
-                };
-                let thawed = || {
-                    tenant.reopen();
-                    tenant.notify();
-                    tenant.add_all(Lane::List);
-                };
-                let token = tenant.token.clone();
-                tenant.link.watch(client, token, confirm, thawed).await;
-            }
-        };
-        self.spawn(tenant, format!("link {}", self.id), link);
+        self.spawn(
+            tenant,
+            format!("link {}", self.id),
+            link(Arc::clone(tenant)),
+        );
         let listed = async {
             while !tenant.is_ready() {
                 tenant.changed().await;
@@ -196,6 +242,12 @@ impl Supervisor {
     ) {
         let task = stay::vital(tenant.token.clone(), self.bill.meter(task));
         self.shutdown.spawn_contained(name, task);
+    }
+
+    /// Compares both sides now and then.
+    fn spawn_scan(&self, tenant: &Arc<Tenant>) {
+        let task = scan::keep(Arc::clone(&self.engine), Arc::clone(tenant));
+        self.spawn(tenant, format!("scan of {}", self.id), task);
     }
 
     /// Keeps inside what belongs there, from now on and at each scan.
@@ -235,4 +287,21 @@ impl Supervisor {
             async move { follow::inside(&followed, kind, move |change| sink.take(change)).await };
         self.spawn(tenant, format!("watch {kind} of {}", self.id), task);
     }
+}
+
+/// Watches over the link to a virtual API server.
+async fn link(tenant: Arc<Tenant>) {
+    let client = tenant.clients.virtual_.request.clone();
+    let confirm = || -> BoxFuture<'static, bool> {
+        let tenant = Arc::clone(&tenant);
+        // A store that was lost is reached: it is for the next stay to say so.
+        Box::pin(async move { tenant.confirm_store().await.is_ok() || tenant.has_lost_its_store() })
+    };
+    let thawed = || {
+        tenant.reopen();
+        tenant.notify();
+        tenant.add_all(Lane::List);
+    };
+    let token = tenant.token.clone();
+    tenant.link.watch(client, token, confirm, thawed).await;
 }
