@@ -34,7 +34,7 @@ const PINGS: Duration = Duration::from_secs(30);
 const BOOKMARK: Duration = Duration::from_mins(1);
 
 /// How many lines a watch may say again.
-const PAST: usize = 256;
+const PAST: usize = 32;
 
 type Lines = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>;
 
