@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::guard::{self, Guard};
+
 /// How long an allowance must have been too small, with at most [`LULL`] between two waits, to be called so.
 const LONG: Duration = Duration::from_secs(10);
 const LULL: Duration = Duration::from_secs(30);

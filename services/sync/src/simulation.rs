@@ -30,6 +30,7 @@ mod pressure;
 mod process;
 mod run;
 mod store;
+mod theme;
 mod trace;
 mod users;
 mod weather;

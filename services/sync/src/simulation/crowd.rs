@@ -7,10 +7,10 @@ use rand::rngs::StdRng;
 use tokio::time::sleep;
 
 use super::law::PODS;
-use super::process::WORKERS;
+use super::process::{BURST, WORKERS};
 use super::run::Run;
 use super::store::Id;
-use super::users;
+use super::users::{self, Habits};
 use super::weather::Weather;
 use super::world::Target;
 
@@ -30,6 +30,8 @@ const FLOOD: u32 = 250;
 pub(super) enum Crowd {
     /// One makes hundreds of pods at once.
     Greedy,
+    /// The same, with an allowance for all of it, on a host that is far away: turns are what is left.
+    Far,
     /// The API servers of the others do not answer, or after seconds.
     Dead(Weather),
 }
@@ -49,12 +51,26 @@ impl Crowd {
         chance.random_bool(OFTEN).then_some(chosen)
     }
 
+    /// How many writes a tenant may save up.
+    pub(super) fn burst(self) -> u32 {
+        match self {
+            Self::Far => 10 * BURST,
+            Self::Greedy | Self::Dead(_) => BURST,
+        }
+    }
+
     /// How many keys of a tenant may be in work at once. Where that is all there may be, turns are what is left.
     pub(super) fn in_flight(self) -> usize {
         match self {
-            Self::Greedy => WORKERS,
+            Self::Greedy | Self::Far => WORKERS,
             Self::Dead(_) => 1,
         }
+    }
+}
+
+impl Crowd {
+    fn is_greedy(self) -> bool {
+        matches!(self, Self::Greedy | Self::Far)
     }
 }
 
@@ -69,8 +85,11 @@ impl Run {
                 self.world.set_weather(0, Target::Virtual(other), weather);
             }
         }
+        if crowd == Crowd::Far {
+            self.world.set_weather(0, Target::Host, Weather::Far);
+        }
         for second in 0..BURDEN {
-            if crowd == Crowd::Greedy && second == 2 {
+            if crowd.is_greedy() && second == 2 {
                 self.world.act(Target::Virtual(1), |store, now| {
                     users::flood(store, FLOOD, now);
                 });
@@ -96,7 +115,7 @@ impl Run {
             for _ in 0..4 {
                 let chance = &mut self.chance;
                 self.world.act(Target::Virtual(other), |store, now| {
-                    users::act(store, now, chance)
+                    users::act(store, now, Habits::default(), chance)
                 });
             }
         }

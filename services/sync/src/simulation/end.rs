@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_mins(8);
 const BEGUN: Duration = Duration::from_secs(40);
 /// Longer than the longest pause before a retry, and than the time between two scans.
 const RETRIED: Duration = Duration::from_secs(70);
+/// Who held a tenant is waited for, and then it is listed, which takes long where answers are late.
+const SLOWLY: Duration = Duration::from_mins(2);
 /// How long a watch that broke may take to go on.
 const RESUMED: Duration = Duration::from_secs(15);
 
@@ -22,6 +24,7 @@ impl Run {
     /// Nothing disturbs sync from now on, and whoever has to decide has decided.
     pub(super) fn calm(&mut self) {
         self.note("calm");
+        self.world.unstick();
         for target in self.targets() {
             if let Target::Virtual(number) = target
                 && self.world.locked().clusters[number].lost.is_some()
@@ -88,6 +91,27 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// A process that begins with everything in place writes nothing, in whatever order it learns of it, and however old
+    /// the virtual API server's caches are.
+    pub(super) async fn again(&mut self) -> Result<(), String> {
+        let before = self.world.locked().law.writes_to_objects();
+        self.note("everybody crashes, another one begins");
+        self.processes.clear();
+        self.start();
+        let number = self.started - 1;
+        for (weather, lasts) in [(Weather::Slow, SLOWLY), (Weather::Clear, RETRIED)] {
+            for target in self.targets() {
+                self.world.set_weather(number, target, weather);
+            }
+            sleep(lasts).await;
+            self.law()?;
+        }
+        if self.world.locked().law.writes_to_objects() != before {
+            return Err("something is written because a process begins".to_owned());
+        }
+        peace::broken(&self.world.locked()).map_or(Ok(()), |why| Err(format!("peace ends: {why}")))
     }
 
     /// Watches that break go on where they were: nothing is listed again, and nothing written. Of what an API server has

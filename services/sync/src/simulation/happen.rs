@@ -1,18 +1,22 @@
 //! What happens in a run, by chance: a seed chooses which kinds of trouble there are, so that each is met alone and in
 //! company.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::run::Run;
 use super::store::Store;
+use super::theme::Theme;
 use super::weather::Weather;
 use super::world::Target;
 use super::{ground, hosts, users};
 
 /// A kind of thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A tenant does something.
     User,
     /// The host's side takes a pod away.
@@ -21,6 +25,14 @@ enum Kind {
     Unlabel,
     /// A link becomes bad.
     Weather,
+    /// An API server is out of reach of a process until the end.
+    Dead,
+    /// Answers over both links of a process are late.
+    Slow,
+    /// Requests over a link are done long after they were sent.
+    Late,
+    /// Watches say again what they said, the last first.
+    Echo,
     /// The links of an API server become good.
     Clear,
     /// Watches break.
@@ -33,6 +45,8 @@ enum Kind {
     Stop,
     /// A virtual cluster's store comes back empty, or as it was.
     Empty,
+    /// For a moment another store answers, while somebody is at work on the host.
+    Blink,
     /// A virtual cluster's store is put back to an older state, or as it was.
     RollBack,
     /// A person accepts the store that a virtual cluster has now, whatever it lacks.
@@ -68,8 +82,12 @@ pub(super) struct Mix {
 }
 
 impl Mix {
-    /// Chooses.
-    pub(super) fn by(chance: &mut StdRng) -> Self {
+    /// Chooses, unless the run is about one thing.
+    pub(super) fn by(chance: &mut StdRng, theme: Option<Theme>) -> Self {
+        if let Some(theme) = theme {
+            let kinds = theme.kinds().to_vec();
+            return Self { kinds };
+        }
         let chosen = KINDS
             .iter()
             .filter(|(_, _, often)| chance.random_bool(*often));
@@ -116,6 +134,10 @@ impl Run {
                 ));
                 self.world.set_weather(process, target, weather);
             }
+            Kind::Dead => {
+                self.note(&format!("{target:?} is out of reach of {process}"));
+                self.world.kill_link(process, target);
+            }
             Kind::Clear => {
                 for process in 0..self.started {
                     self.world.set_weather(process, target, Weather::Clear);
@@ -139,9 +161,29 @@ impl Run {
                 self.note(&format!("{process} is told to stop"));
                 if let Some(found) = self.processes.iter().find(|found| found.number == process) {
                     found.stop();
+                    self.world.told_to_stop(process);
                 }
                 self.start();
             }
+            Kind::Slow | Kind::Late => {
+                let is_late = kind == Kind::Late;
+                let weather = if is_late {
+                    Weather::Tardy
+                } else {
+                    Weather::Slow
+                };
+                self.note(&format!("the ways from {process} are {weather:?}"));
+                for target in targets {
+                    self.world.set_weather(process, target, weather);
+                }
+            }
+            Kind::Echo => {
+                self.note(&format!(
+                    "watches from {process} to {target:?} say old news"
+                ));
+                self.world.echo(process, target);
+            }
+            Kind::Blink => self.blink(number),
             Kind::Empty => self.lose_store(number),
             Kind::RollBack => self.roll_back(number),
             Kind::Accept => {
@@ -158,9 +200,9 @@ impl Run {
         if self.world.locked().clusters[number].lost.is_some() {
             return;
         }
-        let chance = &mut self.chance;
+        let (habits, chance) = (self.habits(), &mut self.chance);
         let done = self.world.act(Target::Virtual(number), |store, now| {
-            users::act(store, now, chance)
+            users::act(store, now, habits, chance)
         });
         self.note(&format!("the tenant of {number} {done}"));
     }
@@ -185,6 +227,32 @@ impl Run {
         if let Some(done) = done {
             self.note(&format!("somebody on the host {done}"));
         }
+    }
+
+    /// Another store answers for a moment, and no watch is cut; meanwhile there is a reason to ask it.
+    fn blink(&mut self, number: usize) {
+        let now = self.world.now();
+        {
+            let mut inner = self.world.locked();
+            let cluster = &mut inner.clusters[number];
+            if cluster.lost.is_some() {
+                return;
+            }
+            let empty = ground::inside(&format!("blink{number}"), now);
+            cluster.lost = Some(std::mem::replace(&mut cluster.store, empty));
+        }
+        let moment = Duration::from_millis(self.chance.random_range(100..1200));
+        self.note(&format!(
+            "another store answers for {number}, for {moment:?}"
+        ));
+        self.take_away();
+        self.unlabel();
+        self.unlabel();
+        let world = Arc::clone(&self.world);
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(moment).await;
+            world.give_back(number);
+        }));
     }
 
     /// A virtual cluster's store comes back empty, or as it was.

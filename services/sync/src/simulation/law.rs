@@ -5,13 +5,14 @@
 //! - A virtual pod is deleted only if the host's side ended its host pod; and it is removed without grace only once no
 //!   host pod of it is left.
 //! - Nothing of strangers is written or deleted, on either side.
-//!
+//! - A write meets the very object that it names. Nothing is made for what is known to be gone, and nothing written for
+//!   a virtual cluster whose API server has been out of reach for long, or by a process that was told to stop.
 //! - Only who holds the lease sends a write; the first write follows the finalizer; of a virtual cluster that goes, pods
 //!   are deleted before what they use.
 //!
 //! A virtual object that was lost with its store, and not by anybody's wish, counts as alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ use crate::replicas::leases::TENANT;
 
 /// How old a decision may be when it arrives: the longest that a request is under way.
 const UNDER_WAY: i64 = 120;
+/// How long it may take until an API server is known to be out of reach: an idle one is asked every 30 seconds, and what is
+/// under way then ends.
+const NOTICED: Duration = Duration::from_secs(40);
+/// How long after it was told to stop a process may write: what was under way may take 4 seconds.
+const ENDED: Duration = Duration::from_millis(4500);
+/// How long what was begun for an object may go on after it is known to be gone.
+const BELIEVED: Duration = Duration::from_secs(30);
 pub(super) const CLUSTERS: &str = "/apis/vcluster.dev/v1alpha1/virtualclusters";
 pub(super) const PODS: &str = "/api/v1/pods";
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
@@ -44,6 +52,10 @@ pub(super) struct Law {
     ended: BTreeSet<String>,
     /// UIDs of host claims whose data must be kept: a person accepted a store that lacks them.
     data: BTreeSet<String>,
+    /// Which processes were told to stop, and when.
+    stopped: BTreeMap<usize, Duration>,
+    /// UIDs of virtual objects that a process was told are gone, and when.
+    gone: BTreeMap<(usize, String), Duration>,
     writes: u64,
     /// Those to VirtualClusters.
     said: u64,
@@ -62,6 +74,16 @@ impl Law {
     /// Takes note that a person accepts a store that lacks what a host claim was made for.
     pub(super) fn must_keep(&mut self, claim: &Value) {
         self.data.insert(text(claim, "/metadata/uid").to_owned());
+    }
+
+    /// Takes note that a process is told that a virtual object is gone.
+    pub(super) fn told_gone(&mut self, process: usize, uid: &str, at: Duration) {
+        self.gone.entry((process, uid.to_owned())).or_insert(at);
+    }
+
+    /// Takes note that a process is told to stop.
+    pub(super) fn told_to_stop(&mut self, process: usize, at: Duration) {
+        self.stopped.entry(process).or_insert(at);
     }
 
     /// What was broken.
@@ -116,6 +138,19 @@ impl Law {
             }
             return;
         }
+        let late = self.is_late(process, &place, at);
+        let ghost = self.is_of_a_ghost(process, target, call, at);
+        let blind = is_blind(world, process, target, &place, at);
+        for (is_so, why) in [
+            (blind, "its virtual API server has not answered for long"),
+            (late, "it was told to stop"),
+            (ghost, "it is made for what is known to be gone"),
+        ] {
+            if is_so {
+                let line = sending(process, target, call, at, why);
+                self.breaks(world, at, line);
+            }
+        }
         if place.id.collection.ends_with("/leases")
             || holds(world, process, target, &place.id.namespace)
         {
@@ -123,6 +158,24 @@ impl Law {
         }
         let line = sending(process, target, call, at, "it does not hold the lease");
         self.breaks(world, at, line);
+    }
+
+    /// Whether a process writes for a tenant although it was told to stop, longer ago than a write may be under way.
+    fn is_late(&self, process: usize, place: &Place, at: Duration) -> bool {
+        let stopped = self.stopped.get(&process);
+        let is_object = ["/leases", "/events", "/virtualclusters"]
+            .iter()
+            .all(|end| !place.id.collection.ends_with(end));
+        let is_object = is_object && place.subresource != "token";
+        is_object && stopped.is_some_and(|stopped| at > *stopped + ENDED)
+    }
+
+    /// Whether an object is made on the host for a virtual one of which the process has been told that it is gone.
+    fn is_of_a_ghost(&self, process: usize, target: Target, call: &Call, at: Duration) -> bool {
+        let uid = annotation(&call.body, label::VIRTUAL_UID);
+        let told = self.gone.get(&(process, uid.to_owned()));
+        let is_made = target == Target::Host && call.method == Method::POST;
+        is_made && told.is_some_and(|told| at > *told + BELIEVED)
     }
 
     fn breaks(&mut self, world: &mut Inner, at: Duration, line: String) {
@@ -146,6 +199,7 @@ impl Law {
         self.writes += 1;
         self.said += u64::from(written.id.collection == CLUSTERS);
         let found = match target {
+            _ if is_mistaken(written) => Err("another object was meant".to_owned()),
             Target::Host => self
                 .keeps_data(world, written)
                 .and_then(|()| on_host(world, written, now)),
@@ -238,6 +292,38 @@ fn on_host(world: &Inner, written: &Written, now: Timestamp) -> Result<(), Strin
         return pods_first(world, cluster, &written.id);
     }
     may_be_deleted(cluster, &written.id, before, now)
+}
+
+/// Whether a write met another object than the one that it names.
+fn is_mistaken(written: &Written) -> bool {
+    match (&written.meant, &written.before) {
+        (Some(meant), Some(before)) => text(before, "/metadata/uid") != meant,
+        (Some(_) | None, None) | (None, Some(_)) => false,
+    }
+}
+
+/// Whether something is written to the host for a virtual cluster that has been out of reach for longer than it takes
+/// to notice.
+fn is_blind(
+    world: &mut Inner,
+    process: usize,
+    target: Target,
+    place: &Place,
+    at: Duration,
+) -> bool {
+    let namespace = &place.id.namespace;
+    let found = world
+        .clusters
+        .iter()
+        .position(|cluster| cluster.namespace == *namespace);
+    let Some(number) = found.filter(|_| target == Target::Host) else {
+        return false;
+    };
+    let is_object = place.id.collection != CLUSTERS && place.subresource != "token";
+    let is_going = is_going(world, &world.clusters[number]);
+    let since = world.refused_since(process, Target::Virtual(number));
+    let is_known = since.is_some_and(|since| at > since + NOTICED);
+    is_object && !is_going && is_known
 }
 
 fn sending(process: usize, target: Target, call: &Call, at: Duration, why: &str) -> String {

@@ -22,7 +22,7 @@ use tower::BoxError;
 use super::store::{Answer, Call, Place, Selector};
 use super::weather::{Fate, Fault};
 use super::wire;
-use super::world::{Target, World};
+use super::world::{Target, World, text};
 use crate::server::Server;
 use crate::tenant_token::{self, TenantToken};
 
@@ -32,6 +32,9 @@ const WATCH: Duration = Duration::from_mins(5);
 const PINGS: Duration = Duration::from_secs(30);
 /// How often a watch that is told nothing is told the version.
 const BOOKMARK: Duration = Duration::from_mins(1);
+
+/// How many lines a watch may say again.
+const PAST: usize = 32;
 
 type Lines = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>;
 
@@ -154,6 +157,8 @@ impl Wire {
             end: Instant::now() + asked,
             topic,
             said: VecDeque::new(),
+            past: VecDeque::new(),
+            echoes: self.world.echoes(self.process, self.target),
             is_over: false,
             wire: self,
         };
@@ -172,6 +177,9 @@ struct Watching {
     topic: Arc<Notify>,
     /// What was said last, of which some may be said again.
     said: VecDeque<String>,
+    /// The same for longer, for when all of it is said again.
+    past: VecDeque<String>,
+    echoes: u64,
     is_over: bool,
 }
 
@@ -196,6 +204,14 @@ impl Watching {
                 }
                 let cut = io::Error::from(io::ErrorKind::ConnectionReset);
                 return Some((Err(cut.into()), self));
+            }
+            let echoes = self.wire.world.echoes(process, target);
+            if echoes != self.echoes {
+                self.echoes = echoes;
+                let again: Vec<_> = self.past.iter().rev().cloned().collect();
+                if !again.is_empty() {
+                    return Some((Ok(frame(&again)), self));
+                }
             }
             let Some(delay) = self.wire.world.hearing(process, target) else {
                 // Pings are not answered either.
@@ -239,6 +255,21 @@ impl Watching {
         }
     }
 
+    fn remember(&mut self, line: &str) {
+        self.past.push_back(line.to_owned());
+        if self.past.len() > PAST {
+            self.past.pop_front();
+        }
+        let (process, target) = (self.wire.process, self.wire.target);
+        if target != Target::Host
+            && line.starts_with(r#"{"type":"DELETED""#)
+            && let Ok(event) = serde_json::from_str::<serde_json::Value>(line)
+        {
+            let uid = text(&event, "/object/metadata/uid");
+            self.wire.world.told_gone(process, uid);
+        }
+    }
+
     /// Says some of what was said before again: out of order, and older than what is known.
     fn disturb(&mut self, lines: Vec<String>) -> Vec<String> {
         let mut told = Vec::new();
@@ -250,6 +281,7 @@ impl Watching {
             if let Some(again) = again.and_then(|at| self.said.get(at)) {
                 told.push(again.clone());
             }
+            self.remember(&line);
             self.said.push_back(line.clone());
             if self.said.len() > 8 {
                 self.said.pop_front();

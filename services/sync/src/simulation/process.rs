@@ -28,6 +28,17 @@ pub(super) const BURST: u32 = 100;
 /// Where the replicas of sync have their Leases.
 const NAMESPACE: &str = "vcluster-system";
 
+/// What differs between runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// Time between two scans.
+    pub(super) scan: Duration,
+    /// How many keys of a tenant may be in work at once.
+    pub(super) in_flight: usize,
+    /// How many writes a tenant may save up.
+    pub(super) burst: u32,
+}
+
 /// A process, until it is dropped: then nothing of it acts any more.
 pub(super) struct Process {
     pub(super) number: usize,
@@ -37,12 +48,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it; it scans so often, and has so many keys of a tenant in work at once.
+    /// Starts it.
     pub(super) fn start(
         world: &Arc<World>,
         number: usize,
-        scan: Duration,
-        in_flight: usize,
+        Settings {
+            scan,
+            in_flight,
+            burst,
+        }: Settings,
     ) -> Self {
         let network = Network::new(Arc::clone(world), number);
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
@@ -66,7 +80,7 @@ impl Process {
         let leadership = Leadership::campaign(own, candidate, world.clock(), &shutdown);
         let replicas = Replicas::new(&host.own, NAMESPACE, leadership.holder(), lasts);
         let engine = Engine::new(
-            limits(scan, in_flight),
+            limits(scan, in_flight, burst),
             host,
             clock,
             Metrics::default(),
@@ -104,7 +118,7 @@ impl Drop for Process {
     }
 }
 
-fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
+fn limits(scan_interval: Duration, in_flight: usize, writes_burst: u32) -> config::Engine {
     config::Engine {
         workers: WORKERS,
         max_concurrent_lists: 1,
@@ -126,7 +140,7 @@ fn limits(scan_interval: Duration, in_flight: usize) -> config::Engine {
                 in_flight,
             },
             writes_per_second: WRITES,
-            writes_burst: BURST,
+            writes_burst,
             events_per_second: 10,
             object_bytes: 8192,
         },

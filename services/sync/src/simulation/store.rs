@@ -42,6 +42,8 @@ pub(super) struct Written {
     pub(super) method: &'static str,
     pub(super) before: Option<Arc<Value>>,
     pub(super) after: Option<Arc<Value>>,
+    /// UID of the object that was meant, if the request named one.
+    pub(super) meant: Option<String>,
 }
 
 /// What a request is answered.

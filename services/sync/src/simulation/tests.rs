@@ -1,16 +1,16 @@
 //! Schedules that are run with every test, and others by choice.
 //!
-//! `VCLUSTER_SEEDS=4711` runs that seed alone and prints its log, `VCLUSTER_SEEDS=0..5000` runs so many.
+//! `VCLUSTER_SEEDS=4711` runs that seed alone and prints its log, `VCLUSTER_SEEDS=0..5000,10000..10500` runs so many.
 
 use std::num::NonZero;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use super::*;
 
-/// Seeds that are run each time.
-const SEEDS: u64 = 100;
+/// Seeds that are run each time: of runs about everything, and of those about one thing.
+const SEEDS: [Range<u64>; 2] = [0..100, theme::FIRST..theme::FIRST + 30];
 /// Seeds that found something, and what.
 const RECORDED: &[(u64, &str)] = &[
     (
@@ -59,30 +59,31 @@ fn every_schedule_keeps_what_is_promised() {
 }
 
 enum Chosen {
-    All(Range<u64>),
+    All(Vec<u64>),
     Alone(u64),
 }
 
 /// What `VCLUSTER_SEEDS` says.
 fn chosen() -> Chosen {
     let chosen = std::env::var_os("VCLUSTER_SEEDS").map(|seeds| seeds.into_string().unwrap());
-    match chosen
-        .as_deref()
-        .map(|seeds| (seeds, seeds.split_once("..")))
-    {
-        None => Chosen::All(0..SEEDS),
-        Some((_, Some((first, last)))) => {
-            Chosen::All(first.parse().unwrap()..last.parse().unwrap())
-        }
-        Some((seed, None)) => Chosen::Alone(seed.parse().unwrap()),
+    let Some(chosen) = chosen else {
+        return Chosen::All(SEEDS.into_iter().flatten().collect());
+    };
+    if let Ok(seed) = chosen.parse() {
+        return Chosen::Alone(seed);
     }
+    let ranges = chosen.split(',').map(|range| {
+        let (first, last) = range.split_once("..").unwrap();
+        first.parse::<u64>().unwrap()..last.parse().unwrap()
+    });
+    Chosen::All(ranges.flatten().collect())
 }
 
 /// Runs these seeds, as many at once as there are cores.
-fn all(seeds: Range<u64>) {
-    let count = seeds.end - seeds.start;
+fn all(seeds: Vec<u64>) {
+    let count = seeds.len();
     let longest = AtomicU64::new(0);
-    let broken = on_every_core(seeds, |seed| {
+    let broken = on_every_core(&seeds, |seed| {
         let outcome = run(seed, false);
         longest.fetch_max(outcome.settled.as_secs(), Ordering::Relaxed);
         outcome.broken
@@ -97,18 +98,14 @@ fn all(seeds: Range<u64>) {
 }
 
 /// What `work` finds about these seeds, by seed.
-fn on_every_core(
-    seeds: Range<u64>,
-    work: impl Fn(u64) -> Option<String> + Sync,
-) -> Vec<(u64, String)> {
-    let next = AtomicU64::new(seeds.start);
+fn on_every_core(seeds: &[u64], work: impl Fn(u64) -> Option<String> + Sync) -> Vec<(u64, String)> {
+    let next = AtomicUsize::new(0);
     let one = || {
         let mut found = Vec::new();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return found;
-            }
+            };
             found.extend(work(seed).map(|why| (seed, why)));
         }
     };
@@ -126,10 +123,10 @@ fn on_every_core(
 pub(super) fn first_of(work: impl Fn(u64) -> Option<String> + Sync) -> Option<(u64, String)> {
     let seeds = match chosen() {
         Chosen::All(seeds) => seeds,
-        Chosen::Alone(seed) => seed..seed + 1,
+        Chosen::Alone(seed) => vec![seed],
     };
     let is_found = AtomicBool::new(false);
-    let found = on_every_core(seeds, |seed| {
+    let found = on_every_core(&seeds, |seed| {
         let found = (!is_found.load(Ordering::Relaxed))
             .then(|| work(seed))
             .flatten();

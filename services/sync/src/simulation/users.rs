@@ -14,15 +14,38 @@ fn name(kind: &str, chance: &mut StdRng) -> String {
     format!("{kind}{}", chance.random_range(0..4))
 }
 
+/// What tenants like to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    /// How much more often than else they make claims.
+    pub(super) claims: u32,
+    /// How many of their pods use tokens.
+    pub(super) tokens: f64,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            claims: 0,
+            tokens: 0.2,
+        }
+    }
+}
+
 /// Does one thing in a virtual cluster; tells what.
-pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> String {
+pub(super) fn act(
+    store: &mut Store,
+    now: Timestamp,
+    habits: Habits,
+    chance: &mut StdRng,
+) -> String {
     let namespace = NAMESPACES[chance.random_range(0..NAMESPACES.len())];
     let id = |collection: &str, name: &str| Id::new(collection, namespace, name);
-    match chance.random_range(0..22) {
+    match chance.random_range(0..22 + habits.claims) {
         0..8 => {
             let id = id(PODS, &name("pod", chance));
             if store.get(&id).is_none() {
-                store.put(&id, pod(chance), now);
+                store.put(&id, pod(habits, chance), now);
             }
             format!("makes {id:?}")
         }
@@ -36,7 +59,7 @@ pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> Str
         11 => {
             let id = id(PODS, &name("pod", chance));
             store.lose(&id, now);
-            store.put(&id, pod(chance), now);
+            store.put(&id, pod(habits, chance), now);
             format!("forces {id:?} to be made anew")
         }
         12 => {
@@ -85,7 +108,7 @@ pub(super) fn act(store: &mut Store, now: Timestamp, chance: &mut StdRng) -> Str
             store.lose(&id, now);
             format!("deletes {id:?}")
         }
-        20 => {
+        20 | 22.. => {
             let id = id(CLAIMS, &name("data", chance));
             if store.get(&id).is_none() {
                 store.put(&id, claim(), now);
@@ -134,7 +157,7 @@ fn delete(store: &mut Store, id: &Id, grace: Option<&Value>, now: Timestamp) {
     }
 }
 
-fn pod(chance: &mut StdRng) -> Value {
+fn pod(habits: Habits, chance: &mut StdRng) -> Value {
     let mut container = json!({"name": "main", "image": "nginx"});
     match chance.random_range(0..4) {
         0 => container["envFrom"] = json!([{"configMapRef": {"name": name("c", chance)}}]),
@@ -142,7 +165,7 @@ fn pod(chance: &mut StdRng) -> Value {
         _ => {}
     }
     let mut pod = pod_of(&container);
-    if chance.random_bool(0.2) {
+    if chance.random_bool(habits.tokens) {
         pod["spec"]["volumes"] = json!([{"name": "token", "projected": {"sources": [
             {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
         ]}}]);

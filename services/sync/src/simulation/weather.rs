@@ -5,6 +5,9 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+/// How long it is to what is far.
+const FAR: Duration = Duration::from_millis(30);
+
 /// How a link is at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Weather {
@@ -13,6 +16,10 @@ pub(super) enum Weather {
     Clear,
     /// Everything arrives, some of it seconds later.
     Slow,
+    /// Everything arrives, after a while that is always the same.
+    Far,
+    /// Some requests are done long after they were sent, and not answered.
+    Tardy,
     /// Anything may happen to a request.
     Storm,
     /// Nobody answers the connection.
@@ -64,11 +71,17 @@ impl Weather {
         let mut delay = |most: u64| Duration::from_millis(chance.random_range(0..=most));
         let (before, after) = match self {
             Self::Clear | Self::Refused | Self::Silent => (delay(2), delay(2)),
+            Self::Far => (FAR, FAR),
+            Self::Tardy => (delay(5), delay(5)),
             Self::Slow => (delay(4000), delay(4000)),
             Self::Storm => (delay(50), delay(50)),
         };
         let fault = match self {
-            Self::Clear | Self::Slow => Fault::None,
+            Self::Clear | Self::Slow | Self::Far => Fault::None,
+            Self::Tardy if chance.random_bool(0.3) => {
+                Fault::Late(Duration::from_millis(chance.random_range(0..30_000)))
+            }
+            Self::Tardy => Fault::None,
             Self::Refused => Fault::Refused,
             Self::Silent => Fault::Silence,
             Self::Storm => storm(chance),
@@ -83,7 +96,9 @@ impl Weather {
     /// How much later a watch hears of something; nothing if it hears nothing for now.
     pub(super) fn hearing(self, chance: &mut StdRng) -> Option<Duration> {
         let most = match self {
-            Self::Clear => return Some(Duration::from_millis(chance.random_range(0..3))),
+            Self::Clear | Self::Far | Self::Tardy => {
+                return Some(Duration::from_millis(chance.random_range(0..3)));
+            }
             Self::Slow | Self::Storm => 3000,
             Self::Refused | Self::Silent => return None,
         };

@@ -74,8 +74,14 @@ struct Crash {
 #[derive(Debug, Default)]
 struct Link {
     weather: Weather,
+    /// Since when it is so.
+    since: Duration,
+    /// It stays so until everything is calm.
+    is_stuck: bool,
     /// Rises when every watch over it is cut.
     epoch: u64,
+    /// Rises when every watch over it is to say again what it said.
+    echoes: u64,
 }
 
 /// Everything that is not sync. Clones are not needed: it is shared.
@@ -181,6 +187,8 @@ impl World {
             Weather::Slow if call.is_watch() => Weather::Clear,
             Weather::Clear
             | Weather::Slow
+            | Weather::Far
+            | Weather::Tardy
             | Weather::Storm
             | Weather::Refused
             | Weather::Silent => weather,
@@ -211,7 +219,8 @@ impl World {
         inner
             .trace
             .add(elapsed, process, target, call, answer.code, is_late);
-        if let Some(written) = written {
+        if let Some(mut written) = written {
+            written.meant = call.meant();
             inner.written(process, target, &written, (elapsed, now));
         }
         if last {
@@ -241,9 +250,26 @@ impl World {
 
     /// Sets the weather on a link.
     pub(super) fn set_weather(&self, process: usize, target: Target, weather: Weather) {
+        let at = self.elapsed();
         let mut inner = self.locked();
-        inner.link(process, target).weather = weather;
+        let link = inner.link(process, target);
+        if link.weather != weather && !link.is_stuck {
+            (link.weather, link.since) = (weather, at);
+        }
         inner.tell(target, None);
+    }
+
+    /// Has nobody answer at a link until everything is calm.
+    pub(super) fn kill_link(&self, process: usize, target: Target) {
+        self.set_weather(process, target, Weather::Refused);
+        self.locked().link(process, target).is_stuck = true;
+    }
+
+    /// Nothing stays as it is.
+    pub(super) fn unstick(&self) {
+        for link in self.locked().links.values_mut() {
+            link.is_stuck = false;
+        }
     }
 
     /// Cuts every watch over a link.
@@ -251,6 +277,39 @@ impl World {
         let mut inner = self.locked();
         inner.link(process, target).epoch += 1;
         inner.tell(target, None);
+    }
+
+    /// Has every watch over a link say again what it said.
+    pub(super) fn echo(&self, process: usize, target: Target) {
+        let mut inner = self.locked();
+        inner.link(process, target).echoes += 1;
+        inner.tell(target, None);
+    }
+
+    pub(super) fn echoes(&self, process: usize, target: Target) -> u64 {
+        self.locked().link(process, target).echoes
+    }
+
+    /// Takes note that a process is told that a virtual object is gone.
+    pub(super) fn told_gone(&self, process: usize, uid: &str) {
+        let at = self.elapsed();
+        self.locked().law.told_gone(process, uid, at);
+    }
+
+    /// Takes note that a process is told to stop.
+    pub(super) fn told_to_stop(&self, process: usize) {
+        let at = self.elapsed();
+        self.locked().law.told_to_stop(process, at);
+    }
+
+    /// Has the right store answer again for a virtual cluster.
+    pub(super) fn give_back(&self, number: usize) {
+        let mut inner = self.locked();
+        let cluster = &mut inner.clusters[number];
+        if let Some(lost) = cluster.lost.take() {
+            cluster.store = lost;
+        }
+        inner.tell(Target::Virtual(number), None);
     }
 
     pub(super) fn epoch(&self, process: usize, target: Target) -> u64 {
@@ -463,6 +522,12 @@ impl Inner {
             }
         });
         self.tell(Target::Host, Some(&id.collection));
+    }
+
+    /// Since when nobody answers at a link, if that is so.
+    pub(super) fn refused_since(&mut self, process: usize, target: Target) -> Option<Duration> {
+        let link = self.link(process, target);
+        (link.weather == Weather::Refused).then_some(link.since)
     }
 
     pub(super) fn weather(&mut self, process: usize, target: Target) -> Weather {

@@ -35,6 +35,16 @@ impl Call {
         Some(decode(value))
     }
 
+    /// UID of the object that it is about, if it names one.
+    pub(in crate::simulation) fn meant(&self) -> Option<String> {
+        let at = match self.method {
+            Method::DELETE => "/preconditions/uid",
+            Method::PATCH => "/metadata/uid",
+            _ => return None,
+        };
+        self.body.pointer(at)?.as_str().map(ToOwned::to_owned)
+    }
+
     pub(in crate::simulation) fn is_watch(&self) -> bool {
         self.parameter("watch").is_some_and(|watch| watch == "true")
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, Call, Id, Place, Store};
 
 /// By how many versions a cache lags behind.
-const LAG: u64 = 6;
+const LAG: u64 = 60;
 
 /// Which objects of a collection are wanted.
 #[derive(Debug, Clone, Default)]

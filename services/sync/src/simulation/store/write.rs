@@ -62,6 +62,7 @@ impl Store {
             method,
             before,
             after,
+            meant: None,
         };
         (answer, Some(written))
     }
