@@ -24,6 +24,8 @@ pub enum Guard {
     StoreIsConfirmed,
     /// Once another store has answered, the stay is over.
     LossIsFinal,
+    /// What was not found while another state of the store answered is read again.
+    OneStateAnswers,
     /// A virtual API server that comes back is compared before the tenant thaws.
     ReturnIsConfirmed,
     /// A store that is put back is known by its mark.
@@ -83,6 +85,7 @@ impl Guard {
         Self::StoreIsRecognized,
         Self::StoreIsConfirmed,
         Self::LossIsFinal,
+        Self::OneStateAnswers,
         Self::ReturnIsConfirmed,
         Self::MarkIsCompared,
         Self::SurpriseIsDoubted,

@@ -32,6 +32,7 @@ const OPEN: &[Guard] = &[
     Guard::Frozen,
     Guard::StoreIsConfirmed,
     Guard::LossIsFinal,
+    Guard::OneStateAnswers,
     Guard::MarkIsCompared,
     Guard::InFlight,
     Guard::Turns,
@@ -56,7 +57,7 @@ fn theme(guard: Guard) -> Option<Theme> {
     match guard {
         Guard::Frozen | Guard::Deposed => Some(Theme::DeadLinks),
         Guard::StoreIsConfirmed | Guard::LossIsFinal => Some(Theme::OtherStores),
-        Guard::MarkIsCompared => Some(Theme::OlderStores),
+        Guard::MarkIsCompared | Guard::OneStateAnswers => Some(Theme::OlderStores),
         Guard::DataIsKept => Some(Theme::AcceptedStores),
         Guard::NewestCounts | Guard::GoneIsGone => Some(Theme::OldNews),
         Guard::DeleteNamesUid | Guard::PatchNamesUid => Some(Theme::LateRequests),

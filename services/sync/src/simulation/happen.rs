@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -238,7 +239,7 @@ impl Run {
             if cluster.lost.is_some() {
                 return;
             }
-            let empty = ground::inside(&format!("blink{number}"), now);
+            let empty = ground::inside(&no_other("blink", number, now), now);
             cluster.lost = Some(std::mem::replace(&mut cluster.store, empty));
         }
         let moment = Duration::from_millis(self.chance.random_range(100..1200));
@@ -258,7 +259,7 @@ impl Run {
     /// A virtual cluster's store comes back empty, or as it was.
     pub(super) fn lose_store(&mut self, number: usize) {
         let now = self.world.now();
-        let empty = ground::inside(&format!("empty{number}"), now);
+        let empty = ground::inside(&no_other("empty", number, now), now);
         self.swap_store(number, Some(empty));
     }
 
@@ -287,7 +288,9 @@ impl Run {
             }
         };
         let grown = self.chance.random_range(0..200);
-        self.swap_store(number, copy.map(|copy| copy.grown(grown)));
+        let prefix = no_other("copy", number, self.world.now());
+        let grown = |copy: Store| copy.grown(grown, &prefix);
+        self.swap_store(number, copy.map(grown));
     }
 
     /// Another store answers in place of the right one; or the right one again.
@@ -327,4 +330,9 @@ impl Run {
             self.world.cut(process, Target::Virtual(number));
         }
     }
+}
+
+/// A prefix of UIDs that no other store has: UIDs are never given twice.
+fn no_other(word: &str, number: usize, now: Timestamp) -> String {
+    format!("{word}{number}-{}", now.as_millisecond())
 }

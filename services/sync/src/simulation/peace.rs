@@ -179,7 +179,11 @@ fn claims(world: &Inner, cluster: &Cluster) -> Result<(), String> {
         };
         for at in ["/spec/volumeName", "/status/phase"] {
             if found.pointer(at) != claim.pointer(at) {
-                return Err(format!("claim {} differs at {at}", id.name));
+                let (above, below) = (claim.pointer(at), found.pointer(at));
+                return Err(format!(
+                    "claim {}/{} differs at {at}: {above:?} inside, {below:?} on the host",
+                    id.namespace, id.name
+                ));
             }
         }
     }

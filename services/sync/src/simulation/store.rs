@@ -125,8 +125,9 @@ impl Store {
         self.forgotten.insert(collection.to_owned(), self.version);
     }
 
-    /// The same with so many versions more.
-    pub(super) fn grown(mut self, versions: u64) -> Self {
+    /// The same with so many versions more; UIDs of what is made from now on begin with `prefix`.
+    pub(super) fn grown(mut self, versions: u64, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
         self.version += versions;
         self.compact();
         self

@@ -53,7 +53,7 @@ fn schedules_that_once_broke_a_promise_keep_it() {
 #[test]
 fn every_schedule_keeps_what_is_promised() {
     match chosen() {
-        Chosen::All(seeds) => all(seeds),
+        Chosen::All(seeds) => all(&seeds),
         Chosen::Alone(seed) => alone(seed),
     }
 }
@@ -80,10 +80,10 @@ fn chosen() -> Chosen {
 }
 
 /// Runs these seeds, as many at once as there are cores.
-fn all(seeds: Vec<u64>) {
+fn all(seeds: &[u64]) {
     let count = seeds.len();
     let longest = AtomicU64::new(0);
-    let broken = on_every_core(&seeds, |seed| {
+    let broken = on_every_core(seeds, |seed| {
         let outcome = run(seed, false);
         longest.fetch_max(outcome.settled.as_secs(), Ordering::Relaxed);
         outcome.broken

@@ -77,11 +77,10 @@ impl Weather {
             Self::Storm => (delay(50), delay(50)),
         };
         let fault = match self {
-            Self::Clear | Self::Slow | Self::Far => Fault::None,
             Self::Tardy if chance.random_bool(0.3) => {
                 Fault::Late(Duration::from_millis(chance.random_range(0..30_000)))
             }
-            Self::Tardy => Fault::None,
+            Self::Clear | Self::Slow | Self::Far | Self::Tardy => Fault::None,
             Self::Refused => Fault::Refused,
             Self::Silent => Fault::Silence,
             Self::Storm => storm(chance),

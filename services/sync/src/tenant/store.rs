@@ -78,20 +78,28 @@ impl Tenant {
         Ok(())
     }
 
-    /// Makes sure that what was not found is gone, rather than the store that held it, or the time when it did.
+    /// Makes sure that what was not found is gone, rather than the store that held it, or the time when it did. What was
+    /// not found is to be read again after a failure: another state of the store may have been asked.
     pub async fn confirm_store(&self) -> Result<(), Failure> {
         if self.memory().uid.is_none() {
             return Ok(());
         }
         let mut pauses = AGAIN.into_iter();
+        let mut wavered = false;
         loop {
             // Before the answer: what is seen meanwhile may be newer.
             let newest = self.state().newest();
             let found = self.find_store().await?;
             let judged = self.memory().judge(&found, newest);
             let Err(loss) = judged else {
-                return Ok(());
+                if guard::passes(Guard::OneStateAnswers, !wavered) {
+                    return Ok(());
+                }
+                return Err(later(
+                    "an older state of the virtual cluster's store answered for a moment: what it lacked is read again",
+                ));
             };
+            wavered = true;
             // A version may be of a cache that lags behind. Another UID never is: even if the right store is back in a
             // moment, what was not found was asked of the wrong one.
             let pause = match loss {

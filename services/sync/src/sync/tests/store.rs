@@ -162,6 +162,11 @@ async fn an_answer_that_is_older_than_a_watch_is_asked_for_again() {
             call.path == "/api/v1/namespaces" && asked.fetch_add(1, Ordering::AcqRel) == 0;
         is_first.then(|| answer(200, old))
     });
+    let wavered = world.tenant.confirm_store().await;
+    assert!(
+        wavered.is_err(),
+        "what was not found may have been asked of the older one"
+    );
     world.tenant.confirm_store().await.unwrap();
     assert!(world.tenant.is_active());
 }
