@@ -175,13 +175,16 @@ async fn run(fleet: &Fleet, mode: Mode, size: usize, template: &str) -> Result<B
         tokio::time::sleep(SETTLING).await;
     }
     let result = timed(fleet, mode, size, template, &syncs).await;
-    fleet.clear().await?;
+    let cleared = fleet.clear().await;
     for sync in syncs {
         sync.process.stop().await;
     }
     fleet.nodes.show(false);
     fleet.nodes.idle(false);
-    result
+    // What went wrong first says why: after it, pods may stay.
+    let measured = result?;
+    cleared?;
+    Ok(measured)
 }
 
 async fn timed(

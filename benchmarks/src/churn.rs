@@ -115,7 +115,8 @@ pub(crate) async fn measure(fleet: &Fleet, report: &mut Report, each: Duration) 
     Ok(())
 }
 
-/// Does one thing at a steady rate, and counts what sync writes for it.
+/// Does one thing at a rate, one after the other, and counts what sync writes for it: after a slow one the next come
+/// faster, until the rate is kept again.
 async fn deeds(
     fleet: &Fleet,
     report: &mut Report,
@@ -266,7 +267,7 @@ async fn act(fleet: &Fleet, deed: Deed, number: usize, hosts: &[String]) -> Resu
     }
 }
 
-/// A tenth of the pods, and at least ten, are deleted and made anew under other names.
+/// One pod of each tenant is deleted and made anew under another name.
 async fn replace(fleet: &Fleet, report: &mut Report) -> Result<()> {
     fleet.board.clear();
     for tenant in &fleet.tenants {

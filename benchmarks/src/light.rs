@@ -98,7 +98,8 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// Makes pods at a rate.
+/// Makes pods at a rate, whether earlier ones are ready or not. What a stall of ours held up comes at once after it: an
+/// open loop keeps to its schedule.
 async fn arrive(fleet: &Fleet, rate: u32, each: Duration, is_ours: bool) -> Result<()> {
     let until = Instant::now() + each;
     let mut clock = interval(Duration::from_secs(1) / rate);

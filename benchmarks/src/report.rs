@@ -79,8 +79,34 @@ impl Report {
             .push((name.to_owned(), plot::line(title, axes, points)));
     }
 
+    /// Writes what a run measured to a folder, under a name. Of one that failed, what there is, under a name that says
+    /// so: it never replaces a whole one.
+    ///
+    /// # Errors
+    /// Why the run failed, or nothing can be written.
+    pub(crate) fn conclude(
+        self,
+        measured: Result<()>,
+        folder: &Path,
+        name: &str,
+        mut ground: Value,
+    ) -> Result<()> {
+        let Err(error) = measured else {
+            return self.publish(folder, name, &ground);
+        };
+        if self.figures.is_empty() && self.raw.is_empty() {
+            return Err(error);
+        }
+        ground["incomplete"] = format!("{error:#}").into();
+        match self.publish(folder, &format!("{name}-incomplete"), &ground) {
+            Ok(()) => say(&format!("what was measured is in {name}-incomplete")),
+            Err(lost) => say(&format!("what was measured is lost: {lost:#}")),
+        }
+        Err(error)
+    }
+
     /// Writes everything to a folder, under a name; prints the figures.
-    pub(crate) fn publish(mut self, folder: &Path, name: &str, ground: &Value) -> Result<()> {
+    fn publish(mut self, folder: &Path, name: &str, ground: &Value) -> Result<()> {
         let rows: Vec<Vec<String>> = self.figures.iter().map(row).collect();
         let title = "Figures";
         self.table(
@@ -135,6 +161,37 @@ fn reaches(value: f64, bar: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_fails_keeps_what_it_measured_beside_the_last_whole_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let report = || {
+            let mut report = Report::default();
+            report.raw("w1", json!({"pods": 1}));
+            report
+        };
+        let conclude =
+            |report: Report, measured| report.conclude(measured, folder.path(), "real", json!({}));
+        let read = |name: &str| fs::read_to_string(folder.path().join(name));
+        conclude(report(), Ok(())).expect("written");
+        let whole = read("real.json").expect("written");
+        let failed = conclude(report(), Err(anyhow::anyhow!("interrupted")));
+        assert_eq!(failed.expect_err("told").to_string(), "interrupted");
+        assert_eq!(read("real.json").expect("there"), whole);
+        let kept = read("real-incomplete.json").expect("written");
+        let kept: Value = serde_json::from_str(&kept).expect("JSON");
+        assert_eq!(kept["ground"]["incomplete"], "interrupted");
+        assert_eq!(kept["workloads"]["w1"][0]["pods"], 1);
+    }
+
+    #[test]
+    fn a_run_that_fails_before_it_measured_anything_writes_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let failed = Err(anyhow::anyhow!("no host"));
+        let failed = Report::default().conclude(failed, folder.path(), "real", json!({}));
+        assert_eq!(failed.expect_err("told").to_string(), "no host");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
+    }
 
     #[test]
     fn a_bar_is_reached_from_the_right_side_only() {

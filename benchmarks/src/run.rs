@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::args::{Options, Workload};
@@ -17,16 +17,35 @@ use crate::servers::Ground;
 use crate::simulation::Simulation;
 use crate::{burst, churn, fairness, light, simulation};
 
-/// Measures until everything is, or a signal comes: either way nothing is left behind.
+/// Signals that end a run.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Measures until that is done, or a signal comes.
+    async fn unless(&mut self, measure: impl Future<Output = Result<()>>) -> Result<()> {
+        tokio::select! {
+            measured = measure => measured,
+            _ = self.interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+            _ = self.terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        }
+    }
+}
+
+/// Measures until everything is, or something fails, or a signal comes: nothing is left behind but what was measured.
 pub(crate) async fn run(options: Options) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let measured = tokio::select! {
-        measured = everything(&options, folder.path().to_owned()) => measured,
-        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
-    };
+    let measured = everything(&options, folder.path().to_owned(), &mut signals).await;
     if let Some(keep) = &options.keep {
         fs::create_dir_all(keep)?;
         for file in fs::read_dir(folder.path())?.flatten() {
@@ -42,7 +61,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     measured
 }
 
-async fn everything(options: &Options, folder: PathBuf) -> Result<()> {
+async fn everything(options: &Options, folder: PathBuf, signals: &mut Signals) -> Result<()> {
     let begun = Instant::now();
     let workloads = options.workloads();
     let (simulated, real): (Vec<Workload>, Vec<Workload>) = workloads
@@ -58,14 +77,16 @@ async fn everything(options: &Options, folder: PathBuf) -> Result<()> {
         let (folder, mut report, mut ground) =
             (folder.join("real"), Report::default(), ground.clone());
         fs::create_dir(&folder)?;
-        with_real(options, folder, &real, &mut report, &mut ground).await?;
-        report.publish(&options.out, "sync-real", &ground)?;
+        let measure = Box::pin(with_real(options, folder, &real, &mut report, &mut ground));
+        let measured = signals.unless(measure).await;
+        report.conclude(measured, &options.out, "sync-real", ground)?;
     }
     if !simulated.is_empty() {
         let (folder, mut report) = (folder.join("simulated"), Report::default());
         fs::create_dir(&folder)?;
-        with_simulated(options, folder, &simulated, &mut report).await?;
-        report.publish(&options.out, "sync-simulated", &ground)?;
+        let measure = Box::pin(with_simulated(options, folder, &simulated, &mut report));
+        let measured = signals.unless(measure).await;
+        report.conclude(measured, &options.out, "sync-simulated", ground)?;
     }
     say(&format!("{:.0} s in all", begun.elapsed().as_secs_f64()));
     Ok(())

@@ -180,7 +180,9 @@ pub(crate) fn run(program: &Path, args: &[&str], input: &str) -> Result<String> 
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
+        let input = input.to_owned();
+        // While its output is read. A program that ends before it has read everything says why with its status.
+        std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     }
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::{Tenant, eventually, host};
+use crate::eventually::{DEADLINE, in_time};
+use crate::{Tenant, host};
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -86,17 +87,17 @@ fn judge(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
     match &attempt.outcome {
         Outcome::Refused(_) => absent(tenant, &attempt.object),
         Outcome::StaysInside => {
-            decided(tenant, attempt);
+            decided(tenant, attempt)?;
             absent(tenant, &attempt.object)
         }
         Outcome::Told(words) => {
-            told(tenant, attempt, words);
+            told(tenant, attempt, words)?;
             absent(tenant, &attempt.object)
         }
         Outcome::Harmless(facts) => {
-            let made = eventually(&format!("{}: is on the host", attempt.what), || {
+            let made = in_time("is on the host", DEADLINE, || {
                 translation(tenant, &attempt.object).ok_or("nothing of that name")
-            });
+            })?;
             facts.iter().try_for_each(|fact| fact.holds(&made))
         }
     }
@@ -110,28 +111,30 @@ fn is_unseen(attempt: &Attempt) -> bool {
 }
 
 /// Waits until sync says that it is not synced, or refused: before that its absence says nothing.
-#[track_caller]
-fn decided(tenant: &Tenant, attempt: &Attempt) {
+fn decided(tenant: &Tenant, attempt: &Attempt) -> Result<(), String> {
     let kind = attempt.object["kind"].as_str().unwrap_or_default();
     let (name, namespace) = (&tenant.name, &tenant.namespace);
     let args = format!(
         "explain {kind}/{} -n default --cluster {name} --host-namespace {namespace} -o json",
         host::name(&attempt.object)
     );
-    eventually(&format!("{}: is decided about", attempt.what), || {
+    in_time("is decided about", DEADLINE, || {
         let answer = tenant.host().vcluster(&args).json();
         let state = answer["state"].as_str().unwrap_or_default();
         matches!(state, "NotSynced" | "Refused")
             .then_some(())
             .ok_or(answer)
-    });
+    })
 }
 
-#[track_caller]
-fn told(tenant: &Tenant, attempt: &Attempt, words: &[&str]) {
+fn told(tenant: &Tenant, attempt: &Attempt, words: &[&str]) -> Result<(), String> {
     let name = host::name(&attempt.object);
-    eventually(&format!("{}: an Event tells", attempt.what), || {
-        let args = format!("get events -A --field-selector=involvedObject.name={name} -o json");
+    let kind = attempt.object["kind"].as_str().unwrap_or_default();
+    // An object without a namespace has its Events in this one too.
+    let args = format!(
+        "get events -n default --field-selector=involvedObject.kind={kind},involvedObject.name={name} -o json"
+    );
+    in_time("an Event tells", DEADLINE, || {
         let events = host::items(&tenant.kubectl(&args).json());
         let said: Vec<String> = events
             .iter()
@@ -142,7 +145,7 @@ fn told(tenant: &Tenant, attempt: &Attempt, words: &[&str]) {
             .any(fits)
             .then_some(())
             .ok_or_else(|| format!("{words:?} not in {said:?}"))
-    });
+    })
 }
 
 fn absent(tenant: &Tenant, object: &Value) -> Result<(), String> {

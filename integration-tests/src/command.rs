@@ -91,11 +91,11 @@ impl Command {
             .unwrap_or_else(|error| panic!("`{}` does not start: {error}", self.shown));
         let (input, pid) = (self.input.take(), Pid::from_child(&child));
         let (ended, end) = mpsc::channel();
+        if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+            // While its output is read. A program that ends without reading its input is judged by its exit code.
+            thread::spawn(move || pipe.write_all(text.as_bytes()));
+        }
         thread::spawn(move || {
-            if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
-                // A program that ends without reading its input is judged by its exit code.
-                let _ = pipe.write_all(text.as_bytes());
-            }
             // Nobody listens any more where it was too late.
             let _ = ended.send(child.wait_with_output());
         });
@@ -141,12 +141,14 @@ impl Command {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}):\n{text}"))
     }
 
-    /// Runs it and expects a failure whose output contains every one of `words`.
+    /// Runs it and expects that it fails by itself, with an output that contains every one of `words`: without any it
+    /// would pass for a program that cannot connect, or was mistyped.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> Output {
+        assert!(!words.is_empty(), "say with which words it is refused");
         let output = self.run();
         assert!(
-            output.code != Some(0),
+            matches!(output.code, Some(1..)),
             "this should have been refused:\n{output}"
         );
         for word in words {
@@ -178,6 +180,27 @@ impl fmt::Display for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shell(script: &str) -> Command {
+        Command::new("sh", Path::new("none"), &["-c", script])
+    }
+
+    #[test]
+    fn a_refusal_ends_by_itself_and_says_its_words() {
+        shell("echo forbidden >&2; exit 1").refused(&["forbidden"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "should have been refused")]
+    fn a_program_that_a_signal_ended_has_refused_nothing() {
+        shell("echo forbidden; kill -9 $$").refused(&["forbidden"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "say with which words")]
+    fn a_refusal_without_words_is_none() {
+        shell("exit 1").refused(&[]);
+    }
 
     #[test]
     fn a_program_that_does_not_end_is_killed_and_says_so() {

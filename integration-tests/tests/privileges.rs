@@ -86,13 +86,13 @@ fn control_writes_only_where_virtual_clusters_may_live() {
     });
     host.kubectl(&format!("apply --server-side -f - {control}"))
         .input(stateful.to_string())
-        .refused(&[]);
+        .refused(&["orbidden"]);
     host.kubectl(&format!(
         "label namespace kube-system vcluster.dev/host=true {control}"
     ))
-    .refused(&[]);
+    .refused(&["orbidden"]);
     host.kubectl(&format!("delete namespace {namespace} {control}"))
-        .refused(&[]);
+        .refused(&["orbidden"]);
     host.kubectl(&format!("delete namespace {namespace}")).ok();
 }
 

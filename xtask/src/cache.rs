@@ -43,6 +43,14 @@ impl Cache {
         Ok(Self { root })
     }
 
+    /// In another folder.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
@@ -124,9 +132,7 @@ mod tests {
 
     fn cache() -> (tempfile::TempDir, Cache) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let cache = Cache {
-            root: folder.path().to_path_buf(),
-        };
+        let cache = Cache::at(folder.path());
         (folder, cache)
     }
 

@@ -40,6 +40,7 @@ pub use down::down;
 pub use layout::{GATEWAY_NODE_PORT, Layout, NODE_IP};
 pub use logs::logs;
 pub use name::Name;
+pub(crate) use pki::write_private;
 pub use shell::shell;
 pub use status::{Status, status};
 pub use up::up;

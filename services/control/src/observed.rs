@@ -33,6 +33,14 @@ pub enum Doubt {
 }
 
 impl<T> Seen<T> {
+    /// Why it could not be found out.
+    pub const fn doubt(&self) -> Option<&Doubt> {
+        match self {
+            Self::Unknown(doubt) => Some(doubt),
+            Self::Absent | Self::Present(_) => None,
+        }
+    }
+
     /// What is there.
     pub const fn present(&self) -> Option<&T> {
         match self {
@@ -197,5 +205,31 @@ impl Observed {
             Some(Seen::Unknown(doubt)) => Seen::Unknown(doubt.clone()),
             None => Seen::Unknown(Doubt::Failed("it was not looked at".to_owned())),
         }
+    }
+
+    /// Everything that could not be found out, and why, for logs.
+    pub fn doubts(&self) -> String {
+        let around = [
+            ("namespace", self.namespace.doubt()),
+            ("siblings", self.siblings.doubt()),
+            ("roots", self.roots.doubt()),
+            ("pods", self.pods.doubt()),
+            ("ranges", self.ranges.doubt()),
+        ];
+        let around = around
+            .into_iter()
+            .filter_map(|(what, doubt)| Some((what.to_owned(), doubt?)));
+        let slots = self
+            .objects
+            .iter()
+            .filter_map(|(slot, seen)| Some((format!("{slot:?}"), seen.doubt()?)));
+        let texts: Vec<String> = around
+            .chain(slots)
+            .map(|(what, doubt)| match doubt {
+                Doubt::Forbidden => format!("{what}: forbidden"),
+                Doubt::Failed(why) => format!("{what}: {why}"),
+            })
+            .collect();
+        texts.join("; ")
     }
 }

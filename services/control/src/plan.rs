@@ -22,20 +22,20 @@ use crate::observed::Observed;
 use crate::pki::Credential;
 use crate::slot::Slot;
 
+mod again;
 mod build;
 mod notice;
 mod status;
 mod teardown;
 
+pub use again::Again;
 pub use notice::{Kind as NoticeKind, Notice};
 pub use status::differs;
 
 /// How long until a cluster that needs nothing is looked at again anyway.
 pub const RESYNC: Duration = Duration::from_mins(10);
-/// How long until something that could not be seen is looked at again.
-const DOUBT: Duration = Duration::from_secs(2);
-/// How long a role takes to count after it was bound.
-const BINDING: Duration = Duration::from_millis(50);
+/// How long doubt may last until it is told: a request that failed once says nothing of the cluster.
+const DOUBT: Duration = Duration::from_secs(30);
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Input<'a> {
     pub wish: Wish<'a>,
     /// What was seen around it.
     pub observed: &'a Observed,
+    /// How long looks and steps have failed without a success in between.
+    pub failing_for: Duration,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -57,10 +59,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What to say of the cluster; of the conditions, only those that are control's.
     pub status: VirtualClusterStatus,
-    /// What to tell people, once.
+    /// What to tell people with it, once.
     pub notices: Vec<Notice>,
+    /// What to tell people when the cluster was let go.
+    pub last_words: Option<Notice>,
     /// When to look again if nothing happens before.
-    pub again: Duration,
+    pub again: Again,
 }
 
 /// One change to the host cluster.

@@ -16,8 +16,8 @@ use crate::events::Teller;
 use crate::manifest::{Installation, Wish};
 use crate::metrics::{Metrics, Outcome as Recorded};
 use crate::observe::Observer;
-use crate::observed::Contents;
-use crate::plan::{self, Input, Plan, Step, plan};
+use crate::observed::{Contents, Observed};
+use crate::plan::{self, Again, Input, Notice, Plan, Step, plan};
 use crate::subject::{self, Subject};
 
 pub mod controller;
@@ -52,6 +52,9 @@ pub enum Error {
         /// Why.
         text: String,
     },
+    /// What is needed could not be seen; people are told if that lasts.
+    #[error("what is around the virtual cluster cannot be seen: {0}")]
+    Doubt(String),
     /// It did not come to rest.
     #[error("the virtual cluster does not come to rest")]
     Restless,
@@ -76,12 +79,24 @@ impl fmt::Debug for Reconciler {
     }
 }
 
+/// What a cluster's last goes came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failing {
+    /// Failures in a row.
+    pub attempt: u32,
+    /// Time since the first of them.
+    pub lasts: Duration,
+}
+
 /// What one go knows from its earlier rounds.
 #[derive(Debug, Default)]
 struct Memory {
     contents: Option<Contents>,
-    refused: Option<(Vec<Step>, &'static str, String)>,
+    refused: Option<Refusal>,
 }
+
+/// The steps of a plan, the one that was refused, and why.
+type Refusal = (Vec<Step>, &'static str, String);
 
 impl Reconciler {
     /// A reconciler.
@@ -104,14 +119,13 @@ impl Reconciler {
         }
     }
 
-    /// Brings one virtual cluster to rest, and tells when to look again. `attempt` counts the
-    /// failures in a row.
+    /// Brings one virtual cluster to rest, and tells when to look again.
     pub async fn reconcile(
         &self,
         namespace: &str,
         name: &str,
         seen: &VirtualCluster,
-        attempt: u32,
+        failing: Failing,
     ) -> Result<Duration, Error> {
         let span = tracing::info_span!(
             "reconcile",
@@ -131,19 +145,23 @@ impl Reconciler {
             propagation::set_parent(&span, &headers);
         }
         let timer = self.metrics.reconcile();
-        let go = tokio::time::timeout(DEADLINE, self.go(namespace, name, attempt));
+        let go = tokio::time::timeout(DEADLINE, self.go(namespace, name, failing));
         let result = go.instrument(span).await.unwrap_or(Err(Error::Deadline));
         timer.finish(match &result {
             Ok(_) => Recorded::Settled,
             Err(Error::Refused { .. } | Error::Subject(_)) => Recorded::Refused,
-            Err(Error::Read(_) | Error::Step { .. } | Error::Restless | Error::Deadline) => {
-                Recorded::Failed
-            }
+            Err(
+                Error::Read(_)
+                | Error::Step { .. }
+                | Error::Doubt(_)
+                | Error::Restless
+                | Error::Deadline,
+            ) => Recorded::Failed,
         });
         result
     }
 
-    async fn go(&self, namespace: &str, name: &str, attempt: u32) -> Result<Duration, Error> {
+    async fn go(&self, namespace: &str, name: &str, failing: Failing) -> Result<Duration, Error> {
         let clusters: Api<VirtualCluster> = Api::namespaced(self.client.clone(), namespace);
         let mut memory = Memory::default();
         for _ in 0..ROUNDS {
@@ -154,7 +172,7 @@ impl Reconciler {
             let Some(cluster) = cluster else {
                 return Ok(plan::RESYNC);
             };
-            if let Some(again) = self.round(&cluster, attempt, &mut memory).await? {
+            if let Some(again) = self.round(&cluster, failing, &mut memory).await? {
                 return Ok(again);
             }
         }
@@ -166,7 +184,7 @@ impl Reconciler {
     async fn round(
         &self,
         cluster: &VirtualCluster,
-        attempt: u32,
+        failing: Failing,
         memory: &mut Memory,
     ) -> Result<Option<Duration>, Error> {
         let subject = Subject::of(cluster)?;
@@ -179,44 +197,46 @@ impl Reconciler {
             installation: &self.installation,
             sync_roots: &shared.sync,
         };
-        sight.observed.contents.clone_from(&memory.contents);
-        sight.observed.refused = memory.refused.as_ref().map(|(_, _, text)| text.clone());
-        let plan = plan(Input {
-            cluster,
-            wish,
-            observed: &sight.observed,
-            now,
-        });
+        memory.add_to(&mut sight.observed);
+        let plan_of = |observed: &Observed| {
+            plan(Input {
+                cluster,
+                wish,
+                observed,
+                failing_for: failing.lasts,
+                now,
+            })
+        };
+        let plan = plan_of(&sight.observed);
         let executor = Executor {
             client: &self.client,
             cluster,
             wish,
             sight: &sight,
             now,
-            attempt,
+            attempt: failing.attempt,
         };
         let stuck = memory
             .refused
             .as_ref()
             .filter(|(steps, _, _)| *steps == plan.steps);
-        if let Some((_, step, text)) = stuck {
+        if stuck.is_some() || plan.steps.is_empty() {
             self.tell(&executor, cluster, &plan).await?;
-            return Err(Error::Refused {
-                step,
-                text: text.clone(),
-            });
-        }
-        if plan.steps.is_empty() {
-            self.tell(&executor, cluster, &plan).await?;
-            return Ok(Some(plan.again));
+            return at_rest(stuck, &plan, &sight.observed).map(Some);
         }
         let steps = plan.steps.iter().map(|step| self.step(&executor, step));
         let outcomes = join_all(steps).await;
+        let let_go = was_let_go(&plan.steps, &outcomes);
         let failure = remember(memory, &plan, outcomes);
         // What is said in passing would be out of date at once; the last words and what went wrong
         // are not.
-        if failure.is_err() || plan.steps.contains(&Step::RemoveFinalizer) {
-            self.tell(&executor, cluster, &plan).await?;
+        if let_go {
+            self.say(cluster, &plan.notices).await;
+            self.say(cluster, plan.last_words.as_slice()).await;
+        } else if failure.is_err() {
+            let mut observed = sight.observed.clone();
+            memory.add_to(&mut observed);
+            self.tell(&executor, cluster, &plan_of(&observed)).await?;
         }
         failure.map(|()| None)
     }
@@ -240,26 +260,53 @@ impl Reconciler {
         cluster: &VirtualCluster,
         plan: &Plan,
     ) -> Result<(), Error> {
-        let last = plan.steps.contains(&Step::RemoveFinalizer);
-        if !last {
-            if !plan::differs(cluster, &plan.status) {
-                return Ok(());
-            }
-            let failed = |source| Error::Step {
-                step: "write_status",
-                source,
-            };
-            let outcome = executor.write_status(&plan.status).await.map_err(failed)?;
-            if let Outcome::Stale = outcome {
-                // Whoever writes it next tells.
-                return Ok(());
-            }
+        if !plan::differs(cluster, &plan.status) {
+            return Ok(());
         }
-        for notice in &plan.notices {
-            self.teller.tell(cluster, notice).await;
+        let failed = |source| Error::Step {
+            step: "write_status",
+            source,
+        };
+        let outcome = executor.write_status(&plan.status).await.map_err(failed)?;
+        if let Outcome::Stale = outcome {
+            // Whoever writes it next tells.
+            return Ok(());
         }
+        self.say(cluster, &plan.notices).await;
         Ok(())
     }
+
+    async fn say(&self, cluster: &VirtualCluster, notices: &[Notice]) {
+        for notice in notices {
+            self.teller.tell(cluster, notice).await;
+        }
+    }
+}
+
+/// When to look again where nothing can be done for now.
+fn at_rest(stuck: Option<&Refusal>, plan: &Plan, seen: &Observed) -> Result<Duration, Error> {
+    match (stuck, plan.again) {
+        (Some((_, step, text)), _) => Err(Error::Refused {
+            step,
+            text: text.clone(),
+        }),
+        (None, Again::After(again)) => Ok(again),
+        (None, Again::BackOff) => Err(Error::Doubt(seen.doubts())),
+    }
+}
+
+impl Memory {
+    fn add_to(&self, observed: &mut Observed) {
+        observed.contents.clone_from(&self.contents);
+        observed.refused = self.refused.as_ref().map(|(_, _, text)| text.clone());
+    }
+}
+
+/// Whether the virtual cluster is gone by this.
+fn was_let_go(steps: &[Step], outcomes: &[Result<Outcome, ApplyError>]) -> bool {
+    steps.iter().zip(outcomes).any(|(step, outcome)| {
+        *step == Step::RemoveFinalizer && matches!(outcome, Ok(Outcome::Done))
+    })
 }
 
 /// What the next round must know of this one; fails if a step did and may work later.
@@ -268,6 +315,8 @@ fn remember(
     plan: &Plan,
     outcomes: Vec<Result<Outcome, ApplyError>>,
 ) -> Result<(), Error> {
+    // What was refused before counts for one look: what is still wanted has been tried again.
+    memory.refused = None;
     let mut failure = None;
     for (step, outcome) in plan.steps.iter().zip(outcomes) {
         let step = step.name();

@@ -185,7 +185,7 @@ fn kubeconfig(folder: &Path, user: &str, server: &str, out: &Path) -> Result<()>
         &encoded(&format!("{user}.crt"))?,
         &encoded(&format!("{user}.key"))?,
     );
-    private(out, &serde_json::to_string_pretty(&config)?)
+    write_private(out, &serde_json::to_string_pretty(&config)?)
 }
 
 fn render(server: &str, authority: &str, certificate: &str, key: &str) -> serde_json::Value {
@@ -201,9 +201,12 @@ fn render(server: &str, authority: &str, certificate: &str, key: &str) -> serde_
     })
 }
 
-/// helm warns of kubeconfigs that others may read.
-fn private(path: &Path, text: &str) -> Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+/// Writes a file that only its owner may read, as keys and tokens want it; helm warns of others.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::{
+        io::Write as _,
+        os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    };
     let mut options = fs::OpenOptions::new();
     let file = options
         .create(true)
@@ -211,13 +214,30 @@ fn private(path: &Path, text: &str) -> Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
+    file.and_then(|mut file| {
+        // One that was there has a mode already.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())
+    })
+    .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_with_a_token_is_its_owners_alone_even_if_it_was_not_before() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("kubeconfig");
+        fs::write(&path, "more than before").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("opened up");
+        write_private(&path, "token").expect("written");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).expect("read"), "token");
+    }
 
     #[test]
     fn the_api_servers_certificate_is_good_for_loopback_and_for_the_service() {

@@ -34,6 +34,9 @@ use crate::{
     wait::Deadline,
 };
 
+/// Of a question that is asked again and again: a server that accepts and stalls must not hold it up.
+const QUICKLY: &str = "--request-timeout=5s";
+
 /// Brings the cluster up with these add-ons and those it has; does little and returns soon if it is.
 ///
 /// # Errors
@@ -291,7 +294,7 @@ impl Boot<'_> {
 
     fn api_answers(&self) -> Result<()> {
         let ready = || {
-            let args = ["get", "--raw", "/readyz", "--request-timeout=5s"];
+            let args = ["get", "--raw", "/readyz", QUICKLY];
             let mut kubectl = self.cluster.kubectl(&args)?;
             for component in ["etcd", "relay"] {
                 start::check(&self.cluster.layout, component)?;
@@ -305,8 +308,8 @@ impl Boot<'_> {
     fn registered(&self, node: &Node, deadline: &Deadline) -> Result<()> {
         let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
         let ready = || {
-            let args = ["get", "node", node.name, "-o", path];
-            let status = command::stdout(&mut self.cluster.kubectl(&args)?);
+            let args = ["get", "node", node.name, "-o", path, QUICKLY];
+            let status = command::answer(&mut self.cluster.kubectl(&args)?);
             Ok(status.is_ok_and(|status| status.trim() == "True"))
         };
         self.wait(&node.component("kubelet"), deadline.left(), ready)
@@ -316,8 +319,9 @@ impl Boot<'_> {
     fn node_ready(&self, deadline: &Deadline) -> Result<()> {
         let path = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
         let ready = || {
-            let mut kubectl = self.cluster.kubectl(&["get", "nodes", "-o", path])?;
-            let statuses = command::stdout(&mut kubectl).unwrap_or_default();
+            let args = ["get", "nodes", "-o", path, QUICKLY];
+            let mut kubectl = self.cluster.kubectl(&args)?;
+            let statuses = command::answer(&mut kubectl).unwrap_or_default();
             let mut statuses = statuses.split_whitespace().peekable();
             Ok(statuses.peek().is_some() && statuses.all(|status| status == "True"))
         };

@@ -3,13 +3,18 @@
 use std::{
     env, fmt, fs,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{cluster::Cluster, output, wait::Deadline, workspace};
+use crate::{
+    cluster::{self, Cluster},
+    command, output,
+    wait::Deadline,
+    workspace,
+};
 
 /// A user at a terminal: a kubeconfig of their own, and the programs on the PATH.
 #[derive(Debug)]
@@ -65,22 +70,7 @@ impl Terminal {
             .args(words)
             .env("PATH", &self.path)
             .env("KUBECONFIG", kubeconfig);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {program}"))?;
-        if let (Some(input), Some(mut pipe)) = (input, child.stdin.take()) {
-            // A program that ends early is judged by its exit code.
-            let _ = std::io::Write::write_all(&mut pipe, input.as_bytes());
-        }
-        child
-            .wait_with_output()
-            .with_context(|| format!("cannot wait for {program}"))
+        command::finish(&mut command, input)
     }
 
     /// Applies a manifest that is shown as it would be typed.
@@ -171,8 +161,7 @@ pub(super) fn with_token(user: &Terminal, name: &str, token: &str) -> Result<Pat
     let mut config = user.host("kubectl config view --raw --flatten --minify -o json")?;
     config["users"][0]["user"] = serde_json::json!({"token": token});
     let path = user.cluster.layout.state.join(format!("{name}.kubeconfig"));
-    fs::write(&path, config.to_string())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    cluster::write_private(&path, &config.to_string())?;
     Ok(path)
 }
 

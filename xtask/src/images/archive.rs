@@ -16,7 +16,14 @@ use super::{Image, digest, hex, layer::header};
 /// Writes `image` to `path`.
 pub(super) fn write(image: &Image, path: &Path) -> Result<()> {
     let layer_path = path.with_extension("layer");
-    let layer_digest = write_layer(image, &layer_path)?;
+    let written = write_with(image, path, &layer_path);
+    // Whatever happened: it is as large as the image.
+    let removed = crate::cache::remove(&layer_path);
+    written.and(removed)
+}
+
+fn write_with(image: &Image, path: &Path, layer_path: &Path) -> Result<()> {
+    let layer_digest = write_layer(image, layer_path)?;
     let config = config(image, &layer_digest).to_string();
     let config_name = format!("{}.json", digest(config.as_bytes()));
     let layer_name = format!("{layer_digest}/layer.tar");
@@ -25,12 +32,12 @@ pub(super) fn write(image: &Image, path: &Path) -> Result<()> {
 
     let mut tar = Builder::new(BufWriter::new(create(path)?));
     put(&mut tar, &config_name, config.as_bytes())?;
-    let mut layer = File::open(&layer_path)?;
+    let mut layer = File::open(layer_path)?;
     let mut layer_header = header(EntryType::Regular, 0o644, layer.metadata()?.len());
     tar.append_data(&mut layer_header, &layer_name, &mut layer)?;
     put(&mut tar, "manifest.json", manifest.to_string().as_bytes())?;
     tar.into_inner()?.flush()?;
-    crate::cache::remove(&layer_path)
+    Ok(())
 }
 
 fn write_layer(image: &Image, path: &Path) -> Result<String> {
@@ -140,6 +147,15 @@ mod tests {
         assert_eq!(diff_id, format!("sha256:{}", digest(&files[&layer])));
         assert_eq!(layer, format!("{}/layer.tar", digest(&files[&layer])));
         assert_eq!(json(&config)["config"]["User"], "65532:65532");
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_written_leaves_no_layer() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("x.tar");
+        fs::create_dir(&path).expect("something in its place");
+        write(&image(), &path).expect_err("a folder is there");
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
     }
 
     #[test]

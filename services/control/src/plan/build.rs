@@ -8,7 +8,7 @@ use vcluster_resources::label;
 use vcluster_resources::ownership::CONTROL_FINALIZER;
 
 use super::status::{self, Fact, Facts};
-use super::{BINDING, DOUBT, Input, Plan, Step, has_finalizer, notice};
+use super::{Again, Input, Plan, Step, again, has_finalizer, notice};
 use crate::address::{Address, Range};
 use crate::distro::k8s;
 use crate::observed::{Doubt, Live, MadeFor, RootsState, Seen};
@@ -52,19 +52,21 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
         (Ok(address), Ok(found)) => {
             control_plane(input, *address, &found.control_plane, &mut steps)
         }
-        (Err(fact), _) => status::running(input).map_err(|_absent| fact.clone()),
+        (Err(fact), _) => status::running(input).map_err(|found| found.if_unseen_or(fact)),
         // What runs goes on running while a certificate is renewed or missing.
-        (Ok(_), Err(_)) => status::running(input)
-            .map_err(|_absent| Fact::waits(Reason::Waiting, "waits for its certificates")),
+        (Ok(_), Err(_)) => {
+            status::running(input).map_err(|found| found.if_unseen_or(&without_certificates()))
+        }
     };
     let dns = match (&address, &certificates) {
         (Ok(address), Ok(found)) => {
             let runs = control_plane.is_ok();
             dns::plan(input, *address, &found.dns, runs, &mut steps)
         }
-        (Err(fact), _) => dns::answers(input).map_err(|_absent| fact.clone()),
-        (Ok(_), Err(_)) => dns::answers(input)
-            .map_err(|_absent| Fact::waits(Reason::Waiting, "waits for its certificates")),
+        (Err(fact), _) => dns::answers(input).map_err(|found| found.if_unseen_or(fact)),
+        (Ok(_), Err(_)) => {
+            dns::answers(input).map_err(|found| found.if_unseen_or(&without_certificates()))
+        }
     };
     let facts = Facts {
         certificates: certificates.map(drop),
@@ -75,18 +77,32 @@ pub(super) fn plan(input: Input<'_>) -> Plan {
     finish(input, steps, facts)
 }
 
+fn is_unseen(input: Input<'_>, slot: Slot) -> bool {
+    input.observed.slot(slot).doubt().is_some()
+}
+
+fn without_certificates() -> Fact {
+    Fact::waits(Reason::Waiting, "waits for its certificates")
+}
+
 fn finish(input: Input<'_>, steps: Vec<Step>, facts: Facts) -> Plan {
     let facts = match &input.observed.refused {
-        Some(text) => facts.but(&Fact::failed(Reason::Refused, text.clone())),
-        None => facts,
+        // With nothing left to do, somebody else has done what was refused.
+        Some(text) if !steps.is_empty() => facts.but(&Fact::failed(Reason::Refused, text.clone())),
+        Some(_) | None => facts,
     };
-    let again = facts.again();
+    let mut again = facts.again(input);
+    if PLAIN.iter().any(|slot| is_unseen(input, *slot)) {
+        // No condition tells of these.
+        again = again.or(Again::BackOff);
+    }
     let status = status::of_living(input, &facts);
     let notices = notice::between(input.cluster.status.as_ref(), &status);
     Plan {
         steps,
         status,
         notices,
+        last_words: None,
         again,
     }
 }
@@ -96,8 +112,11 @@ fn obstacle(input: Input<'_>) -> Option<Fact> {
     let subject = input.wish.subject;
     let namespace = match &input.observed.namespace {
         Seen::Present(namespace) => namespace,
-        Seen::Absent => return Some(Fact::unknown("the host namespace is not there", DOUBT)),
-        Seen::Unknown(doubt) => return Some(doubtful("the host namespace", doubt)),
+        Seen::Absent => {
+            let text = "the host namespace is not there";
+            return Some(Fact::unknown(text, Again::BackOff));
+        }
+        Seen::Unknown(doubt) => return Some(doubtful(input, "the host namespace", doubt)),
     };
     if namespace.terminating {
         let text = format!(
@@ -121,16 +140,6 @@ fn obstacle(input: Input<'_>) -> Option<Fact> {
 
 /// One virtual cluster per host namespace: whoever has begun to build stays, else the older one.
 fn occupied(input: Input<'_>) -> Option<Fact> {
-    let siblings = match &input.observed.siblings {
-        Seen::Present(siblings) => siblings,
-        Seen::Absent => return None,
-        Seen::Unknown(doubt) => {
-            return Some(doubtful(
-                "the other virtual clusters of the host namespace",
-                doubt,
-            ));
-        }
-    };
     let owners: Vec<&str> = input
         .observed
         .objects
@@ -140,6 +149,17 @@ fn occupied(input: Input<'_>) -> Option<Fact> {
     if owners.contains(&input.wish.subject.uid()) {
         return None;
     }
+    let siblings = match &input.observed.siblings {
+        Seen::Present(siblings) => siblings,
+        Seen::Absent => return None,
+        Seen::Unknown(doubt) => {
+            return Some(doubtful(
+                input,
+                "the other virtual clusters of the host namespace",
+                doubt,
+            ));
+        }
+    };
     let occupant = siblings
         .iter()
         .find(|sibling| owners.contains(&sibling.uid.as_str()));
@@ -217,14 +237,14 @@ fn service(input: Input<'_>, steps: &mut Vec<Step>) -> Result<Address, Fact> {
                 steps.push(Step::AllocateAddress);
                 Err(Fact::waits(Reason::Progressing, "waits for an address"))
             }
-            Seen::Unknown(doubt) => Err(doubtful("the host's Service range", doubt)),
+            Seen::Unknown(doubt) => Err(doubtful(input, "the host's Service range", doubt)),
         },
         Seen::Present(live) => {
             let address = address_of(live).ok_or_else(|| strange_address(input, live))?;
             steps.extend(apply(input, Slot::Service, input.wish.service(address)));
             Ok(address)
         }
-        Seen::Unknown(doubt) => Err(doubtful("the Service", &doubt)),
+        Seen::Unknown(doubt) => Err(doubtful(input, "the Service", &doubt)),
     }
 }
 
@@ -265,7 +285,7 @@ fn roots(input: Input<'_>, steps: &mut Vec<Step>) -> Result<(), Fact> {
             RootsState::Good => Ok(()),
             RootsState::Damaged(text) => Err(lost(input, text)),
         },
-        Seen::Unknown(doubt) => Err(doubtful("the certificate authority's Secret", doubt)),
+        Seen::Unknown(doubt) => Err(doubtful(input, "the certificate authority's Secret", doubt)),
         Seen::Absent => {
             // Evidence of an earlier life: whatever is made only after the roots.
             let later = Credential::ALL.map(Slot::Secret);
@@ -274,7 +294,8 @@ fn roots(input: Input<'_>, steps: &mut Vec<Step>) -> Result<(), Fact> {
                     Seen::Absent => {}
                     Seen::Present(_) => return Err(lost(input, "it is missing")),
                     Seen::Unknown(doubt) => {
-                        return Err(doubtful(&slot.describe(input.wish.subject), &doubt));
+                        let what = slot.describe(input.wish.subject);
+                        return Err(doubtful(input, &what, &doubt));
                     }
                 }
             }
@@ -339,7 +360,8 @@ fn secret(input: Input<'_>, credential: Credential, steps: &mut Vec<Step>) -> Re
         }
         Seen::Present(live) => Some(live.uid.clone()),
         Seen::Unknown(doubt) => {
-            return Err(doubtful(&slot.describe(input.wish.subject), &doubt));
+            let what = slot.describe(input.wish.subject);
+            return Err(doubtful(input, &what, &doubt));
         }
     };
     match (input.observed.health.get(&credential), over) {
@@ -364,7 +386,10 @@ fn secret(input: Input<'_>, credential: Credential, steps: &mut Vec<Step>) -> Re
             Err(Fact::waits(Reason::Progressing, text))
         }
         // Contents that were not judged are not replaced.
-        (None, Some(_)) => Err(Fact::unknown("a Secret could not be judged", DOUBT)),
+        (None, Some(_)) => Err(Fact::unknown(
+            "a Secret could not be judged",
+            Again::BackOff,
+        )),
         (_, None) => {
             steps.push(Step::Mint {
                 credential,
@@ -408,10 +433,11 @@ fn second(input: Input<'_>) -> Option<Range> {
     }
 }
 
-/// What could not be seen, as a fact. A role that was bound a moment ago soon counts.
-fn doubtful(what: &str, doubt: &Doubt) -> Fact {
-    match doubt {
-        Doubt::Forbidden => Fact::unknown(format!("control may not look at {what}"), BINDING),
-        Doubt::Failed(why) => Fact::unknown(format!("{what} cannot be seen: {why}"), DOUBT),
-    }
+/// What could not be seen, as a fact.
+fn doubtful(input: Input<'_>, what: &str, doubt: &Doubt) -> Fact {
+    let text = match doubt {
+        Doubt::Forbidden => format!("control may not look at {what}"),
+        Doubt::Failed(why) => format!("{what} cannot be seen: {why}"),
+    };
+    Fact::unknown(text, again::in_doubt(input, doubt))
 }

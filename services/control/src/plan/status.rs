@@ -8,12 +8,15 @@ use vcluster_resources::cluster::Phase;
 use vcluster_resources::condition::{self, Observation, Reason, Status, Type};
 use vcluster_resources::{VirtualCluster, VirtualClusterStatus};
 
-use super::{Input, RESYNC};
+use super::{Again, DOUBT, Input, RESYNC, again};
 use crate::observed::Seen;
 use crate::slot::Slot;
 
-/// How soon the words about a starting pod are brought up to date; that it is ready is watched.
-const STARTING: Duration = Duration::from_secs(3);
+/// How soon the words about a starting pod are brought up to date at first, and how soon at last; that it is ready is
+/// watched.
+const STARTING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_mins(1));
+/// The share of the time that a condition has been so, until the words about it are brought up to date.
+const SHARE: u32 = 10;
 /// How soon something that only people can cure is looked at again, if no watch tells before.
 const FAILED: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,8 @@ pub(super) struct Fact {
     text: String,
     /// Whether only a change by people helps.
     failed: bool,
-    again: Duration,
+    /// When to look again; `None` if it comes by itself.
+    again: Option<Again>,
 }
 
 impl Fact {
@@ -47,7 +51,7 @@ impl Fact {
             reason,
             text: text.into(),
             failed: false,
-            again: STARTING,
+            again: None,
         }
     }
 
@@ -58,19 +62,27 @@ impl Fact {
             reason,
             text,
             failed: true,
-            again: FAILED,
+            again: Some(Again::After(FAILED)),
         }
     }
 
     /// It could not be found out.
-    pub(super) fn unknown(text: impl Into<String>, again: Duration) -> Self {
+    pub(super) fn unknown(text: impl Into<String>, again: Again) -> Self {
         let (status, reason) = (Status::Unknown, Reason::Unreachable);
         Self {
             status,
             reason,
             text: text.into(),
             failed: false,
-            again,
+            again: Some(again),
+        }
+    }
+
+    /// This one if it is a doubt, which nothing else explains; else `cause`.
+    pub(super) fn if_unseen_or(self, cause: &Self) -> Self {
+        match self.status {
+            Status::Unknown => self,
+            Status::True | Status::False => cause.clone(),
         }
     }
 }
@@ -106,27 +118,57 @@ impl Facts {
         self
     }
 
-    fn first(&self) -> Option<&Fact> {
-        self.certificates
-            .as_ref()
-            .err()
-            .or_else(|| self.control_plane.as_ref().err())
-            .or_else(|| self.dns.as_ref().err())
+    /// What is not as it should be, by the condition that says so.
+    fn errors(&self) -> impl Iterator<Item = (Type, &Fact)> {
+        [
+            (Type::CertificatesReady, self.certificates.as_ref().err()),
+            (Type::ControlPlaneReady, self.control_plane.as_ref().err()),
+            (Type::DnsReady, self.dns.as_ref().err()),
+        ]
+        .into_iter()
+        .filter_map(|(type_, fact)| Some((type_, fact?)))
     }
 
-    pub(super) fn again(&self) -> Duration {
-        let facts = [
-            self.certificates.as_ref().err(),
-            self.control_plane.as_ref().err(),
-            self.dns.as_ref().err(),
-        ];
-        facts
-            .into_iter()
-            .flatten()
-            .map(|fact| fact.again)
-            .min()
-            .unwrap_or(RESYNC)
+    fn first(&self) -> Option<&Fact> {
+        self.errors().map(|(_, fact)| fact).next()
     }
+
+    /// Whether something could not be seen.
+    fn in_doubt(&self) -> bool {
+        self.errors()
+            .any(|(_, fact)| fact.status == Status::Unknown)
+    }
+
+    /// Whether all that is wrong is that something could not be seen.
+    fn only_in_doubt(&self) -> bool {
+        self.errors()
+            .all(|(_, fact)| fact.status == Status::Unknown)
+    }
+
+    pub(super) fn again(&self, input: Input<'_>) -> Again {
+        let times = self.errors().map(|(type_, fact)| {
+            let by_itself = || Again::After(waits_for(input, type_));
+            fact.again.unwrap_or_else(by_itself)
+        });
+        times.reduce(Again::or).unwrap_or(Again::After(RESYNC))
+    }
+}
+
+/// How soon to look again at something that comes by itself: the later, the longer it has not come.
+fn waits_for(input: Input<'_>, type_: Type) -> Duration {
+    let stored = input.cluster.status.as_ref();
+    let stored = stored.and_then(|status| condition::find(&status.conditions, type_));
+    let lasts = stored
+        .filter(|stored| stored.status == Status::False.as_str())
+        .map(|stored| input.now.duration_since(stored.last_transition_time.0))
+        .unwrap_or_default();
+    again::share(lasts, SHARE, STARTING.0, STARTING.1)
+}
+
+/// What is stored, if something could not be seen and that has not lasted: a request that failed once is no news.
+pub(super) fn unsaid(input: Input<'_>) -> Option<VirtualClusterStatus> {
+    let stored = input.cluster.status.as_ref()?;
+    (input.failing_for < DOUBT).then(|| stored.clone())
 }
 
 /// Whether the control plane runs, as its StatefulSet tells; then whether every pod is of the
@@ -135,7 +177,10 @@ pub(super) fn running(input: Input<'_>) -> Result<bool, Fact> {
     let live = match input.observed.slot(Slot::ControlPlane) {
         Seen::Present(live) => live,
         Seen::Absent => return Err(Fact::waits(Reason::Progressing, "the pod is to be made")),
-        Seen::Unknown(_) => return Err(Fact::unknown("the StatefulSet cannot be seen", STARTING)),
+        Seen::Unknown(doubt) => {
+            let again = again::in_doubt(input, &doubt);
+            return Err(Fact::unknown("the StatefulSet cannot be seen", again));
+        }
     };
     let number = |path: &str| live.body.pointer(path).and_then(Value::as_i64).unwrap_or(0);
     if number("/status/readyReplicas") < 1 {
@@ -163,6 +208,11 @@ fn starting(input: Input<'_>) -> String {
 
 /// The status of a cluster that is wanted.
 pub(super) fn of_living(input: Input<'_>, facts: &Facts) -> VirtualClusterStatus {
+    if facts.in_doubt()
+        && let Some(stored) = unsaid(input)
+    {
+        return stored;
+    }
     let previous = input.cluster.status.clone().unwrap_or_default();
     let observations = [
         observe(
@@ -289,6 +339,8 @@ fn phase(summary: &Observation, facts: &Facts, previous: Option<Phase>) -> Phase
     };
     match summary.status {
         Status::True => Phase::Ready,
+        // What cannot be seen has not changed for that.
+        Status::Unknown if facts.only_in_doubt() => previous.unwrap_or(Phase::Pending),
         Status::False | Status::Unknown if was_ready => Phase::Degraded,
         Status::False | Status::Unknown => match facts.first() {
             Some(fact) if fact.failed => Phase::Failed,

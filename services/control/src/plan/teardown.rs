@@ -7,21 +7,24 @@
 
 use std::time::Duration;
 
-use vcluster_resources::cluster::ReclaimPolicy;
+use jiff::SignedDuration;
+use vcluster_resources::cluster::{Phase, ReclaimPolicy};
 use vcluster_resources::ownership::{CONTROL_FINALIZER, SYNC_FINALIZER};
 
 use super::notice::{self, Kind, Notice};
-use super::{BINDING, DOUBT, Input, Plan, Step, has_finalizer, status};
+use super::{Again, Input, Plan, RESYNC, Step, again, has_finalizer, status};
 use crate::observed::{Contents, Doubt, Live, MadeFor, Seen};
 use crate::pki::Credential;
 use crate::slot::Slot;
 
-/// How soon to look again at what is on its way out and not watched.
+/// How soon to look again at what is on its way out and not watched, at first.
 const LEAVING: Duration = Duration::from_millis(500);
+/// The share of the time since the deletion, until it is looked at again.
+const SHARE: u32 = 20;
 /// How soon to look again at what is watched.
 const WATCHED: Duration = Duration::from_secs(15);
 /// How long leftovers of ours may keep the namespace; then it stays.
-const PATIENCE: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is removed once the pods are gone; the tenant's binding comes after them.
 const REST: [Slot; 15] = [
@@ -42,39 +45,45 @@ const REST: [Slot; 15] = [
     Slot::WorkloadAccount,
 ];
 
-/// What comes next: something to do, something to wait for, or nothing any more.
+/// What comes next: something to do, something to wait for or to see, or nothing any more.
 enum Next {
     Do(Vec<Step>, String),
     Wait(String, Duration),
+    See(String, Again),
     Done(Option<Notice>),
 }
 
 pub(super) fn plan(input: Input<'_>) -> Plan {
-    let (steps, message, again, extra) = if has_finalizer(input.cluster, CONTROL_FINALIZER) {
-        match next(input) {
-            Next::Do(steps, message) => (steps, message, DOUBT, None),
-            Next::Wait(message, again) => (Vec::new(), message, again, None),
-            Next::Done(notice) => (done(input), "removed".to_owned(), DOUBT, notice),
-        }
+    let next = if has_finalizer(input.cluster, CONTROL_FINALIZER) {
+        next(input)
     } else {
-        (
-            Vec::new(),
-            "removed by control".to_owned(),
-            super::RESYNC,
-            None,
-        )
+        Next::Wait("removed by control".to_owned(), RESYNC)
+    };
+    let in_doubt = matches!(next, Next::See(..));
+    let mut last_words = None;
+    let (steps, message, again) = match next {
+        // After steps it is looked at again at once.
+        Next::Do(steps, message) => (steps, message, Again::After(LEAVING)),
+        Next::Wait(message, again) => (Vec::new(), message, Again::After(again)),
+        Next::See(message, again) => (Vec::new(), message, again),
+        Next::Done(notice) => {
+            last_words = notice;
+            (done(input), "removed".to_owned(), Again::After(LEAVING))
+        }
     };
     let message = match &input.observed.refused {
         Some(text) => text.clone(),
         None => message,
     };
-    let status = status::of_leaving(input, &message);
-    let mut notices = notice::between(input.cluster.status.as_ref(), &status);
-    notices.extend(extra);
+    let unsaid =
+        status::unsaid(input).filter(|stored| in_doubt && stored.phase == Some(Phase::Deleting));
+    let status = unsaid.unwrap_or_else(|| status::of_leaving(input, &message));
+    let notices = notice::between(input.cluster.status.as_ref(), &status);
     Plan {
         steps,
         status,
         notices,
+        last_words,
         again,
     }
 }
@@ -83,7 +92,7 @@ fn next(input: Input<'_>) -> Next {
     let namespace = match &input.observed.namespace {
         Seen::Present(namespace) => namespace,
         Seen::Absent => return roots(input).unwrap_or(Next::Done(None)),
-        Seen::Unknown(doubt) => return wait_for_sight("the host namespace", doubt),
+        Seen::Unknown(doubt) => return wait_for_sight(input, "the host namespace", doubt),
     };
     if namespace.terminating {
         return roots(input).unwrap_or(Next::Done(None));
@@ -158,7 +167,7 @@ fn pods(input: Input<'_>) -> Option<Next> {
     match (pods.is_empty(), steps.is_empty()) {
         (true, _) => None,
         (false, false) => Some(Next::Do(steps, message)),
-        (false, true) => Some(Next::Wait(message, LEAVING)),
+        (false, true) => Some(Next::Wait(message, leaving_for(input))),
     }
 }
 
@@ -212,9 +221,9 @@ fn remove(input: Input<'_>, slots: &[Slot], message: &str) -> Option<Next> {
         return Some(Next::Do(steps, message.to_owned()));
     }
     if let Some((slot, why)) = doubt {
-        return Some(wait_for_sight(&slot.describe(subject), &why));
+        return Some(wait_for_sight(input, &slot.describe(subject), &why));
     }
-    leaving.then(|| Next::Wait(message.to_owned(), LEAVING))
+    leaving.then(|| Next::Wait(message.to_owned(), leaving_for(input)))
 }
 
 /// Binds the role without which what must be removed cannot be seen, if it is gone.
@@ -233,15 +242,22 @@ fn gain_sight(input: Input<'_>, what: &str, doubt: &Doubt) -> Next {
             };
             Next::Do(vec![step], "binds its role to see what is left".to_owned())
         }
-        _ => wait_for_sight(what, doubt),
+        _ => wait_for_sight(input, what, doubt),
     }
 }
 
-fn wait_for_sight(what: &str, doubt: &Doubt) -> Next {
-    match doubt {
-        Doubt::Forbidden => Next::Wait(format!("control may not look at {what}"), BINDING),
-        Doubt::Failed(why) => Next::Wait(format!("{what} cannot be seen: {why}"), DOUBT),
-    }
+fn wait_for_sight(input: Input<'_>, what: &str, doubt: &Doubt) -> Next {
+    let message = match doubt {
+        Doubt::Forbidden => format!("control may not look at {what}"),
+        Doubt::Failed(why) => format!("{what} cannot be seen: {why}"),
+    };
+    Next::See(message, again::in_doubt(input, doubt))
+}
+
+/// How soon to look again at what is on its way out: the later, the longer it takes.
+fn leaving_for(input: Input<'_>) -> Duration {
+    let lasts = since_deletion(input).unwrap_or_default();
+    again::share(lasts, SHARE, LEAVING, WATCHED)
 }
 
 /// Removes the roots of trust; `None` once they are gone.
@@ -255,6 +271,7 @@ fn roots(input: Input<'_>) -> Option<Next> {
             "removes its certificate authority".to_owned(),
         )),
         Seen::Unknown(doubt) => Some(wait_for_sight(
+            input,
             "the Secret of its certificate authority",
             doubt,
         )),
@@ -289,7 +306,7 @@ fn remove_namespace(input: Input<'_>, uid: &str) -> Next {
         ),
         Some(Contents::Leaving(what)) if !patience_is_over(input) => Next::Wait(
             format!("waits for {what} to be gone from the host namespace"),
-            LEAVING,
+            leaving_for(input),
         ),
         Some(Contents::Leaving(what) | Contents::Occupied(what) | Contents::Unsure(what)) => {
             let note = format!(
@@ -306,6 +323,10 @@ fn remove_namespace(input: Input<'_>, uid: &str) -> Next {
 }
 
 fn patience_is_over(input: Input<'_>) -> bool {
-    let begun = input.cluster.metadata.deletion_timestamp.as_ref();
-    begun.is_some_and(|begun| input.now.duration_since(begun.0) > PATIENCE)
+    since_deletion(input).is_some_and(|lasts| lasts > PATIENCE)
+}
+
+fn since_deletion(input: Input<'_>) -> Option<SignedDuration> {
+    let begun = input.cluster.metadata.deletion_timestamp.as_ref()?;
+    Some(input.now.duration_since(begun.0))
 }

@@ -3,7 +3,7 @@
 //! Runs only while this process leads. Being deposed drops what is under way between two requests,
 //! which is as harmless as a crash: every state is one to start from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use rand::Rng as _;
+use tokio::time::Instant;
 use vcluster_chassis::lease::Leadership;
 use vcluster_chassis::retry::Policy;
 use vcluster_resources::label::{self, Part};
 use vcluster_resources::{VirtualCluster, layout};
 
-use super::{Error, Reconciler};
+use super::{Error, Failing, Reconciler};
 use crate::metrics::Population;
 
 /// Virtual clusters that are reconciled at once.
@@ -37,7 +38,68 @@ const BACKOFF: Policy = Policy {
 /// What the loop shares between virtual clusters.
 struct Context {
     reconciler: Arc<Reconciler>,
-    failures: Mutex<HashMap<ObjectRef<VirtualCluster>, u32>>,
+    store: Store<VirtualCluster>,
+    failures: Mutex<Failures>,
+}
+
+/// Failures in a row of each virtual cluster, by its UID: another one of that name begins anew.
+#[derive(Debug, Default)]
+struct Failures(HashMap<String, Failure>);
+
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    count: u32,
+    first: Instant,
+}
+
+impl Failures {
+    fn of(&self, uid: &str) -> Failing {
+        self.0
+            .get(uid)
+            .map_or_else(Failing::default, |failure| Failing {
+                attempt: failure.count,
+                lasts: failure.first.elapsed(),
+            })
+    }
+
+    fn succeeded(&mut self, uid: &str) {
+        self.0.remove(uid);
+    }
+
+    /// Notes a failure, and tells how many there were before. There are never more entries than virtual clusters, so
+    /// those that are gone do not stay: `known` is asked for when there must be one.
+    fn failed(&mut self, uid: String, known: &impl Known) -> u32 {
+        let failure = self.0.entry(uid).or_insert_with(|| Failure {
+            count: 0,
+            first: Instant::now(),
+        });
+        let before = failure.count;
+        failure.count = before.saturating_add(1);
+        if self.0.len() > known.count() {
+            let uids = known.uids();
+            self.0.retain(|uid, _| uids.contains(uid));
+        }
+        before
+    }
+}
+
+/// The virtual clusters that there are.
+trait Known {
+    fn count(&self) -> usize;
+    fn uids(&self) -> HashSet<String>;
+}
+
+impl Known for Store<VirtualCluster> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn uids(&self) -> HashSet<String> {
+        self.state()
+            .iter()
+            .filter_map(|cluster| cluster.uid())
+            .collect()
+    }
 }
 
 impl fmt::Debug for Context {
@@ -89,6 +151,7 @@ async fn lead(client: Client, reconciler: Arc<Reconciler>, population: &Populati
     population.follow(store.clone());
     let context = Context {
         reconciler,
+        store: store.clone(),
         failures: Mutex::default(),
     };
     controller
@@ -126,24 +189,22 @@ fn inhabitants(
 }
 
 async fn reconcile(cluster: Arc<VirtualCluster>, context: Arc<Context>) -> Result<Action, Error> {
-    let key = ObjectRef::from_obj(cluster.as_ref());
-    let attempt = context.failures().get(&key).copied().unwrap_or(0);
+    let uid = cluster.uid().unwrap_or_default();
+    let failing = context.failures().of(&uid);
     let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
     let again = context
         .reconciler
-        .reconcile(&namespace, &name, &cluster, attempt)
+        .reconcile(&namespace, &name, &cluster, failing)
         .await?;
-    context.failures().remove(&key);
+    context.failures().succeeded(&uid);
     Ok(Action::requeue(jitter(again)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn on_error(cluster: Arc<VirtualCluster>, error: &Error, context: Arc<Context>) -> Action {
-    let key = ObjectRef::from_obj(cluster.as_ref());
-    let mut failures = context.failures();
-    let failure = failures.entry(key).or_default();
-    let delay = BACKOFF.bound(*failure).max(BACKOFF.delay(*failure));
-    *failure = failure.saturating_add(1);
+    let uid = cluster.uid().unwrap_or_default();
+    let before = context.failures().failed(uid, &context.store);
+    let delay = BACKOFF.bound(before);
     tracing::warn!(
         vcluster.namespace = cluster.namespace(),
         vcluster.name = cluster.name_any(),
@@ -155,14 +216,53 @@ fn on_error(cluster: Arc<VirtualCluster>, error: &Error, context: Arc<Context>) 
     Action::requeue(jitter(delay))
 }
 
-/// Between four and six fifths, so that those that came together do not come together again.
+/// Between four and six fifths of it, so that those that came together do not come together again.
 fn jitter(delay: Duration) -> Duration {
     delay.mul_f64(rand::rng().random_range(0.8..=1.2))
 }
 
 impl Context {
-    fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectRef<VirtualCluster>, u32>> {
+    fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
         // Inserts and removals cannot be left half done.
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl<const N: usize> Known for [&str; N] {
+        fn count(&self) -> usize {
+            N
+        }
+
+        fn uids(&self) -> HashSet<String> {
+            self.iter().map(ToString::to_string).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_count_until_a_success_and_from_the_first_on() {
+        let mut failures = Failures::default();
+        assert_eq!(failures.failed("a".to_owned(), &["a", "b"]), 0);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(failures.failed("a".to_owned(), &["a", "b"]), 1);
+        let lasts = Duration::from_secs(40);
+        assert_eq!(failures.of("a"), Failing { attempt: 2, lasts });
+        assert_eq!(failures.of("b"), Failing::default());
+        failures.succeeded("a");
+        assert_eq!(failures.of("a"), Failing::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_of_a_cluster_that_is_gone_are_forgotten() {
+        let mut failures = Failures::default();
+        for round in 0..100 {
+            failures.failed(format!("gone-{round}"), &["here", "there"]);
+            failures.failed("here".to_owned(), &["here", "there"]);
+        }
+        assert_eq!(failures.of("here").attempt, 100);
+        assert!(failures.0.len() <= 2, "{failures:?}");
     }
 }

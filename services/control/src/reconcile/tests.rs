@@ -7,6 +7,7 @@ use http::Method;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use vcluster_chassis::testing::ManualClock;
+use vcluster_resources::cluster::Phase;
 use vcluster_resources::condition::{self, Type};
 use vcluster_resources::label;
 use vcluster_resources::ownership::CONTROL_FINALIZER;
@@ -65,7 +66,16 @@ async fn go(host: &Host) -> Result<Duration, Error> {
         return Ok(plan::RESYNC);
     };
     reconciler(host)
-        .reconcile("team-a", "demo", &cluster, 0)
+        .reconcile("team-a", "demo", &cluster, Failing::default())
+        .await
+}
+
+/// After goes that have failed for so long.
+async fn go_failing_for(host: &Host, lasts: Duration) -> Result<Duration, Error> {
+    let cluster = host.cluster().unwrap();
+    let failing = Failing { attempt: 9, lasts };
+    reconciler(host)
+        .reconcile("team-a", "demo", &cluster, failing)
         .await
 }
 
@@ -283,20 +293,139 @@ async fn while_control_may_not_look_at_secrets_no_keys_are_made() {
     assert_eq!(host.ours(), whole());
 }
 
+const ACCOUNT: &str = "/api/v1/namespaces/team-a/serviceaccounts/vcluster-workload";
+
 #[tokio::test]
-async fn a_refused_step_is_told_and_tried_again_later() {
+async fn a_refused_step_is_told_once_and_tried_again_in_the_next_go() {
     let host = Host::new();
-    host.state()
-        .forbidden
-        .push("/api/v1/namespaces/team-a/serviceaccounts/vcluster-workload".to_owned());
-    let account = "/api/v1/namespaces/team-a/serviceaccounts/vcluster-workload";
-    // It may be looked at, and not be written.
-    let result = go(&host).await;
-    assert!(
-        result.is_ok(),
-        "what cannot be seen is not written: {result:?}"
+    host.state().stalled = true;
+    host.refuse(&Method::PATCH, ACCOUNT, usize::MAX);
+    for _ in 0..2 {
+        let refused = go(&host).await;
+        assert!(
+            matches!(&refused, Err(Error::Refused { step: "apply", text }) if text == "exceeded quota"),
+            "{refused:?}"
+        );
+        let status = host.cluster().unwrap().status.unwrap();
+        assert_eq!(status.phase, Some(Phase::Failed));
+        assert_eq!(status.message.as_deref(), Some("exceeded quota"));
+        assert_eq!(host.events("Refused"), 1);
+        assert!(!host.state().objects.contains_key(ACCOUNT));
+    }
+    host.state().refused.clear();
+    go(&host).await.unwrap();
+    assert!(host.state().objects.contains_key(ACCOUNT));
+    let status = host.cluster().unwrap().status.unwrap();
+    assert_eq!(status.phase, Some(Phase::Pending), "it waits for its pod");
+}
+
+#[tokio::test]
+async fn what_was_refused_at_first_and_then_taken_is_no_failure() {
+    let host = Host::new();
+    host.state().stalled = true;
+    host.refuse(&Method::PATCH, ACCOUNT, 1);
+    go(&host).await.unwrap();
+    assert!(host.state().objects.contains_key(ACCOUNT));
+    let status = host.cluster().unwrap().status.unwrap();
+    assert_eq!(status.phase, Some(Phase::Pending));
+    assert_eq!(
+        status.message.as_deref(),
+        Some("waits for the control plane to start")
     );
-    assert!(!host.state().objects.contains_key(account));
+    assert_eq!(host.events("Refused"), 0);
+}
+
+#[tokio::test]
+async fn what_somebody_else_made_after_a_refusal_is_no_failure() {
+    let host = Host::new();
+    host.state().stalled = true;
+    go(&host).await.unwrap();
+    let account = host.state().objects.remove(ACCOUNT).unwrap();
+    host.refuse(&Method::PATCH, ACCOUNT, 1);
+    host.state().after_refusal = Some((ACCOUNT.to_owned(), account));
+    go(&host).await.unwrap();
+    assert_eq!(host.events("Refused"), 0);
+}
+
+#[tokio::test]
+async fn a_deletion_goes_on_where_control_may_not_write_any_more() {
+    let host = built().await;
+    host.delete_cluster();
+    // The namespace was made by somebody else, who has taken its label away.
+    for marks in ["labels", "annotations"] {
+        host.state().objects.get_mut(NAMESPACE).unwrap()["metadata"][marks] = json!({});
+    }
+    for path in host.ours() {
+        if path.contains("/namespaces/team-a/") {
+            host.refuse(&Method::DELETE, &path, usize::MAX);
+        }
+    }
+    go(&host).await.unwrap();
+    assert!(host.cluster().is_none());
+}
+
+#[tokio::test]
+async fn a_running_cluster_stays_what_it_is_while_a_look_fails_and_is_unknown_once_that_lasts() {
+    let host = built().await;
+    host.sync_is_ready();
+    go(&host).await.unwrap();
+    let before = host.cluster().unwrap().status.unwrap();
+    assert_eq!(before.phase, Some(Phase::Ready));
+    for broken in [
+        NAMESPACE.to_owned(),
+        format!("{NAMESPACE}/secrets/vcluster-sync"),
+        "/apis/apps/v1/namespaces/team-a/statefulsets/demo".to_owned(),
+        "/apis/apps/v1/namespaces/team-a/deployments/vcluster-dns".to_owned(),
+    ] {
+        host.state().broken = BTreeSet::from([broken.clone()]);
+        host.state().writes.clear();
+        let doubt = go(&host).await;
+        assert!(matches!(doubt, Err(Error::Doubt(_))), "{broken}: {doubt:?}");
+        assert_eq!(host.state().writes, [], "{broken}");
+        assert_eq!(host.cluster().unwrap().status.unwrap(), before, "{broken}");
+        let doubt = go_failing_for(&host, Duration::from_mins(1)).await;
+        assert!(matches!(doubt, Err(Error::Doubt(_))), "{broken}: {doubt:?}");
+        let status = host.cluster().unwrap().status.unwrap();
+        let ready = condition::find(&status.conditions, Type::Ready).unwrap();
+        assert_eq!(ready.status, "Unknown", "{broken}");
+        assert_eq!(status.phase, Some(Phase::Ready), "{broken}");
+        assert_eq!(host.events("Degraded"), 0, "{broken}");
+        host.state().broken.clear();
+        go(&host).await.unwrap();
+        let after = host.cluster().unwrap().status.unwrap();
+        assert_eq!(after.phase, Some(Phase::Ready), "{broken}");
+    }
+}
+
+#[tokio::test]
+async fn last_words_are_told_once_and_not_while_the_cluster_stays() {
+    let host = built().await;
+    let pod = json!({ "metadata": { "name": "web", "uid": "web" } });
+    host.state()
+        .objects
+        .insert(format!("{NAMESPACE}/pods/web"), pod);
+    host.delete_cluster();
+    host.refuse(&Method::PATCH, CLUSTER, usize::MAX);
+    for _ in 0..2 {
+        let refused = go(&host).await;
+        assert!(
+            matches!(
+                refused,
+                Err(Error::Refused {
+                    step: "remove_finalizer",
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+        let status = host.cluster().unwrap().status.unwrap();
+        assert_eq!(status.message.as_deref(), Some("exceeded quota"));
+    }
+    assert_eq!(host.events("HostNamespaceKept"), 0);
+    host.state().refused.clear();
+    go(&host).await.unwrap();
+    assert!(host.cluster().is_none());
+    assert_eq!(host.events("HostNamespaceKept"), 1);
 }
 
 #[tokio::test]
@@ -307,7 +436,7 @@ async fn a_cluster_that_is_gone_needs_nothing() {
     let reconciler = reconciler(&host);
     assert!(
         reconciler
-            .reconcile("team-a", "demo", &cluster, 0)
+            .reconcile("team-a", "demo", &cluster, Failing::default())
             .await
             .is_ok()
     );

@@ -4,8 +4,8 @@ use serde_json::Value;
 use vcluster_resources::condition::Reason;
 
 use super::super::status::Fact;
-use super::super::{DOUBT, Input, Step};
-use super::{apply, policies};
+use super::super::{Input, Step};
+use super::{apply, doubtful, policies};
 use crate::address::Address;
 use crate::observed::Seen;
 use crate::slot::Slot;
@@ -46,7 +46,7 @@ pub(super) fn answers(input: Input<'_>) -> Result<(), Fact> {
             let text = "the DNS server is to be made";
             return Err(Fact::waits(Reason::Progressing, text));
         }
-        Seen::Unknown(_) => return Err(Fact::unknown("the DNS server cannot be seen", DOUBT)),
+        Seen::Unknown(doubt) => return Err(doubtful(input, "the DNS server", &doubt)),
     };
     let ready = live.body.pointer("/status/readyReplicas");
     if ready.and_then(Value::as_i64).unwrap_or(0) > 0 {

@@ -57,7 +57,7 @@ pub(super) fn stand(input: Input<'_>) -> Result<(), Fact> {
                 return Err(Fact::waits(Reason::Progressing, text));
             }
             (Some(_), Seen::Unknown(doubt)) => {
-                return Err(doubtful(&slot.describe(input.wish.subject), &doubt));
+                return Err(doubtful(input, &slot.describe(input.wish.subject), &doubt));
             }
         }
     }

@@ -110,8 +110,13 @@ fn the_older_cluster_of_a_namespace_stays_and_the_younger_is_told() {
     assert_eq!(world.plan().steps, [Step::AddFinalizer]);
     // Whoever has begun stays, whatever the clocks say.
     let mut world = running();
-    world.observed.siblings = Seen::Present(vec![sibling(true)]);
-    assert_eq!(reason(&world.plan(), Type::ControlPlaneReady), "Available");
+    for siblings in [
+        Seen::Present(vec![sibling(true)]),
+        Seen::Unknown(Doubt::Failed("connection reset".to_owned())),
+    ] {
+        world.observed.siblings = siblings;
+        assert_eq!(reason(&world.plan(), Type::ControlPlaneReady), "Available");
+    }
 }
 
 #[test]
@@ -235,10 +240,10 @@ fn a_namespace_that_was_made_for_the_cluster_goes_if_it_is_empty_and_else_stays(
             plan.steps.iter().for_each(|step| world.apply(step));
             world.is_gone().then_some(plan)
         });
-        let kept = last.expect("it goes").notices;
+        let kept = last.expect("it goes").last_words;
         assert_eq!(world.namespace().terminating, !crowded);
         assert_eq!(
-            kept.iter().any(|n| n.reason == "HostNamespaceKept"),
+            kept.is_some_and(|n| n.reason == "HostNamespaceKept"),
             crowded
         );
     }
@@ -441,4 +446,190 @@ fn policies_go_when_they_are_switched_off_and_somebody_else_s_of_their_name_stay
     assert_eq!(reason(&plan, Type::ControlPlaneReady), "Available");
     world.isolated = true;
     assert_eq!(reason(&world.plan(), Type::Ready), "ObjectConflict");
+}
+
+/// A running cluster, told of and ready.
+fn ready() -> World {
+    let mut world = running();
+    world.sync_ready();
+    let ready = world.plan();
+    assert_eq!(ready.status.phase, Some(Phase::Ready));
+    world.store(ready.status);
+    world
+}
+
+/// Doubts of a running cluster: each is enough for it not to be judged.
+fn doubts() -> Vec<World> {
+    let failed = || Doubt::Failed("connection reset".to_owned());
+    let slots = [
+        Slot::Service,
+        Slot::ControlPlane,
+        Slot::Dns,
+        Slot::Secret(Credential::Sync),
+    ];
+    let mut worlds: Vec<World> = slots
+        .into_iter()
+        .map(|slot| {
+            let mut world = ready();
+            world.observed.objects.insert(slot, Seen::Unknown(failed()));
+            world
+        })
+        .collect();
+    let around: [fn(&mut Observed, Doubt); 2] = [
+        |seen, doubt| seen.namespace = Seen::Unknown(doubt),
+        |seen, doubt| seen.roots = Seen::Unknown(doubt),
+    ];
+    for doubt in around {
+        let mut world = ready();
+        doubt(&mut world.observed, failed());
+        worlds.push(world);
+    }
+    worlds
+}
+
+#[test]
+fn a_doubt_that_has_just_begun_says_nothing_new_and_is_cleared_up_with_patience() {
+    for world in doubts() {
+        let plan = world.plan();
+        assert_eq!(plan.steps, []);
+        assert!(!differs(&world.cluster, &plan.status), "{:?}", plan.status);
+        assert_eq!(plan.notices, []);
+        assert_eq!(plan.again, Again::BackOff);
+    }
+}
+
+#[test]
+fn an_account_that_could_not_be_seen_is_looked_at_soon_though_no_condition_tells_of_it() {
+    let mut world = ready();
+    let doubt = Seen::Unknown(Doubt::Failed("connection reset".to_owned()));
+    world.observed.objects.insert(Slot::TenantAccount, doubt);
+    world.failing_for = DOUBT;
+    let plan = world.plan();
+    assert_eq!(plan.again, Again::BackOff);
+    assert!(!differs(&world.cluster, &plan.status));
+    assert!(
+        world
+            .observed
+            .doubts()
+            .contains("TenantAccount: connection reset")
+    );
+}
+
+#[test]
+fn a_doubt_that_lasts_is_told_and_changes_no_phase() {
+    for mut world in doubts() {
+        world.failing_for = DOUBT;
+        let plan = world.plan();
+        let summary = condition::find(&plan.status.conditions, Type::Ready).expect("it is said");
+        assert_eq!(summary.status, "Unknown");
+        assert_eq!(summary.reason, "Unreachable");
+        assert_eq!(plan.status.phase, Some(Phase::Ready));
+        assert_eq!(plan.notices, []);
+        assert_eq!(plan.again, Again::BackOff);
+    }
+}
+
+#[test]
+fn a_doubt_hides_no_failure_that_is_seen_for_long() {
+    let mut world = ready();
+    world
+        .observed
+        .objects
+        .insert(Slot::Dns, Seen::Unknown(Doubt::Forbidden));
+    world.roots(RootsState::Damaged("ca.key is missing".to_owned()));
+    assert!(!differs(&world.cluster, &world.plan().status));
+    world.failing_for = DOUBT;
+    assert_eq!(world.plan().status.phase, Some(Phase::Degraded));
+}
+
+#[test]
+fn what_a_young_binding_hides_is_looked_at_at_once_and_what_an_old_one_hides_with_back_off() {
+    let mut world = running();
+    let hidden = Slot::Secret(Credential::Sync);
+    world
+        .observed
+        .objects
+        .insert(hidden, Seen::Unknown(Doubt::Forbidden));
+    for deleting in [false, true] {
+        if deleting {
+            world.delete();
+            for slot in [Slot::ControlPlane, Slot::Dns] {
+                world.observed.objects.insert(slot, Seen::Absent);
+            }
+        }
+        for (seconds, wanted) in [
+            (0, Again::After(Duration::from_millis(50))),
+            (9, Again::After(Duration::from_millis(50))),
+            (11, Again::BackOff),
+            (-3600, Again::BackOff),
+        ] {
+            let Some(Seen::Present(binding)) = world.observed.objects.get_mut(&Slot::TenantBinding)
+            else {
+                panic!("it is bound");
+            };
+            let made = world.now - jiff::SignedDuration::from_secs(seconds);
+            binding.body["metadata"]["creationTimestamp"] = made.to_string().into();
+            assert_eq!(
+                world.plan().again,
+                wanted,
+                "{seconds} s, deleting: {deleting}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_words_about_a_pod_that_does_not_start_are_renewed_ever_more_seldom() {
+    let mut world = running();
+    let Some(Seen::Present(Live { body, .. })) =
+        world.observed.objects.get_mut(&Slot::ControlPlane)
+    else {
+        panic!("it runs");
+    };
+    body["status"]["readyReplicas"] = 0.into();
+    let status = world.plan().status;
+    world.store(status);
+    for (minutes, seconds) in [(0, 3), (1, 6), (5, 30), (10, 60), (600, 60)] {
+        world.now = world::now() + jiff::SignedDuration::from_mins(minutes);
+        let wanted = Again::After(Duration::from_secs(seconds));
+        assert_eq!(world.plan().again, wanted, "{minutes} minutes");
+    }
+}
+
+#[test]
+fn a_pod_that_does_not_stop_is_looked_at_ever_more_seldom() {
+    let mut world = running();
+    world.delete();
+    for slot in [Slot::ControlPlane, Slot::Dns] {
+        world.observed.objects.insert(slot, Seen::Absent);
+    }
+    world.observed.pods = Seen::Present(vec![crate::observed::Pod {
+        name: "demo-0".to_owned(),
+        uid: "pod".to_owned(),
+        deleting: true,
+        waits: None,
+    }]);
+    for (seconds, millis) in [(0, 500), (10, 500), (60, 3000), (86_400, 15_000)] {
+        world.now = world::now() + jiff::SignedDuration::from_secs(seconds);
+        let wanted = Again::After(Duration::from_millis(millis));
+        assert_eq!(world.plan().again, wanted, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_deletion_that_cannot_see_waits_with_back_off_and_says_so_once_that_lasts() {
+    let mut world = running();
+    world.delete();
+    let status = world.plan().status;
+    world.store(status);
+    world.observed.namespace = Seen::Unknown(Doubt::Failed("timeout".to_owned()));
+    let plan = world.plan();
+    assert_eq!(plan.again, Again::BackOff);
+    assert!(!differs(&world.cluster, &plan.status));
+    world.failing_for = DOUBT;
+    let told = world.plan().status.message;
+    assert_eq!(
+        told.as_deref(),
+        Some("the host namespace cannot be seen: timeout")
+    );
 }

@@ -25,6 +25,14 @@ pub(super) struct State {
     pub(super) taken: BTreeSet<String>,
     /// Path prefixes that answer 403.
     pub(super) forbidden: Vec<String>,
+    /// Method and path of writes that answer 403, though one may look, and how often.
+    pub(super) refused: BTreeMap<(String, String), usize>,
+    /// An object that appears when a write was refused, and its path.
+    pub(super) after_refusal: Option<(String, Value)>,
+    /// Paths that cannot be read, as if the connection broke.
+    pub(super) broken: BTreeSet<String>,
+    /// Pods do not get ready.
+    pub(super) stalled: bool,
     /// Requests until everything fails.
     pub(super) dies_after: Option<usize>,
     version: u64,
@@ -81,6 +89,33 @@ impl Host {
         cluster["metadata"]["deletionTimestamp"] = "2026-06-01T00:00:00Z".into();
     }
 
+    /// Sync says that it is ready.
+    pub(super) fn sync_is_ready(&self) {
+        let said = json!({
+            "type": "SyncReady", "status": "True", "reason": "Available", "message": "follows",
+            "lastTransitionTime": "2026-06-01T00:00:00Z",
+        });
+        let mut state = self.state();
+        let conditions = &mut state.objects.get_mut(CLUSTER).unwrap()["status"]["conditions"];
+        conditions.as_array_mut().unwrap().push(said);
+    }
+
+    /// Refuses a write so many times.
+    pub(super) fn refuse(&self, method: &Method, path: &str, times: usize) {
+        let write = (method.to_string(), path.to_owned());
+        self.state().refused.insert(write, times);
+    }
+
+    /// Events that were written with this reason.
+    pub(super) fn events(&self, reason: &str) -> usize {
+        let state = self.state();
+        let events = state
+            .writes
+            .iter()
+            .filter(|(_, path, _, body)| path.ends_with("/events") && body["reason"] == reason);
+        events.count()
+    }
+
     /// Everything but what somebody else made, by path.
     pub(super) fn ours(&self) -> BTreeSet<String> {
         let state = self.state();
@@ -107,6 +142,15 @@ impl State {
             .any(|prefix| call.path.starts_with(prefix))
         {
             return status(403, "Forbidden", &json!({}));
+        }
+        if call.method == Method::GET && self.broken.contains(&call.path) {
+            return unavailable();
+        }
+        let write = (call.method.to_string(), call.path.clone());
+        if let Some(times @ 1..) = self.refused.get_mut(&write) {
+            *times -= 1;
+            self.objects.extend(self.after_refusal.take());
+            return status(403, "exceeded quota", &json!({}));
         }
         let answer = self.carry_out(call);
         // The last request before the end is carried out, and its answer is lost.
@@ -199,7 +243,17 @@ impl State {
             let Some(found) = self.objects.get_mut(path) else {
                 return status(404, "NotFound", &json!({}));
             };
+            // Sync's condition stays, as with server-side apply.
+            let sync = found["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let sync = sync.into_iter().filter(|said| said["type"] == "SyncReady");
             found["status"] = call.body["status"].clone();
+            if let Some(conditions) = found["status"]["conditions"].as_array_mut() {
+                conditions.retain(|said| said["type"] != "SyncReady");
+                conditions.extend(sync);
+            }
             return answer(200, found);
         }
         let wanted = &call.body["metadata"]["uid"];
@@ -220,7 +274,7 @@ impl State {
                     body["metadata"]["uid"] = found["metadata"]["uid"].clone();
                 }
                 if body["kind"] == "StatefulSet" || body["kind"] == "Deployment" {
-                    body["status"] = json!({ "readyReplicas": 1 });
+                    body["status"] = json!({ "readyReplicas": i32::from(!self.stalled) });
                 }
                 if body["kind"] == "Service" && body["spec"]["clusterIP"].is_null() {
                     body["spec"]["clusterIP"] = "10.96.0.99".into();
@@ -288,6 +342,7 @@ impl State {
             object["metadata"]["uid"] = format!("uid-{}", self.version).into();
         }
         object["metadata"]["resourceVersion"] = format!("{}", self.version + 1).into();
+        object["metadata"]["creationTimestamp"] = "2026-06-01T00:00:00Z".into();
         self.objects.insert(path, object.clone());
         answer(200, object)
     }
