@@ -30,8 +30,8 @@ const COLLECTOR_PORT: u16 = 4317;
 /// Scenarios at a time: each has a control plane of its own, and a small machine has two cores.
 const THREADS: &str = "--test-threads=2";
 
-/// Seeds of the schedules that are run beside those of every `cargo test`.
-const SCHEDULES: &str = "100..600";
+/// Seeds of the schedules that are run beside those of every `cargo test`: about everything, and about one thing each.
+const SCHEDULES: &str = "100..500,10030..10150";
 
 /// Flags of `test`.
 #[derive(Debug, clap::Args)]

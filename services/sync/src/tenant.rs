@@ -168,6 +168,7 @@ pub struct Tenant {
     memory: Mutex<Memory>,
     /// Whether its store is trusted without being known.
     accepts_store: AtomicBool,
+    store_wavered: AtomicBool,
     vouched: AtomicBool,
     /// Host objects that are kept although its store lacks them.
     pub(crate) kept: Mutex<BTreeSet<Key>>,
@@ -278,6 +279,7 @@ impl Tenant {
             in_work: watch::Sender::new(0),
             memory: Mutex::default(),
             accepts_store: AtomicBool::new(false),
+            store_wavered: AtomicBool::new(false),
             vouched: AtomicBool::new(true),
             kept: Mutex::default(),
             store_lost: AtomicBool::new(false),

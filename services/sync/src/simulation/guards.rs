@@ -10,39 +10,39 @@ use crate::guard::{self, Guard};
 
 /// Each guard, and a seed that fails without it.
 const GUARDS: &[(Guard, u64)] = &[
+    (Guard::CompleteLists, 10007),
     (Guard::HiddenIsRead, 11),
+    (Guard::GoneIsGone, 10004),
     (Guard::OwnerIsRead, 0),
     (Guard::SaidOnce, 0),
     (Guard::PodsFirst, 4),
     (Guard::FinalizerFirst, 0),
     (Guard::WatchResumes, 0),
-    (Guard::StoreIsRecognized, 10),
-    (Guard::ReturnIsConfirmed, 10),
+    (Guard::StoreIsRecognized, 13),
+    (Guard::StoreIsConfirmed, 10001),
+    (Guard::OneStateAnswers, 10002),
+    (Guard::ReturnIsConfirmed, 54),
+    (Guard::MarkIsCompared, 10002),
+    (Guard::SurpriseIsDoubted, 1),
     (Guard::BackOff, 5),
-    (Guard::SurpriseIsDoubted, 28),
-    (Guard::RestFirst, 11),
-    (Guard::HolderIsAwaited, 38),
+    (Guard::InFlight, 10006),
+    (Guard::Allowance, 10009),
+    (Guard::DataIsKept, 10003),
+    (Guard::HolderIsAwaited, 6),
+    (Guard::ListsAreFresh, 10007),
 ];
 
 /// Guards for which no seed is recorded yet: what the schedules still lack.
 const OPEN: &[Guard] = &[
-    Guard::CompleteLists,
     Guard::NewestCounts,
-    Guard::GoneIsGone,
     Guard::Frozen,
-    Guard::StoreIsConfirmed,
     Guard::LossIsFinal,
-    Guard::OneStateAnswers,
-    Guard::MarkIsCompared,
-    Guard::InFlight,
     Guard::Turns,
-    Guard::Allowance,
     Guard::Deposed,
     Guard::LetGoIsLeft,
-    Guard::DataIsKept,
+    Guard::RestFirst,
     Guard::DeleteNamesUid,
     Guard::PatchNamesUid,
-    Guard::ListsAreFresh,
 ];
 
 /// Guards without which another one is left, and the test of the guard itself.

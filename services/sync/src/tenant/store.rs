@@ -78,8 +78,8 @@ impl Tenant {
         Ok(())
     }
 
-    /// Makes sure that what was not found is gone, rather than the store that held it, or the time when it did. What was
-    /// not found is to be read again after a failure: another state of the store may have been asked.
+    /// Makes sure that what was not found is gone, rather than the store that held it, or the time when it did. After a
+    /// failure it is to be read again.
     pub async fn confirm_store(&self) -> Result<(), Failure> {
         if self.memory().uid.is_none() {
             return Ok(());
@@ -95,9 +95,7 @@ impl Tenant {
                 if guard::passes(Guard::OneStateAnswers, !wavered) {
                     return Ok(());
                 }
-                return Err(later(
-                    "an older state of the virtual cluster's store answered for a moment: what it lacked is read again",
-                ));
+                return Err(self.waver());
             };
             wavered = true;
             // A version may be of a cache that lags behind. Another UID never is: even if the right store is back in a
@@ -198,6 +196,22 @@ impl Tenant {
     pub(super) fn is_of_another_store(&self, kept: &Object) -> bool {
         let (kept, memory) = (Memory::of(kept), self.memory());
         kept.uid.is_some() && memory.uid.is_some() && kept.uid != memory.uid
+    }
+
+    /// Ends the stay: lists and watches may be of the other state, and would be deaf in this one.
+    fn waver(&self) -> Failure {
+        if !self.store_wavered.swap(true, Ordering::AcqRel) {
+            tracing::warn!(tenant = %self.id, "an older state of the virtual cluster's store answered: all is listed anew");
+        }
+        self.token.cancel();
+        later(
+            "an older state of the virtual cluster's store answered for a moment: all is listed anew",
+        )
+    }
+
+    /// Whether the stay has ended because an older state of the store answered for a moment.
+    pub fn has_wavered(&self) -> bool {
+        self.store_wavered.load(Ordering::Acquire)
     }
 
     fn lose_store(&self, loss: Loss) {

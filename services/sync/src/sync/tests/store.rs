@@ -152,7 +152,7 @@ async fn marks_are_made_only_when_something_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_older_than_a_watch_is_asked_for_again() {
+async fn a_store_that_wavers_is_believed_nothing_of_until_all_is_listed_anew() {
     let (world, ..) = copied().await;
     let asked = AtomicUsize::new(0);
     world.virtual_.script(move |call| {
@@ -162,13 +162,13 @@ async fn an_answer_that_is_older_than_a_watch_is_asked_for_again() {
             call.path == "/api/v1/namespaces" && asked.fetch_add(1, Ordering::AcqRel) == 0;
         is_first.then(|| answer(200, old))
     });
-    let wavered = world.tenant.confirm_store().await;
+    let failure = world.tenant.confirm_store().await.unwrap_err();
     assert!(
-        wavered.is_err(),
-        "what was not found may have been asked of the older one"
+        world.tenant.has_wavered(),
+        "what was not found may have been asked of the older one: {failure}"
     );
-    world.tenant.confirm_store().await.unwrap();
-    assert!(world.tenant.is_active());
+    assert!(world.tenant.token.is_cancelled(), "and so may be watches");
+    assert!(!world.tenant.has_lost_its_store());
 }
 
 const CLAIM: &str = "data-x-shop-x-demo";

@@ -28,6 +28,8 @@ pub(super) enum Error {
     Right(String),
     #[error("sync itself failed at it, which its log tells more of; please report it")]
     Broken,
+    #[error("an older state of its store answered for a moment, so that everything is listed anew")]
+    Wavered,
 }
 
 impl Error {
@@ -49,7 +51,8 @@ impl Error {
             | Self::Namespace(_)
             | Self::Store(store::Error::Unknown(_))
             | Self::List(_)
-            | Self::Broken => Reason::Waiting,
+            | Self::Broken
+            | Self::Wavered => Reason::Waiting,
         }
     }
 }

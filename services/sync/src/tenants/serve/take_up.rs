@@ -82,9 +82,13 @@ impl Supervisor {
         let calls = Calls { endpoint, resolved };
         self.follow(&stay.tenant, &mut reporter, &calls, &mut credentials)
             .await;
-        let is_broken = stay.tenant.token.is_cancelled();
+        let (is_broken, has_wavered) =
+            (stay.tenant.token.is_cancelled(), stay.tenant.has_wavered());
         drop(stay);
         self.settle().await;
+        if has_wavered {
+            return Err(Error::Wavered);
+        }
         if is_broken {
             return Err(Error::Broken);
         }
