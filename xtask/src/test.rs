@@ -31,7 +31,7 @@ const COLLECTOR_PORT: u16 = 4317;
 const THREADS: &str = "--test-threads=2";
 
 /// Seeds of the schedules that are run beside those of every `cargo test`: about everything, and about one thing each.
-const SCHEDULES: &str = "100..300,10030..10150";
+const SCHEDULES: &str = "100..500,10030..10150";
 
 /// Flags of `test`.
 #[derive(Debug, clap::Args)]

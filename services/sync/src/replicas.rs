@@ -319,7 +319,15 @@ impl Shared {
         let params = PostParams::default();
         if let Some(mut lease) = found {
             // The version of what was read: if anybody wrote since, this conflicts.
-            lease.spec.get_or_insert_default().holder_identity = Some(self.me.clone());
+            let spec = lease.spec.get_or_insert_default();
+            spec.holder_identity = Some(self.me.clone());
+            // A write that changes nothing makes no version, and then whoever read the earlier one could still write.
+            spec.lease_transitions = Some(
+                spec.lease_transitions
+                    .unwrap_or(0)
+                    .checked_add(1)
+                    .unwrap_or(0),
+            );
             return self.leases.replace(name, &params, &lease).await;
         }
         let lease = Lease {

@@ -352,10 +352,11 @@ fn server() -> ApiServer {
             ("PUT", Some(lease)) => {
                 let is_newest = lease["metadata"]["resourceVersion"]
                     == call.body["metadata"]["resourceVersion"];
-                if is_newest {
-                    store(version, leases, call.body.clone())
-                } else {
-                    status(409, "Conflict")
+                match is_newest {
+                    // As API servers do: what changes nothing makes no version.
+                    true if lease == call.body => answer(200, lease),
+                    true => store(version, leases, call.body.clone()),
+                    false => status(409, "Conflict"),
                 }
             }
             ("DELETE", Some(lease)) => {
@@ -491,6 +492,26 @@ fn deleted(server: &ApiServer) -> Vec<String> {
     let name =
         |call: &vcluster_chassis::testing::Call| call.path.rsplit('/').next().unwrap().to_owned();
     deletes.map(name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_to_free_a_tenant_frees_none_that_was_taken_again() {
+    let server = server();
+    let replicas = replica(&server, "a_0", &[]);
+    let shared = replicas.shared.as_ref().unwrap();
+    let name = format!("{TENANT}{UID}");
+    assert!(shared.attempt(UID).await.unwrap());
+    // A stay ends; the request that frees the tenant is held up, and a new stay begins.
+    let mut freeing = shared.leases.get(&name).await.unwrap();
+    freeing.spec.get_or_insert_default().holder_identity = Some(String::new());
+    assert!(shared.attempt(UID).await.unwrap());
+    let params = PostParams::default();
+    let late = shared.leases.replace(&name, &params, &freeing).await;
+    let refused = late.unwrap_err();
+    assert!(
+        matches!(&refused, kube::Error::Api(status) if status.code == 409),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

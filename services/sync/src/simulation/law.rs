@@ -2,7 +2,7 @@
 //!
 //! - An object on the host is deleted only if its virtual object (by UID) is gone or is being deleted, or is of a kind
 //!   that is kept only while something uses it and nothing has for a while, or the whole virtual cluster is going.
-//! - A virtual pod is deleted only if the host's side ended its host pod; and it is removed without grace only once no
+//! - A virtual pod is deleted only if the host's side ended its host pod, or sync did for a store that a person gave up; and it is removed without grace only once no
 //!   host pod of it is left.
 //! - Nothing of strangers is written or deleted, on either side.
 //! - A write meets the very object that it names. Nothing is made for what is known to be gone, and nothing written for
@@ -48,7 +48,7 @@ pub(super) const VOLUMES: &str = "/api/v1/persistentvolumes";
 #[derive(Debug, Default)]
 pub(super) struct Law {
     broken: Vec<String>,
-    /// UIDs of virtual pods whose host pods were ended by the host's side.
+    /// UIDs of virtual pods whose host pods were ended by the host's side, or for a store that a person gave up.
     ended: BTreeSet<String>,
     /// UIDs of host claims whose data must be kept: a person accepted a store that lacks them.
     data: BTreeSet<String>,
@@ -69,6 +69,11 @@ impl Law {
     pub(super) fn host_ends(&mut self, host: &Value) {
         self.ended
             .insert(annotation(host, label::VIRTUAL_UID).to_owned());
+    }
+
+    /// Takes note that a person accepts a store in which a pod lives whose host pod was ended for the other one.
+    pub(super) fn accepted_without_host(&mut self, uid: &str) {
+        self.ended.insert(uid.to_owned());
     }
 
     /// Takes note that a person accepts a store that lacks what a host claim was made for.

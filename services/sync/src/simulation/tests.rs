@@ -29,6 +29,18 @@ const RECORDED: &[(u64, &str)] = &[
         147,
         "a store was away for a second, and what the other one did not have was deleted once it was back",
     ),
+    (
+        309,
+        "a tenant was taken again without a change of its Lease, and an earlier request that freed it was still good",
+    ),
+    (
+        10_002,
+        "an older state of a store answered for a moment, and a pod that it lacked was deleted",
+    ),
+    (
+        10_192,
+        "watches that were begun in such a state heard nothing once the other was back",
+    ),
 ];
 
 #[test]

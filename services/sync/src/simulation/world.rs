@@ -515,6 +515,15 @@ impl Inner {
 
     /// Takes the annotation off by which the host remembers a store.
     fn accept(&mut self, number: usize, now: Timestamp) {
+        let cluster = &self.clusters[number];
+        let pods = cluster.store.all(law::PODS);
+        let uids = pods.map(|(_, pod)| text(pod, "/metadata/uid"));
+        let is_ended =
+            |uid: &&str| law::host_of(self, cluster, uid).is_none_or(|host| law::is_deleting(host));
+        let ended: Vec<_> = uids.filter(is_ended).map(ToOwned::to_owned).collect();
+        for uid in ended {
+            self.law.accepted_without_host(&uid);
+        }
         let id = self.note_of(number);
         self.host.change(&id, now, |kept| {
             if let Some(all) = kept["metadata"]["annotations"].as_object_mut() {

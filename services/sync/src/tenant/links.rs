@@ -217,9 +217,12 @@ impl Tenant {
         let mut renewed = Ok(());
         for namespace in namespaces {
             let all = self.links.kept.lock().await;
-            if let Err(failure) = self.follow_kept(all, &namespace).await {
+            match self.follow_kept(all, &namespace).await {
+                Ok(_) => {}
+                // The others would wait for the same deadline.
+                Err(failure @ Failure::Later { reached: false, .. }) => return Err(failure),
                 // One of them does not hold up the others.
-                renewed = renewed.and(Err(failure));
+                Err(failure) => renewed = renewed.and(Err(failure)),
             }
         }
         renewed

@@ -74,8 +74,14 @@ impl Supervisor {
         let mut reporter = self.reporter(cluster);
         let listed = tokio::select! {
             biased;
-            () = self.called_off(&endpoint) => return Ok(()),
-            listed = self.begin(&stay.tenant, &mut reporter, cluster, &endpoint) => listed,
+            () = self.called_off(&endpoint) => None,
+            listed = self.begin(&stay.tenant, &mut reporter, cluster, &endpoint) => Some(listed),
+        };
+        let Some(listed) = listed else {
+            // What comes next, a removal for one, must not meet a write of this stay.
+            drop(stay);
+            self.settle().await;
+            return Ok(());
         };
         listed.map_err(|error| Error::of(&stay.tenant, error))?;
         self.spawn_custom(&stay.tenant, &resolved);
