@@ -1,3 +1,5 @@
+//! What becomes of capacities: shown, followed, taken away, and left alone where they are not ours.
+
 use serde_json::json;
 
 use super::*;
