@@ -200,7 +200,7 @@ fn uninstalling_with_living_clusters_is_refused_and_they_go_on() {
             "60s",
         ],
     )
-    .refused(&["uninstall/check.yaml"]);
+    .refused(&["there are virtual clusters: ", "Delete them first"]);
     host.kubectl(&format!(
         "-n {} rollout status deploy/vcluster-control --timeout=60s",
         host::RELEASE
