@@ -32,7 +32,8 @@ mod request;
 pub use failure::Failure;
 pub(crate) use failure::with_causes;
 use failure::{heeding, judge, let_go, unread, unserved};
-use request::{SELECTOR, UNLABELLED, collection, manager, path, request, span};
+pub(crate) use request::collection;
+use request::{SELECTOR, UNLABELLED, manager, path, request, span};
 
 /// How long one request may take, its answer read.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

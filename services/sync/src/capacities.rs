@@ -9,20 +9,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::Request;
 use kube::Api;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use vcluster_resources::label::{MANAGED, MANAGED_VALUE};
 use vcluster_resources::sync_policy::Selector;
 use vcluster_translate::mapping::Step;
 use vcluster_translate::own_class::{self, Class};
 use vcluster_translate::{class, policy, storage_capacity};
 
-use crate::apply::{Failure, with_causes};
-use crate::deadline::{REQUEST, within};
+use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashMap;
+use crate::managed;
 use crate::metrics::Watched;
 use crate::object::{Kind, Name, Object, Side, resource};
 use crate::tenant::Tenant;
@@ -124,6 +122,7 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
     let is_shared = engine.config.storage_capacities;
     let kept = async {
         let (mut last, mut looks) = (None, 0);
+        let mut said = Ok(());
         loop {
             if tenant.is_active()
                 && let Some(shown) = shown(&engine, &tenant, is_shared)
@@ -131,10 +130,13 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
                 let now = digest(&shown);
                 if last != Some(now) || looks >= LOOKS {
                     let done = bring(&tenant, &shown).await;
-                    if let Err(why) = &done {
-                        tracing::debug!(tenant = %tenant.id, why, "capacities of storage are shown later");
-                    }
                     (last, looks) = (done.is_ok().then_some(now), 0);
+                    if let Err(why) = &done
+                        && said != done
+                    {
+                        tracing::warn!(tenant = %tenant.id, why, "capacities of storage are shown later");
+                    }
+                    said = done;
                 }
                 looks += 1;
             }
@@ -218,6 +220,9 @@ fn digest(shown: &[Shown]) -> u64 {
 }
 
 /// Brings what is inside up to what is shown.
+///
+/// # Errors
+/// What keeps the first that cannot be brought; the others are brought all the same.
 async fn bring(tenant: &Tenant, shown: &[Shown]) -> Result<(), String> {
     let wanted = shown.iter().filter_map(|(host, class)| {
         let object = storage_capacity::inside(host, class, &tenant.context)?;
@@ -225,9 +230,12 @@ async fn bring(tenant: &Tenant, shown: &[Shown]) -> Result<(), String> {
     });
     let mut wanted: BTreeMap<String, Value> = wanted.collect();
     let mut anew = BTreeMap::new();
+    let mut done = Ok(());
     let mut next = None;
     loop {
-        let (page, following) = managed(tenant, next.as_deref()).await?;
+        let namespace = storage_capacity::NAMESPACE;
+        let (page, following) =
+            managed::page(tenant, KIND, namespace, PAGE, next.as_deref()).await?;
         for found in page {
             let name = found.name().name;
             let wanted = wanted.remove_entry(&*name);
@@ -236,7 +244,7 @@ async fn bring(tenant: &Tenant, shown: &[Shown]) -> Result<(), String> {
             if let (Step::Delete(_), Some((name, object))) = (&step, wanted) {
                 anew.insert(name, object);
             }
-            write(tenant, &name, step).await?;
+            done = done.and(write(tenant, &name, step).await);
         }
         next = following;
         if next.is_none() {
@@ -245,9 +253,9 @@ async fn bring(tenant: &Tenant, shown: &[Shown]) -> Result<(), String> {
     }
     for (name, object) in wanted.into_iter().chain(anew) {
         let step = storage_capacity::step(Some(&object), None, &tenant.context);
-        write(tenant, &name, step).await?;
+        done = done.and(write(tenant, &name, step).await);
     }
-    Ok(())
+    done
 }
 
 async fn write(tenant: &Tenant, name: &str, step: Step) -> Result<(), String> {
@@ -267,42 +275,8 @@ async fn write(tenant: &Tenant, name: &str, step: Step) -> Result<(), String> {
     match done {
         // The tenant has one of that name, which stays; the next list shows whether it goes.
         Ok(()) | Err(Failure::Exists | Failure::Gone) => Ok(()),
-        Err(failure) => Err(failure.to_string()),
+        Err(failure) => Err(format!("{}: {failure}", name.name)),
     }
-}
-
-/// One page of what sync keeps inside, and where the next begins.
-async fn managed(
-    tenant: &Tenant,
-    next: Option<&str>,
-) -> Result<(Vec<Object>, Option<String>), String> {
-    let mut path = format!(
-        "/apis/storage.k8s.io/v1/namespaces/{}/{}?limit={PAGE}&labelSelector={}%3D{MANAGED_VALUE}",
-        storage_capacity::NAMESPACE,
-        KIND.plural(),
-        MANAGED.replace('/', "%2F"),
-    );
-    if let Some(next) = next {
-        // A continue token is base64url: it needs no escape.
-        path.push_str("&continue=");
-        path.push_str(next);
-    }
-    let request = Request::get(path)
-        .body(Vec::new())
-        .map_err(|error| with_causes(&error))?;
-    let answer = tenant.clients.virtual_.request.request::<Value>(request);
-    let mut list = within(REQUEST, answer)
-        .await
-        .map_err(|error| with_causes(&error))?;
-    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
-        return Err(format!("the list of {} has no items", KIND.plural()));
-    };
-    let following = list.pointer("/metadata/continue").and_then(Value::as_str);
-    let following = following.filter(|next| !next.is_empty());
-    Ok((
-        items.into_iter().map(Object::new).collect(),
-        following.map(str::to_owned),
-    ))
 }
 
 #[cfg(test)]

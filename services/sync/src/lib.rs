@@ -27,6 +27,7 @@ pub mod hosts;
 pub mod kubelet;
 pub mod limit;
 pub mod link;
+pub mod managed;
 pub mod mapping;
 pub mod metrics;
 pub mod nodes_in_use;

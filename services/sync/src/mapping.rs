@@ -14,13 +14,14 @@ use std::time::Duration;
 use http::Request;
 use serde_json::Value;
 use vcluster_resources::SyncPolicy;
-use vcluster_resources::label::{MANAGED, MANAGED_VALUE, SHAREABLE, SHAREABLE_VALUE};
+use vcluster_resources::label::{SHAREABLE, SHAREABLE_VALUE};
 use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
 use vcluster_resources::sync_policy::{HostObject, VirtualObject};
 use vcluster_translate::mapping::{self, Step};
 
 use crate::apply::{Failure, with_causes};
 use crate::deadline::{REQUEST, within};
+use crate::managed;
 use crate::object::page::Listed;
 use crate::object::{Key, Kind, Name, Object, Side};
 use crate::tenant::Tenant;
@@ -312,7 +313,7 @@ async fn sweep_inside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), Strin
     for kind in mapping::KINDS {
         let mut next = None;
         loop {
-            let (page, following) = managed(tenant, kind, next.as_deref()).await?;
+            let (page, following) = managed::page(tenant, kind, "", PAGE, next.as_deref()).await?;
             for object in page {
                 let name = object.name();
                 let is_wanted = mappings.iter().any(|mapping| {
@@ -333,39 +334,6 @@ async fn sweep_inside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), Strin
         }
     }
     Ok(())
-}
-
-/// One page of what sync keeps inside of a kind, and where the next begins.
-async fn managed(
-    tenant: &Tenant,
-    kind: Kind,
-    next: Option<&str>,
-) -> Result<(Vec<Object>, Option<String>), String> {
-    let mut path = format!(
-        "/api/v1/{}?limit={PAGE}&labelSelector={}%3D{MANAGED_VALUE}",
-        kind.plural(),
-        MANAGED.replace('/', "%2F"),
-    );
-    if let Some(next) = next {
-        // A continue token is base64url: it needs no escape.
-        path.push_str("&continue=");
-        path.push_str(next);
-    }
-    let request = Request::get(path)
-        .body(Vec::new())
-        .map_err(|error| with_causes(&error))?;
-    let answer = tenant.clients.virtual_.request.request::<Value>(request);
-    let list = within(REQUEST, answer).await;
-    let mut list = list.map_err(|error| with_causes(&error))?;
-    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
-        return Err(format!("the list of {} has no items", kind.plural()));
-    };
-    let following = list.pointer("/metadata/continue").and_then(Value::as_str);
-    let following = following.filter(|next| !next.is_empty());
-    Ok((
-        items.into_iter().map(Object::new).collect(),
-        following.map(str::to_owned),
-    ))
 }
 
 async fn sweep_outside(tenant: &Tenant, mappings: &[Mapping]) -> Result<(), String> {

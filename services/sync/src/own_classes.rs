@@ -18,7 +18,7 @@ use vcluster_translate::own_class::{self, Class, MOST};
 use vcluster_translate::refusal::Reason;
 use vcluster_translate::{Context, Refusal};
 
-use self::requests::{get, list, write};
+use self::requests::{find, get, list, write};
 use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hash::HashMap;
@@ -245,10 +245,11 @@ pub async fn ensure(
     let Some(class) = own(vec![class.into_json()]).pop() else {
         return Ok(Named::NotOwn);
     };
-    // Not by the tenant's account, but in its turn.
-    let _pass = tenant.pass(Side::Host).await.map_err(failed)?;
     let host = &engine.host.own.request;
-    let there = get(host, of, &host_name).await?;
+    let there = tenant.in_turn(Side::Host, find(host, of, &host_name)).await;
+    let there = there
+        .map_err(failed)?
+        .map_err(|error| requests::failed(&error))?;
     let has_room = on_host(engine, tenant, of).len() < MOST;
     match bring(host, of, &class, there.as_ref(), has_room, context).await {
         Ok(()) => Ok(Named::OnHost(host_name)),

@@ -22,7 +22,9 @@ async fn main() -> ExitCode {
     let session = session::Session::new(cli.global, cli.environment);
     // Of all commands at once, and so too large for the stack to pass around.
     let result = Box::pin(command::run(cli.command, &session)).await;
-    let host = session.host().ok().map(|host| host.context.name);
-    let result = result.map_err(|failure| failure.in_context(host.as_deref()));
+    let result = result.map_err(|failure| {
+        let host = session.host().ok().map(|host| host.context.name);
+        failure.in_context(host.as_deref())
+    });
     failure::report(result, &session.terminal)
 }

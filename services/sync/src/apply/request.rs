@@ -54,7 +54,7 @@ pub(super) fn request(
 }
 
 /// The path of all objects of a kind in a namespace, or of those that are in none.
-pub(super) fn collection(kind: Kind, namespace: &str) -> String {
+pub(crate) fn collection(kind: Kind, namespace: &str) -> String {
     let api = kind.description().api;
     let root = if api.group.is_empty() {
         "/api"

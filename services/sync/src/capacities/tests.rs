@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::queue::Lane;
-use crate::testing::World;
+use crate::testing::{World, status};
 
 const INSIDE: &str = "/apis/storage.k8s.io/v1/namespaces/kube-system/csistoragecapacities";
 
@@ -78,6 +78,26 @@ async fn those_of_shown_classes_are_shown_follow_and_go_when_they_are_shared_no_
     assert_eq!(
         brought(&world, false).await,
         [format!("virtual DELETE {path}")]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_refused_keeps_none_of_the_others() {
+    let world = World::new().await;
+    class(&world, "fast", &json!({}));
+    let named = |name: &&str| capacity(name, "fast", "x", "1");
+    tell(&world, ["a", "b", "c"].iter().map(named).collect());
+    world.virtual_.script(|call| {
+        let is_refused = call.method == "POST" && call.body.to_string().contains("storage.b");
+        is_refused.then(|| status(403, "Forbidden"))
+    });
+    let shown = shown(&world.engine, &world.tenant, true).unwrap();
+    let error = bring(&world.tenant, &shown).await.unwrap_err();
+    assert!(error.contains("storage.b"), "{error}");
+    let there = |name: &str| world.virtual_.get(KIND, "kube-system", name).is_some();
+    assert_eq!(
+        ["storage.a", "storage.b", "storage.c"].map(there),
+        [true, false, true]
     );
 }
 

@@ -1,7 +1,7 @@
 //! Copies by mapping: when they are made, follow and go, and what is told when they cannot.
 
 use serde_json::json;
-use vcluster_resources::label::{MAPPED_FROM, SHAREABLE};
+use vcluster_resources::label::{MANAGED, MANAGED_VALUE, MAPPED_FROM, SHAREABLE};
 
 use super::*;
 use crate::testing::World;

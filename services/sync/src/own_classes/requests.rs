@@ -61,11 +61,24 @@ pub(super) async fn list(client: &Client, of: Class, most: usize) -> Result<Vec<
 /// # Errors
 /// The server does not answer.
 pub(super) async fn get(client: &Client, of: Class, name: &str) -> Result<Option<Value>, Error> {
+    let found = find(client, of, name).await;
+    found.map_err(|error| failed(&error))
+}
+
+/// The same, with the error as it came.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn find(
+    client: &Client,
+    of: Class,
+    name: &str,
+) -> Result<Option<Value>, kube::Error> {
     let path = format!("{}/{name}", collection(of));
     match send(client, Method::GET, &path, None, None).await {
         Ok(found) => Ok(Some(found)),
         Err(error) if code(&error) == Some(404) => Ok(None),
-        Err(error) => Err(failed(&error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -109,7 +122,8 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
-fn failed(error: &kube::Error) -> Error {
+/// What an error means for a class.
+pub(super) fn failed(error: &kube::Error) -> Error {
     let said = with_causes(error);
     match code(error) {
         Some(403) => Error::NoRight(said),

@@ -45,6 +45,21 @@ impl Tenant {
         }
     }
 
+    /// Sends a request that is not the tenant's account's in the tenant's turn.
+    pub(crate) async fn in_turn<T>(
+        &self,
+        side: Side,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<Result<T, kube::Error>, Failure> {
+        let pass = self.pass(side).await?;
+        let answer = self.timed(pass, side, None, request).await;
+        answer.map_err(|_elapsed| Failure::Later {
+            message: format!("no answer within {DEADLINE:?}"),
+            after: None,
+            reached: false,
+        })
+    }
+
     /// How long a server has asked to be left alone, from now.
     pub(crate) fn quiet(&self, side: Side) -> Option<Duration> {
         match side {

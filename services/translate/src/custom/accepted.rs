@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::Synced;
 use super::to_host::{body, sent, update_host};
 use crate::{
     Change, Context, Patch,
@@ -30,15 +31,19 @@ pub struct Accepted {
 }
 
 /// Whether `host` was accepted as what became of `wanted`, and nobody has changed it since.
-pub(super) fn is_accepted(host: &Value, wanted: &Value) -> bool {
+pub(super) fn is_accepted(host: &Value, wanted: &Value, synced: &Synced) -> bool {
     let said = at(host, "/metadata/annotations").and_then(|all| all.get(ACCEPTED));
-    said.is_some_and(|said| *said == fingerprint(host, wanted))
+    said.is_some_and(|said| *said == fingerprint(host, wanted, synced))
 }
 
-fn fingerprint(host: &Value, wanted: &Value) -> String {
+fn fingerprint(host: &Value, wanted: &Value, synced: &Synced) -> String {
     let wanted_body = Value::Object(body(wanted));
-    let made = json!([sent(wanted), made_of(host, &wanted_body)]);
-    Digest::of(&made).to_string()
+    let mut made = made_of(host, &wanted_body);
+    // What the host owns changes as it likes.
+    for path in &synced.rule.host_owns {
+        path.set(&mut made, Value::Null);
+    }
+    Digest::of(&json!([sent(wanted), made])).to_string()
 }
 
 /// What is on the host where something was sent; what its controllers add elsewhere does not count.
@@ -61,13 +66,15 @@ fn made_of(theirs: &Value, ours: &Value) -> Value {
 }
 
 /// What `host`, the answer to the write of `written`, makes of an object; nothing if it is as it was sent, or if
-/// somebody else may have changed it: then it is to be put right.
+/// somebody else may have changed it: then it is to be put right. Nor if the host left something out: its definition may
+/// know the field one day.
 pub fn accept(
     object: &Value,
     host: &Value,
     written: &Value,
     context: &Context,
 ) -> Option<Accepted> {
+    let synced = context.custom.of(object)?;
     let wanted = super::to_host(object, context).ok()?;
     if sent(host) != sent(&wanted) {
         return None;
@@ -78,7 +85,7 @@ pub fn accept(
     let left = Value::Object(body(&left.body));
     let mut fields = Vec::new();
     name(&left, "", &mut fields);
-    if fields.is_empty() || !covers(written, &left) {
+    if fields.is_empty() || !covers(written, &left) || !is_there(host, &left) {
         return None;
     }
     let more = match fields.len().saturating_sub(NAMED) {
@@ -88,7 +95,7 @@ pub fn accept(
     fields.truncate(NAMED);
     let fields = fields.join(", ");
     let uid = text(host, "/metadata/uid").unwrap_or_default();
-    let note = json!({"metadata": {"annotations": {ACCEPTED: fingerprint(host, &wanted)}}});
+    let note = json!({"metadata": {"annotations": {ACCEPTED: fingerprint(host, &wanted, synced)}}});
     Some(Accepted {
         patch: Patch::new(None, Format::Merge, uid, note),
         message: format!(
@@ -108,6 +115,21 @@ fn covers(written: &Value, left: &Value) -> bool {
         }),
         (Value::Object(_), _) => false,
         (_, _) => true,
+    }
+}
+
+/// Whether an object has a value wherever a patch sets one.
+fn is_there(object: &Value, patch: &Value) -> bool {
+    match patch {
+        Value::Object(members) => members.iter().all(|(key, patch)| {
+            patch.is_null()
+                || object
+                    .get(key)
+                    .is_some_and(|there| !there.is_null() && is_there(there, patch))
+        }),
+        Value::Null | Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            true
+        }
     }
 }
 

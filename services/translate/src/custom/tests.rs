@@ -346,8 +346,28 @@ fn only_what_was_written_is_accepted_and_only_in_its_answer() {
         let accepted = accept(&object, &host, &written, &context);
         assert_eq!(accepted.is_some(), is_accepted, "{written}");
     }
+    // A field that the host leaves out is sent again: its definition may know it one day.
+    let mut pruned = host.clone();
+    pruned["spec"].as_object_mut().unwrap().remove("newerField");
+    assert_eq!(accept(&object, &pruned, &sent, &context), None);
     host["metadata"]["annotations"][to_host::SENT] = "earlier".into();
     assert_eq!(accept(&object, &host, &sent, &context), None);
+}
+
+#[test]
+fn what_the_host_owns_may_change_in_an_accepted_object() {
+    let context = sending();
+    let mut object = certificate();
+    object["spec"]["renewal"] = "ours".into();
+    let sent = to_host(&object, &context).unwrap();
+    let mut host = sent.clone();
+    host["spec"]["commonName"] = "DEMO.WEB".into();
+    let accepted = accept(&object, &host, &sent, &context).unwrap();
+    merge(&mut host, &accepted.patch.body);
+    host["spec"]["renewal"] = "theirs".into();
+    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
+    object["spec"]["renewal"] = "another".into();
+    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
 }
 
 #[test]

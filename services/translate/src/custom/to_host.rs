@@ -54,7 +54,7 @@ pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
 pub fn update_host(object: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
     let synced = synced(object, context)?;
     let mut wanted = to_host(object, context)?;
-    let is_accepted = accepted::is_accepted(host, &wanted);
+    let is_accepted = accepted::is_accepted(host, &wanted, synced);
     // What the host owns is as it is there.
     for path in &synced.rule.host_owns {
         if let Some((_, theirs)) = path.find(host).into_iter().next() {

@@ -59,9 +59,14 @@ async fn of_likely(
 ) -> Result<Vec<VirtualCluster>> {
     let (mut listed, mut found) = (Vec::new(), Vec::new());
     for namespace in session.likely_namespaces(&connected.host)? {
-        if let Ok(clusters) = connected.client.list(Some(&namespace)).await {
-            found.extend(clusters);
-            listed.push(namespace);
+        match connected.client.list(Some(&namespace)).await {
+            Ok(clusters) => {
+                found.extend(clusters);
+                listed.push(namespace);
+            }
+            // Nor there.
+            Err(error) if error.code() == Code::PermissionDenied => {}
+            Err(error) => return Err(error.into()),
         }
     }
     let denied = "you may not list virtual clusters of all host namespaces";
