@@ -95,6 +95,9 @@ fn of_claim(name: &str) -> Value {
 }
 
 fn running(tenant: &Tenant, name: &str) {
+    // A set that has not noticed yet that its pod is gone counts as rolled out.
+    let made = format!("wait --for=create pod/{name} --timeout=120s");
+    tenant.kubectl(&made).ok();
     let args = format!("wait --for=condition=Ready pod/{name} --timeout=120s");
     tenant.kubectl(&args).ok();
 }
