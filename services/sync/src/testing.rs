@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Uri;
 use jiff::Timestamp;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use vcluster_chassis::testing::ManualClock;
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) virtual_: Store,
     pub(crate) host: Store,
     pub(crate) clock: ManualClock,
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl World {
@@ -63,6 +65,8 @@ impl World {
         vcluster_chassis::crypto::install();
         let (virtual_, host) = (Store::new("v"), Store::new("h"));
         let clock = ManualClock::default();
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
         let mut config = kube::Config::new(Uri::from_static("https://127.0.0.1:1"));
         config.root_cert = Some(Vec::new());
         let mut own = Host::new(&config).unwrap();
@@ -74,7 +78,7 @@ impl World {
             engine_config(),
             own,
             Arc::new(clock.clone()),
-            Metrics::default(),
+            metrics.clone(),
             context().kubelet_host,
         );
         let engine = Arc::new(engine);
@@ -99,7 +103,7 @@ impl World {
             work: Arc::clone(&engine.work),
             room: engine.room.clone(),
             gate: Arc::clone(&engine.gate),
-            metrics: Metrics::default(),
+            metrics,
             token: CancellationToken::new(),
         }));
         engine.enter(&tenant);
@@ -110,6 +114,7 @@ impl World {
             virtual_,
             host,
             clock,
+            registry: Arc::new(registry),
         }
     }
 
@@ -169,7 +174,7 @@ impl World {
             work: Arc::clone(&self.engine.work),
             room: self.engine.room.clone(),
             gate: Arc::clone(&self.engine.gate),
-            metrics: Metrics::default(),
+            metrics: self.engine.metrics.clone(),
             token: CancellationToken::new(),
         }));
         self.engine.enter(&tenant);
@@ -190,7 +195,7 @@ impl World {
             work: Arc::clone(&self.engine.work),
             room: self.engine.room.clone(),
             gate: Arc::clone(&self.engine.gate),
-            metrics: Metrics::default(),
+            metrics: self.engine.metrics.clone(),
             token: CancellationToken::new(),
         }));
         list_all(&self.tenant);
@@ -258,6 +263,14 @@ impl World {
         let mut calls = self.calls();
         calls.retain(|call| !call.contains(" GET "));
         calls
+    }
+
+    /// The metrics that begin so, as they are scraped: a line each.
+    pub(crate) fn scraped(&self, prefix: &str) -> Vec<String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let wanted = |line: &&str| line.starts_with(prefix);
+        text.lines().filter(wanted).map(str::to_owned).collect()
     }
 
     /// Moves both clocks.
