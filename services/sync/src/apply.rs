@@ -279,21 +279,34 @@ impl Tenant {
         Ok((items, page.next))
     }
 
+    /// Waits for the tenant's turn to write.
+    pub(crate) async fn allowed(&self, side: Side) {
+        let allowance = match side {
+            Side::Virtual => &self.virtual_writes,
+            Side::Host => &self.host_writes,
+        };
+        let _aside = self.work.aside();
+        if allowance.take().await {
+            self.metrics.throttled(side);
+        }
+    }
+
+    /// Counts a write.
+    pub(crate) fn wrote(&self, side: Side) {
+        let tally = match side {
+            Side::Virtual => &self.tally.virtual_writes,
+            Side::Host => &self.tally.host_writes,
+        };
+        tally.fetch_add(1, Ordering::Relaxed);
+        self.metrics.wrote(side);
+    }
+
     async fn write<T: DeserializeOwned>(
         &self,
         side: Side,
         request: http::Result<Request<Vec<u8>>>,
     ) -> Result<T, Failure> {
-        let (allowance, tally) = match side {
-            Side::Virtual => (&self.virtual_writes, &self.tally.virtual_writes),
-            Side::Host => (&self.host_writes, &self.tally.host_writes),
-        };
-        {
-            let _aside = self.work.aside();
-            if allowance.take().await {
-                self.metrics.throttled(side);
-            }
-        }
+        self.allowed(side).await;
         let given_up = async {
             self.token.cancelled().await;
             tokio::time::sleep(GRACE).await;
@@ -302,8 +315,7 @@ impl Tenant {
             if !guard::passes(Guard::LetGoIsLeft, !self.token.is_cancelled()) {
                 return Err(let_go());
             }
-            tally.fetch_add(1, Ordering::Relaxed);
-            self.metrics.wrote(side);
+            self.wrote(side);
             self.send(side, request).await
         };
         tokio::select! {

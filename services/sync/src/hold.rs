@@ -124,7 +124,7 @@ impl Hold {
                 message,
             },
             Failure::Ours(refusal) => Self::refusal(refusal),
-            Failure::NotKept => Self::Refused {
+            Failure::NotKept { .. } => Self::Refused {
                 by,
                 reason: "NotKept",
                 field,

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod args;
 pub mod bill;
 pub mod bodies;
+pub mod brake;
 pub mod breaker;
 pub mod bucket;
 pub mod capacities;

@@ -4,7 +4,8 @@
 //! Looked at every few seconds, each by itself, so that one that cannot be read keeps none of the others. The host is
 //! read by the tenant's own ServiceAccount: what lies in another namespace is read only where an administrator there
 //! lets that account. What cannot be read is neither changed nor deleted; what is gone, or not shared any more, goes.
-//! What waits, and for what, is said in the condition `SyncReady`.
+//! What waits, and for what, is said in the condition `SyncReady`. What somebody changes back is written once a minute
+//! ([`crate::brake`]).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use vcluster_resources::label::{SHAREABLE, SHAREABLE_VALUE};
 use vcluster_resources::layout::TENANT_SERVICE_ACCOUNT;
 use vcluster_resources::sync_policy::{HostObject, VirtualObject};
 use vcluster_translate::mapping::{self, Step};
+use vcluster_translate::plan::{Cause, Delete};
 
 use crate::apply::{Failure, with_causes};
 use crate::deadline::{REQUEST, within};
@@ -176,6 +178,7 @@ async fn show(
             }
         }
     };
+    let mut made = false;
     for _ in 0..STEPS {
         let found = read(tenant, Side::Virtual, kind, &name).await?;
         let step = mapping::step_inside(
@@ -189,8 +192,12 @@ async fn show(
                 let found = found.as_ref().and_then(Object::version);
                 return refused.map_or(Ok((version, found)), Err);
             }
+            Step::Delete(delete) if delete.cause == Cause::Replace => {
+                replace(tenant, kind, &name, delete, wanted.as_ref(), made).await?;
+            }
             step @ (Step::Create(_) | Step::Patch(_) | Step::Delete(_)) => {
-                write(tenant, Side::Virtual, kind, &name, step).await?;
+                let creates = matches!(step, Step::Create(_));
+                made = write(tenant, Side::Virtual, kind, &name, step).await? && creates;
             }
         }
     }
@@ -239,17 +246,46 @@ async fn read(
     found.map_err(|failure| with_causes(&failure))
 }
 
+/// Deletes an object inside that can only be made anew, unless that was done for this content and did not help, or the
+/// one in the way has just been made.
+async fn replace(
+    tenant: &Tenant,
+    kind: Kind,
+    name: &Name,
+    delete: Delete,
+    wanted: Option<&Value>,
+    made: bool,
+) -> Result<(), String> {
+    let wanted = wanted.unwrap_or(&Value::Null);
+    let side = Side::Virtual;
+    if made || tenant.brake.was_replaced(side, kind, name, wanted) {
+        tenant.brake.replaced(side, kind, name, wanted);
+        return Err(format!(
+            "the virtual cluster changes what cannot be changed later when {name} is made: it is left so; once that is put \
+             right, delete it, and it is made anew"
+        ));
+    }
+    if write(tenant, side, kind, name, Step::Delete(delete)).await? {
+        tenant.brake.replaced(side, kind, name, wanted);
+    }
+    Ok(())
+}
+
+/// Does a step; false if somebody else did something in between: it is to be looked at again.
 async fn write(
     tenant: &Tenant,
     side: Side,
     kind: Kind,
     name: &Name,
     step: Step,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let done = match step {
         Step::Nothing => Ok(()),
         Step::Create(object) => tenant.create(side, kind, &object).await.map(drop),
-        Step::Patch(patch) => tenant.patch(side, kind, name, &patch).await.map(drop),
+        Step::Patch(patch) => {
+            let patched = tenant.patch_lasting(side, kind, name, &patch).await;
+            patched.map(drop)
+        }
         Step::Delete(delete) => {
             let cause = delete.cause.as_str();
             tracing::info!(tenant = %tenant.id, %kind, %name, ?side, cause, "deletes what was mapped");
@@ -257,8 +293,8 @@ async fn write(
         }
     };
     match done {
-        // Looked at again.
-        Ok(()) | Err(Failure::Exists | Failure::Changed) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Failure::Exists | Failure::Changed) => Ok(false),
         Err(Failure::Gone) => {
             let place = match side {
                 Side::Virtual => "virtual cluster",

@@ -5,7 +5,8 @@
 //! them: sync does by its own, which the chart gives the right only with the value that allows the classes, and
 //! which the policy `vcluster-classes` keeps to objects that bear our marks. One is made when a pod or claim first names
 //! it, or at the next look; changes and deletions follow within [`PAUSE`]. What is gone inside is deleted only after a
-//! complete list of a virtual cluster that is being worked for, by its UID.
+//! complete list of a virtual cluster that is being worked for, by its UID. What the host changes back is written once a
+//! minute, or left as the host has it, and told ([`crate::brake`]). Writes count as the tenant's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use kube::Client;
 use serde_json::Value;
 use vcluster_resources::label::{MANAGED, MANAGED_VALUE};
+use vcluster_translate::Refusal;
 use vcluster_translate::mapping::Step;
 use vcluster_translate::own_class::{self, Class, MOST};
 use vcluster_translate::refusal::Reason;
-use vcluster_translate::{Context, Refusal};
 
 use self::requests::{find, get, list, write};
 use crate::apply::Failure;
@@ -43,6 +44,9 @@ pub enum Error {
     /// The host does not let sync write it.
     #[error("{0}")]
     NoRight(String),
+    /// It is there, and the host does not let it be as it should.
+    #[error(transparent)]
+    NotKept(Refusal),
     /// A server does not do it.
     #[error("{0}")]
     Failed(String),
@@ -106,7 +110,7 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
 /// Looks at each class inside, and at each on the host. What is gone inside goes once it is sure that the store is the
 /// one that held it.
 async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> Result<(), Error> {
-    let (context, host) = (&tenant.context, &engine.host.own.request);
+    let context = &tenant.context;
     // What is on the host is not known before.
     if !tenant.is_active() || !engine.is_listed(of.kind()) {
         return Ok(());
@@ -130,12 +134,14 @@ async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> R
     for class in &inside {
         let name = named(class);
         let found = there.get(name).map(|found| &**found);
-        match bring(host, of, class, found, room > 0, context).await {
+        match bring(engine, tenant, of, class, found, room > 0).await {
             Ok(()) => {
                 told.remove(&(of, name.to_owned()));
                 room = room.saturating_sub(usize::from(found.is_none()));
             }
-            Err(Error::Refused(refusal)) => tell(engine, tenant, of, class, &refusal, told).await,
+            Err(Error::Refused(refusal) | Error::NotKept(refusal)) => {
+                tell(engine, tenant, of, class, &refusal, told).await;
+            }
             Err(Error::NoRight(why)) => {
                 let refusal = host_refuses(&why);
                 tell(engine, tenant, of, class, &refusal, told).await;
@@ -153,7 +159,7 @@ async fn look(engine: &Engine, tenant: &Tenant, of: Class, told: &mut Told) -> R
     confirmed.map_err(|failure| Error::Failed(failure.to_string()))?;
     for (_, found) in gone {
         if tenant.is_active() {
-            remove(host, of, found, context).await?;
+            remove(engine, tenant, of, found).await?;
         }
     }
     failed.map_or(Ok(()), Err)
@@ -251,8 +257,9 @@ pub async fn ensure(
         .map_err(failed)?
         .map_err(|error| requests::failed(&error))?;
     let has_room = on_host(engine, tenant, of).len() < MOST;
-    match bring(host, of, &class, there.as_ref(), has_room, context).await {
-        Ok(()) => Ok(Named::OnHost(host_name)),
+    match bring(engine, tenant, of, &class, there.as_ref(), has_room).await {
+        // The host may have its own mind about it, as of one that it was given earlier.
+        Ok(()) | Err(Error::NotKept(_)) => Ok(Named::OnHost(host_name)),
         Err(Error::Refused(refusal)) => Ok(Named::Inside(refusal)),
         Err(error @ (Error::NoRight(_) | Error::Failed(_))) => Err(error),
     }
@@ -260,18 +267,19 @@ pub async fn ensure(
 
 /// Brings the host's object up to the class; one that may not be there goes, and no new one is made without room.
 async fn bring(
-    host: &Client,
+    engine: &Engine,
+    tenant: &Tenant,
     of: Class,
     class: &Value,
     there: Option<&Value>,
     has_room: bool,
-    context: &Context,
 ) -> Result<(), Error> {
+    let context = &tenant.context;
     let wanted = match own_class::to_host(of, class, context) {
         Ok(wanted) => wanted,
         Err(refusal) => {
             if let Some(there) = there {
-                remove(host, of, there, context).await?;
+                remove(engine, tenant, of, there).await?;
             }
             return Err(refusal.into());
         }
@@ -281,21 +289,80 @@ async fn bring(
     }
     let mut there = there.cloned();
     let name = own_class::name(named(class), context);
+    let mut made = false;
     for _ in 0..STEPS {
-        match own_class::step(of, Some(wanted.clone()), there.as_ref(), context)? {
-            Step::Nothing => return Ok(()),
-            step @ (Step::Create(_) | Step::Patch(_) | Step::Delete(_)) => {
-                write(host, of, &name, step).await?;
-                there = get(host, of, &name).await?;
-            }
+        let step = own_class::step(of, Some(wanted.clone()), there.as_ref(), context)?;
+        if matches!(step, Step::Nothing) {
+            return Ok(());
         }
+        let creates = matches!(step, Step::Create(_));
+        made = lasting(engine, tenant, of, &name, step, (&wanted, made)).await? && creates;
+        there = get(&engine.host.own.request, of, &name).await?;
     }
     Err(Error::Failed(format!("{name} changes again and again")))
 }
 
-async fn remove(host: &Client, of: Class, there: &Value, context: &Context) -> Result<(), Error> {
-    let step = own_class::step(of, None, Some(there), context)?;
-    write(host, of, named(there), step).await
+/// Does a step, unless the same was done and did not last: a patch is sent once a minute, and one that can only be made
+/// anew is deleted once for what is `wanted`, and not where it has just been `made`. False if somebody else did something
+/// in between.
+async fn lasting(
+    engine: &Engine,
+    tenant: &Tenant,
+    of: Class,
+    name: &str,
+    step: Step,
+    (wanted, made): (&Value, bool),
+) -> Result<bool, Error> {
+    let (kind, side, place) = (of.kind(), Side::Host, Name::new("", name));
+    let brake = &tenant.brake;
+    match step {
+        Step::Nothing => Ok(true),
+        step @ Step::Create(_) => written(engine, tenant, of, name, step).await,
+        Step::Patch(patch) => {
+            if let Some(again) = brake.holds(side, kind, &place, &patch) {
+                tenant.metrics.not_kept(side, kind);
+                let failure = Failure::NotKept { again };
+                return Err(Error::NotKept(host_refuses(&failure.to_string())));
+            }
+            written(engine, tenant, of, name, Step::Patch(patch.clone())).await?;
+            brake.took(side, kind, &place, &patch);
+            Ok(true)
+        }
+        Step::Delete(delete) => {
+            if made || brake.was_replaced(side, kind, &place, wanted) {
+                tenant.metrics.not_kept(side, kind);
+                brake.replaced(side, kind, &place, wanted);
+                return Err(Error::NotKept(own_class::not_kept(of, name)));
+            }
+            let done = written(engine, tenant, of, name, Step::Delete(delete)).await?;
+            if done {
+                brake.replaced(side, kind, &place, wanted);
+            }
+            Ok(done)
+        }
+    }
+}
+
+/// Writes as often as the tenant may.
+async fn written(
+    engine: &Engine,
+    tenant: &Tenant,
+    of: Class,
+    name: &str,
+    step: Step,
+) -> Result<bool, Error> {
+    tenant.allowed(Side::Host).await;
+    tenant.wrote(Side::Host);
+    write(&engine.host.own.request, of, name, step).await
+}
+
+async fn remove(engine: &Engine, tenant: &Tenant, of: Class, there: &Value) -> Result<(), Error> {
+    let name = named(there);
+    let step = own_class::step(of, None, Some(there), &tenant.context)?;
+    written(engine, tenant, of, name, step).await?;
+    let place = Name::new("", name);
+    tenant.brake.release(Side::Host, of.kind(), &place);
+    Ok(())
 }
 
 /// A volume of the host under the name that its class has inside, if that is one of the tenant's own.

@@ -125,10 +125,10 @@ async fn steps(engine: &Engine, tenant: &Tenant, key: &Key) -> (Next, usize) {
                 let after = Some(OTHERS);
                 return (Next::Retry { after, message }, done);
             }
-            Err(failure @ Failure::NotKept) => {
+            Err(failure @ Failure::NotKept { again }) => {
                 tenant.holds.set(key, Some(Hold::failure(&failure)));
                 tenant.stuck(key, &failure);
-                return (Next::Until(Instant::now() + report::PARKED), done);
+                return (Next::Until(again), done);
             }
         }
     }
@@ -358,16 +358,11 @@ impl Tenant {
         self.patched(side, key, patch).await.map(|_| Step::Again)
     }
 
-    /// Patches the object of a key on one side and takes note of the answer. What the server took a moment ago and
-    /// did not keep is not written again before its time: it would be written for ever.
+    /// Patches the object of a key on one side and takes note of the answer. What does not last is not written again
+    /// before its time.
     async fn patched(&self, side: Side, key: &Key, patch: &Patch) -> Result<Object, Failure> {
-        if self.state().is_unkept(side, key, patch, report::PARKED) {
-            self.metrics.not_kept(side, key.kind);
-            return Err(Failure::NotKept);
-        }
         let name = self.name_on(side, key);
-        let patched = self.patch(side, key.kind, &name, patch).await?;
-        self.state().set_sent(side, key, patch);
+        let patched = self.patch_lasting(side, key.kind, &name, patch).await?;
         self.take_note(side, key, &patched);
         Ok(patched)
     }
@@ -378,7 +373,7 @@ impl Tenant {
             return Ok(());
         };
         match self.change(Side::Virtual, key, &patch).await {
-            Ok(_) | Err(Failure::NotKept) => Ok(()),
+            Ok(_) | Err(Failure::NotKept { .. }) => Ok(()),
             Err(failure) => Err(failure),
         }
     }

@@ -19,6 +19,7 @@ use vcluster_translate::kind::{Inside, Need, Translation};
 
 use crate::bill::Bill;
 use crate::bodies::Room;
+use crate::brake::Brake;
 use crate::bucket::Bucket;
 use crate::config::Limits;
 use crate::gate::{Gate, Sharing};
@@ -149,6 +150,8 @@ pub struct Tenant {
     pub refusals: Refusals,
     /// Why keys are not settled.
     pub holds: Holds,
+    /// What its servers took of late.
+    pub brake: Brake,
     /// Token Secrets on the host.
     pub tokens: Tokens,
     /// Ends its tasks.
@@ -265,6 +268,7 @@ impl Tenant {
             metrics: parts.metrics,
             refusals: Refusals::default(),
             holds: Holds::default(),
+            brake: Brake::default(),
             tokens: Tokens::default(),
             token: parts.token,
             creation: parts.creation,

@@ -129,10 +129,16 @@ impl World {
 
     /// The same, with what this policy says. What is there must be seen again.
     pub(crate) async fn with_policy(self, policy: Value) -> Self {
-        let context = Context {
-            policy: serde_json::from_value(policy).unwrap(),
+        let policy = serde_json::from_value(policy).unwrap();
+        self.with_context(Context {
+            policy,
             ..context()
-        };
+        })
+        .await
+    }
+
+    /// The same, with another context. What is there must be seen again.
+    pub(crate) async fn with_context(self, context: Context) -> Self {
         let clients = self.tenant.clients.clone();
         let world = self.again(context, clients);
         world.tenant.ensure_variables(&pod("any")).await.unwrap();

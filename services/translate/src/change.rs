@@ -30,7 +30,7 @@ pub enum Change {
 /// and annotations. What is under other keys is somebody else's and stays. An object that is
 /// `immutable`, or of another `type`, is replaced.
 pub fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
-    let mut body = fields(host, wanted, keys);
+    let body = fields(host, wanted, keys);
     if body.get("type").is_some() {
         return Change::Replace;
     }
@@ -38,6 +38,25 @@ pub fn change(host: &Value, wanted: &Value, keys: &[&str]) -> Change {
     if frozen && body.as_object().is_some_and(|body| !body.is_empty()) {
         return Change::Replace;
     }
+    with_marks(host, wanted, body)
+}
+
+/// The same where what is at a JSON pointer of `frozen` is what cannot be changed.
+pub(crate) fn change_frozen(
+    host: &Value,
+    wanted: &Value,
+    keys: &[&str],
+    frozen: &[&str],
+) -> Change {
+    let body = fields(host, wanted, keys);
+    if frozen.iter().any(|pointer| body.pointer(pointer).is_some()) {
+        return Change::Replace;
+    }
+    with_marks(host, wanted, body)
+}
+
+/// The patch, with our labels and annotations.
+fn with_marks(host: &Value, wanted: &Value, mut body: Value) -> Change {
     let labels = members(wanted, host, "/metadata/labels", label::is_virtual);
     let annotations = members(wanted, host, "/metadata/annotations", |key| {
         annotation::is_passed(host, key)
@@ -72,7 +91,7 @@ pub(crate) fn members(
     set.chain(removed).collect()
 }
 
-/// How the mirror `found` of a host object comes to be `wanted`: `keys` of the object, its labels
+/// How the mirror `found` of a host object, inside, comes to be `wanted`: `keys` of the object, its labels
 /// and annotations are the host's alone. What is at a JSON pointer of `frozen` cannot be changed.
 pub(crate) fn mirror(found: &Value, wanted: &Value, keys: &[&str], frozen: &[&str]) -> Change {
     let mut body = fields(found, wanted, keys);
@@ -140,6 +159,21 @@ mod tests {
                 "label.vcluster.dev/app": "db", "label.vcluster.dev/old": null,
             }}})
         );
+    }
+
+    #[test]
+    fn what_others_put_on_a_host_object_stays_and_what_is_frozen_is_replaced() {
+        let host = json!({"metadata": {"uid": "1", "labels": {"cost-centre": "7", "vcluster.dev/cluster": "x"},
+            "annotations": {"policy": "seen"}}, "value": 1});
+        let wanted = json!({"metadata": {"labels": {"vcluster.dev/cluster": "demo"}}, "value": 1});
+        let Change::Patch(patch) = change_frozen(&host, &wanted, &["value"], &["/value"]) else {
+            panic!("not patched")
+        };
+        let body = json!({"metadata": {"uid": "1", "labels": {"vcluster.dev/cluster": "demo"}}});
+        assert_eq!(patch.body, body);
+        let moved = json!({"metadata": wanted["metadata"], "value": 2});
+        let replaced = change_frozen(&host, &moved, &["value"], &["/value"]);
+        assert_eq!(replaced, Change::Replace);
     }
 
     #[test]

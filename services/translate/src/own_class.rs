@@ -14,7 +14,7 @@
 //! | StorageClass `provisioner` | refused, unless it is allowed |
 //! | StorageClass `parameters` | refused, but for those that say what a volume is like: others name Secrets, pools, servers |
 //! | StorageClass `mountOptions` | refused: nodes mount with them |
-//! | labels | under our domain; annotations stay inside |
+//! | labels | under our domain; annotations stay inside; what others put on the host's object stays |
 //! | everything else | as it is |
 
 use serde_json::{Map, Value, json};
@@ -164,6 +164,19 @@ pub fn not_there(name: &str, why: Option<&Refusal>) -> Refusal {
         None => format!("there is no StorageClass {name:?}: the claim waits until there is one"),
     };
     Refusal::new(Reason::NotSynced, "spec.storageClassName", message)
+}
+
+/// The host changes what cannot be changed again: the object is left as it is there.
+pub fn not_kept(of: Class, name: &str) -> Refusal {
+    Refusal {
+        reason: Reason::HostRefused,
+        field: "host".to_owned(),
+        message: format!(
+            "the host cluster changes what cannot be changed later when {of} {name} is made: it is left as the host has \
+             it; once the host's administrator has put that right and deleted {name} there, it is made anew",
+            of = of.kind()
+        ),
+    }
 }
 
 /// Deletes the host object of a virtual cluster that is gone.
@@ -359,7 +372,7 @@ pub fn step(
         )),
         (Some(wanted), Some(_), Some(ours)) => {
             let (keys, frozen) = written(of);
-            Ok(match change::mirror(ours, &wanted, keys, frozen) {
+            Ok(match change::change_frozen(ours, &wanted, keys, frozen) {
                 Change::None => Step::Nothing,
                 Change::Patch(patch) => Step::Patch(patch),
                 Change::Replace => delete(ours, Cause::Replace),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use vcluster_chassis::retry::{self, Verdict};
 use vcluster_translate::Refusal;
 use vcluster_translate::patch::is_for_another_object;
@@ -31,9 +32,15 @@ pub enum Failure {
     /// We will not: what it would take is more than there is room for, or somebody else's.
     #[error("{0}")]
     Ours(Refusal),
-    /// The server takes this change and does not keep it.
-    #[error("the server takes the change and does not keep it")]
-    NotKept,
+    /// The server took this very change a moment ago, and it did not last.
+    #[error(
+        "the server takes the change and does not keep it: a webhook or a controller there changes it back, or its \
+         version is older; it is written once a minute"
+    )]
+    NotKept {
+        /// When it may be written again.
+        again: Instant,
+    },
     /// The same request may work later.
     #[error("{message}")]
     Later {

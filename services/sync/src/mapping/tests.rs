@@ -150,3 +150,74 @@ async fn an_emptied_store_takes_no_service_from_the_host() {
     assert!(said[0].contains("store was lost or put back"), "{said:?}");
     assert_eq!(world.writes(), [""; 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_webhook_inside_changes_is_written_once_a_minute() {
+    let world = world(mapped("shared")).await;
+    let shared = json!({"metadata": {"namespace": "team-a", "name": "shared"}, "data": {"a": "b"}});
+    world.host.put(Kind::ConfigMap, shared);
+    world
+        .virtual_
+        .admit(|object| object["metadata"]["labels"]["mine"] = "x".into());
+    let (mut settled, mut patches) = (Settled::new(), 0);
+    for _ in 0..30 {
+        let said = looked(&world, &mut settled).await;
+        assert!(said[0].contains("does not keep"), "{said:?}");
+        let writes = world.writes();
+        patches += writes
+            .iter()
+            .filter(|call| call.starts_with("virtual PATCH"))
+            .count();
+        world.pass(PAUSE).await;
+    }
+    assert_eq!(patches, 5, "in five minutes");
+    world
+        .host
+        .change(Kind::ConfigMap, "team-a", "shared", |map| {
+            map["data"]["a"] = "c".into();
+        });
+    looked(&world, &mut settled).await;
+    let copy = world
+        .virtual_
+        .get(Kind::ConfigMap, "shop", "config")
+        .unwrap();
+    assert_eq!(copy.json()["data"]["a"], "c", "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_could_only_be_made_anew_as_a_webhook_wants_it_is_not_deleted_for_ever() {
+    let world = world(mapped("shared")).await;
+    let shared = json!({"metadata": {"namespace": "team-a", "name": "shared"}, "data": {"a": "b"}});
+    world.host.put(Kind::ConfigMap, shared);
+    world
+        .virtual_
+        .admit(|object| object["immutable"] = true.into());
+    let mut settled = Settled::new();
+    let mut writes = Vec::new();
+    for _ in 0..30 {
+        let said = looked(&world, &mut settled).await;
+        assert!(said[0].contains("made anew"), "{said:?}");
+        writes.extend(world.writes());
+        world.pass(PAUSE).await;
+    }
+    assert_eq!(
+        writes,
+        [format!("virtual POST {INSIDE}")],
+        "made so, it is left so"
+    );
+    world
+        .host
+        .change(Kind::ConfigMap, "team-a", "shared", |map| {
+            map["data"]["a"] = "c".into();
+        });
+    looked(&world, &mut settled).await;
+    let copy = world
+        .virtual_
+        .get(Kind::ConfigMap, "shop", "config")
+        .unwrap();
+    assert_eq!(
+        copy.json()["data"]["a"],
+        "c",
+        "another content is another matter"
+    );
+}

@@ -82,15 +82,20 @@ pub(super) async fn find(
     }
 }
 
-/// Does a step about the one of that name. What somebody else did in between is no error: it is looked at again.
+/// Does a step about the one of that name; false if somebody else did something in between: it is to be looked at again.
 ///
 /// # Errors
 /// The server does not answer, or refuses.
-pub(super) async fn write(client: &Client, of: Class, name: &str, step: Step) -> Result<(), Error> {
+pub(super) async fn write(
+    client: &Client,
+    of: Class,
+    name: &str,
+    step: Step,
+) -> Result<bool, Error> {
     let (path, manager) = (collection(of), ownership::SYNC_TO_HOST);
     let at = format!("{path}/{name}");
     let done = match step {
-        Step::Nothing => return Ok(()),
+        Step::Nothing => return Ok(true),
         Step::Create(object) => {
             let path = format!("{path}?fieldManager={manager}");
             send(client, Method::POST, &path, None, Some(&object)).await
@@ -108,8 +113,8 @@ pub(super) async fn write(client: &Client, of: Class, name: &str, step: Step) ->
         }
     };
     match done {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
         Err(error) => Err(failed(&error)),
     }
 }

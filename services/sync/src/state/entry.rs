@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use vcluster_translate::digest::Digest;
-use vcluster_translate::patch::Subresource;
 
 use crate::object::Side;
 
@@ -19,8 +17,6 @@ pub struct Entry {
     pub problem: Option<Problem>,
     /// When the tenant was last told of the problem.
     pub(super) told: Option<Instant>,
-    /// The last patch that a server took, until nothing is left to do.
-    pub(super) sent: Option<Sent>,
     /// The versions of both sides for which there was nothing left to do.
     pub(super) settled: Option<Versions>,
     /// W3C traceparent that its maker left on it.
@@ -73,15 +69,6 @@ pub struct Problem {
     pub reason: String,
     /// In a sentence, for the tenant.
     pub message: String,
-}
-
-/// A patch that a server took.
-#[derive(Debug, Clone)]
-pub(super) struct Sent {
-    pub(super) side: Side,
-    pub(super) subresource: Option<Subresource>,
-    pub(super) body: Digest,
-    pub(super) at: Instant,
 }
 
 impl Entry {

@@ -1,14 +1,11 @@
-//! What came of the last looks at an object: nothing left to do, a patch that was sent, a problem that was told.
+//! What came of the last looks at an object: nothing left to do, or a problem that was told.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vcluster_translate::Patch;
-use vcluster_translate::digest::Digest;
 
-use super::entry::Sent;
 use super::{Problem, State};
-use crate::object::{Key, Side};
+use crate::object::Key;
 
 impl State {
     /// Nothing is left to do about these versions.
@@ -17,32 +14,7 @@ impl State {
             entry.settled = Some(entry.versions());
             entry.problem = None;
             entry.told = None;
-            entry.sent = None;
         }
-    }
-
-    /// Takes note of a patch that a server took.
-    pub fn set_sent(&mut self, side: Side, key: &Key, patch: &Patch) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.sent = Some(Sent {
-                side,
-                subresource: patch.subresource,
-                body: Digest::of(&patch.body),
-                at: Instant::now(),
-            });
-        }
-    }
-
-    /// Whether this is the very patch that the server took last, less than `pause` ago, and there has been something
-    /// left to do ever since: the server does not keep it.
-    pub fn is_unkept(&self, side: Side, key: &Key, patch: &Patch, pause: Duration) -> bool {
-        let sent = self.entries.get(key).and_then(|entry| entry.sent.as_ref());
-        sent.is_some_and(|sent| {
-            sent.side == side
-                && sent.at.elapsed() < pause
-                && sent.subresource == patch.subresource
-                && sent.body == Digest::of(&patch.body)
-        })
     }
 
     /// Whether nothing was left to do and nothing has changed since.

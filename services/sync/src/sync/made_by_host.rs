@@ -82,11 +82,7 @@ pub(super) async fn step(
             tenant.take_note(Side::Virtual, key, &made);
             Ok(Step::Again)
         }
-        Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteVirtual(delete) => {
             tenant.state().set_made_there(key, false);
             tenant.confirm_store().await?;

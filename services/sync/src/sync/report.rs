@@ -31,7 +31,8 @@ pub(super) const PARKED: Duration = Duration::from_mins(1);
 /// As many are tried again at once when something goes away. Each that is refused again has cost a request.
 const WOKEN: usize = 16;
 /// What a tenant is told whose change the host's API server took and left out: an older version, or a webhook.
-const NOT_KEPT: &str = "the host cluster does not keep what was changed: its version may be older";
+const NOT_KEPT: &str = "the host cluster does not keep what was changed: a webhook or a controller there changes it back, or \
+                        its version is older; it is written once a minute";
 /// When a tenant is told again of what still holds. API servers forget Events after an hour.
 const AGAIN: Duration = Duration::from_mins(30);
 
@@ -53,6 +54,8 @@ struct Parked {
 pub(super) struct Trouble {
     refusal: Refusal,
     may_pass: bool,
+    /// When the next look is due, if that is known.
+    again: Option<Instant>,
 }
 
 impl Trouble {
@@ -62,6 +65,7 @@ impl Trouble {
             refusal: refusal.clone(),
             // A name that is taken may become free, and nobody tells.
             may_pass: refusal.reason == Reason::NameTaken,
+            again: None,
         }
     }
 
@@ -70,6 +74,7 @@ impl Trouble {
         Self {
             refusal,
             may_pass: true,
+            again: None,
         }
     }
 
@@ -94,14 +99,23 @@ impl Trouble {
                 message: message.to_owned(),
             },
             may_pass: true,
+            again: None,
         }
+    }
+
+    /// When it is looked at again without any other reason.
+    fn next(&self) -> Next {
+        Next::Until(self.again.unwrap_or_else(|| Instant::now() + PARKED))
     }
 
     /// What a write to the host that was not done tells the tenant. Failures of which it learns nothing are returned.
     pub(super) fn of_write(failure: Failure) -> Result<Self, Failure> {
         match failure {
             Failure::Refused { message, .. } => Ok(Self::hosts(&message)),
-            Failure::NotKept => Ok(Self::hosts(NOT_KEPT)),
+            Failure::NotKept { again } => Ok(Self {
+                again: Some(again),
+                ..Self::hosts(NOT_KEPT)
+            }),
             Failure::Ours(refusal) => Ok(Self::passing(refusal)),
             failure @ (Failure::Gone
             | Failure::Exists
@@ -146,7 +160,11 @@ impl Tenant {
         object: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = self.in_words_inside(key, object, trouble);
+        let trouble = self.in_words_inside(key, object, trouble);
+        let next = trouble.next();
+        let Trouble {
+            refusal, may_pass, ..
+        } = trouble;
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -167,7 +185,7 @@ impl Tenant {
         if may_pass {
             self.refusals.locked().keys.insert(key.clone());
         }
-        Step::Held(hold, Next::Until(Instant::now() + PARKED))
+        Step::Held(hold, next)
     }
 
     /// Says by an Event why an object is refused, unless that was said lately; false if it could not be said.
@@ -197,7 +215,11 @@ impl Tenant {
         pod: Option<&Value>,
         trouble: Trouble,
     ) -> Step {
-        let Trouble { refusal, may_pass } = self.in_words_inside(key, pod, trouble);
+        let trouble = self.in_words_inside(key, pod, trouble);
+        let next = trouble.next();
+        let Trouble {
+            refusal, may_pass, ..
+        } = trouble;
         let reason = refusal.reason.as_str();
         let problem = Problem {
             reason: reason.to_owned(),
@@ -212,7 +234,7 @@ impl Tenant {
             return Step::Held(hold, Next::Settled);
         }
         self.refusals.locked().keys.insert(key.clone());
-        Step::Held(hold, Next::Until(Instant::now() + PARKED))
+        Step::Held(hold, next)
     }
 
     /// Says it by condition and Event, unless the condition says it already: a restart says nothing anew.
@@ -229,6 +251,8 @@ impl Tenant {
             .await
         {
             Ok(patched) => {
+                // What the status had before is to be written once more when this is over.
+                self.brake.took(Side::Virtual, Kind::Pod, &key.name, &patch);
                 self.take_note(Side::Virtual, key, &patched);
             }
             // The next look at the pod says it again.

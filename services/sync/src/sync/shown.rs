@@ -61,11 +61,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
             }
             Err(failure) => Err(failure),
         },
-        Action::PatchVirtual(patch) => {
-            let patched = tenant.patch(Side::Virtual, kind, &key.name, &patch).await?;
-            tenant.take_note(Side::Virtual, key, &patched);
-            Ok(Step::Again)
-        }
+        Action::PatchVirtual(patch) => tenant.change(Side::Virtual, key, &patch).await,
         Action::DeleteVirtual(delete) => tenant.remove(Side::Virtual, key, &delete).await,
         // Nothing of these is written to the host.
         Action::PatchHost(_) | Action::Bind(_) | Action::DeleteHost(_) => {

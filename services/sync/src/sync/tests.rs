@@ -14,6 +14,7 @@ const HOST_PODS: &str = "host POST /api/v1/namespaces/team-a/pods";
 mod custom;
 mod described;
 mod endpoint_slices;
+mod fought;
 mod knowledge;
 mod pods;
 mod policy;

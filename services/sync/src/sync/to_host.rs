@@ -68,6 +68,11 @@ async fn decide(
     let Some(context) = engine.context(tenant, kind, object.as_deref()) else {
         return Ok(waits(&Waiting::Lists));
     };
+    if host.as_deref().is_some_and(service::is_reserved) {
+        // The webhook has written it for a request: what this engine wrote before may follow that.
+        let name = tenant.name_on(Side::Host, key);
+        tenant.brake.forget(Side::Host, kind, &name);
+    }
     let action = plan::to_host(kind, rules, view, &context);
     if let Some(at) = host
         .as_deref()
@@ -124,7 +129,11 @@ async fn decide(
                 let object = object.as_deref();
                 tell_kept(engine, tenant, key, object, &patch.body).await;
                 let answer = (&patched, &patch.body);
-                return accept(engine, tenant, key, rules, object, answer, &context).await;
+                let step = accept(engine, tenant, key, rules, object, answer, &context).await;
+                // The note that it is accepted is no other change.
+                let name = tenant.name_on(Side::Host, key);
+                tenant.brake.took(Side::Host, kind, &name, &patch);
+                return step;
             }
             Err(failure) => failure,
         },

@@ -271,7 +271,7 @@ impl Tenant {
                         },
                         failure @ (Failure::Exists
                         | Failure::Changed
-                        | Failure::NotKept
+                        | Failure::NotKept { .. }
                         | Failure::Ours(_)
                         | Failure::Refused { .. }
                         | Failure::Later { .. }) => failure,

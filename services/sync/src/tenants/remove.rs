@@ -104,7 +104,11 @@ async fn classes(own: &Client, id: &Id) {
                 tracing::warn!(tenant = %id, %error, "its classes stay on the host: sync may not delete them");
                 return;
             }
-            Err(error @ (own_classes::Error::Failed(_) | own_classes::Error::Refused(_))) => {
+            Err(
+                error @ (own_classes::Error::Failed(_)
+                | own_classes::Error::Refused(_)
+                | own_classes::Error::NotKept(_)),
+            ) => {
                 failures.pause(id, &error).await;
             }
         }

@@ -180,6 +180,12 @@ fn annotation_changes(wanted: &Value, host: &Value) -> Map<String, Value> {
     })
 }
 
+/// Whether the webhook's reservation is on a host Service, over or not.
+pub fn is_reserved(host: &Value) -> bool {
+    host.pointer("/metadata/annotations")
+        .is_some_and(|all| all.get(RESERVED_UNTIL).is_some())
+}
+
 /// Until when `action` must wait, because the host Service is reserved for a virtual one that is
 /// about to be stored: in RFC 3339. Taking over what was reserved never waits.
 pub fn reservation<'a>(

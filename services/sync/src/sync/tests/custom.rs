@@ -5,7 +5,7 @@ use vcluster_translate::custom::{Identity, Kinds, Synced};
 
 use super::*;
 
-fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
+pub(super) fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
     let rule: CustomResource = serde_json::from_value(rule).unwrap();
     let (mut rules, findings) = compile(&[rule]);
     assert_eq!(findings, []);
@@ -27,7 +27,7 @@ fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
     (Kind::Custom(kind), [synced].into_iter().collect())
 }
 
-async fn world() -> (World, Kind) {
+pub(super) async fn world() -> (World, Kind) {
     let world = World::new().await;
     let rule = json!({
         "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
@@ -45,7 +45,7 @@ async fn world() -> (World, Kind) {
     (world, kind)
 }
 
-fn certificate() -> Value {
+pub(super) fn certificate() -> Value {
     json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
         "metadata": {"namespace": "shop", "name": "web"}, "spec": {"secretName": "tls"},
@@ -55,7 +55,7 @@ fn certificate() -> Value {
 const CERTIFICATES: &str = "/apis/cert-manager.io/v1/namespaces/team-a/certificates";
 const SECRET: &str = "tls-x-shop-x-demo";
 
-fn issued(data: &str) -> Value {
+pub(super) fn issued(data: &str) -> Value {
     json!({
         "metadata": {"namespace": "team-a", "name": SECRET}, "type": "kubernetes.io/tls",
         "data": {"tls.crt": data},
