@@ -123,6 +123,7 @@ fn who_refuses_and_which_field_is_told() {
     for (reason, by, field) in [
         (Reason::HostAccess, By::Translation, "spec.hostNetwork"),
         (Reason::NotSynced, By::Policy, "spec.hostNetwork"),
+        (Reason::NotOnHost, By::Host, "spec.hostNetwork"),
         (Reason::HostRefused, By::Host, ""),
     ] {
         let held = Case {
