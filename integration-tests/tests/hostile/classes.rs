@@ -148,7 +148,7 @@ pub(crate) fn classes(unshared: &Unshared<'_>) -> Vec<Attempt> {
         attempt(
             "a runtime that the host does not show",
             pod("unfenced", &json!({"runtimeClassName": "unfenced"})),
-            told(&["NotSynced", "spec.runtimeClassName"]),
+            told(&["NotOnHost", "spec.runtimeClassName"]),
         ),
     ]
 }

@@ -54,7 +54,7 @@ pub enum Hold {
 /// Who refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The host cluster: a quota, a policy, pod security, a name that is taken.
+    /// The host cluster: a quota, a policy, pod security, a name that is taken, what it lacks.
     Host,
     /// What the VirtualCluster says in `spec.sync`.
     Policy,
@@ -100,7 +100,9 @@ impl Hold {
                 (By::Translation, refusal.field.as_str())
             }
             Reason::NotSynced => (By::Policy, refusal.field.as_str()),
-            Reason::NameTaken | Reason::AddressDiffers => (By::Host, refusal.field.as_str()),
+            Reason::NameTaken | Reason::AddressDiffers | Reason::NotOnHost => {
+                (By::Host, refusal.field.as_str())
+            }
             // No field of the object's is meant.
             Reason::HostRefused | Reason::HostGone => (By::Host, ""),
         };

@@ -95,7 +95,7 @@ fn absent(class: Kind, field: &str, name: &str) -> Refusal {
     let message = format!(
         "the host has no {class} {name:?}: use one that it has and shows (`kubectl get {plural}`)"
     );
-    Refusal::new(Reason::NotSynced, field, message)
+    Refusal::new(Reason::NotOnHost, field, message)
 }
 
 fn anothers(class: Kind, field: &str, name: &str) -> Refusal {
@@ -171,9 +171,13 @@ mod tests {
             );
         }
         let pod = json!({"spec": {"runtimeClassName": "gvisor", "priorityClassName": "high"}});
-        for standing in [Standing::Hidden, Standing::Absent] {
+        for (standing, reason) in [
+            (Standing::Hidden, Reason::NotSynced),
+            (Standing::Absent, Reason::NotOnHost),
+        ] {
             let refusal = check(Kind::Pod, &pod, |_, _| standing).unwrap_err();
-            assert_eq!(refusal.field, "spec.runtimeClassName");
+            let said = (refusal.field.as_str(), refusal.reason);
+            assert_eq!(said, ("spec.runtimeClassName", reason));
             assert_eq!(priority(&pod, |_, _| standing), None);
         }
         assert_eq!(check(Kind::Pod, &pod, |_, _| Standing::Shown), Ok(()));

@@ -159,11 +159,17 @@ pub fn too_many(of: Class) -> Refusal {
 
 /// A claim names a class that is not on the host: `why` says what keeps it from there, if there is such a class inside.
 pub fn not_there(name: &str, why: Option<&Refusal>) -> Refusal {
-    let message = match why {
-        Some(why) => format!("StorageClass {name:?} is not on the host: {why}"),
-        None => format!("there is no StorageClass {name:?}: the claim waits until there is one"),
+    let (reason, message) = match why {
+        Some(why) => (
+            Reason::NotSynced,
+            format!("StorageClass {name:?} is not on the host: {why}"),
+        ),
+        None => (
+            Reason::NotOnHost,
+            format!("there is no StorageClass {name:?}: the claim waits until there is one"),
+        ),
     };
-    Refusal::new(Reason::NotSynced, "spec.storageClassName", message)
+    Refusal::new(reason, "spec.storageClassName", message)
 }
 
 /// The host changes what cannot be changed again: the object is left as it is there.

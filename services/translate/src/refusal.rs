@@ -30,6 +30,8 @@ pub enum Reason {
     AddressDiffers,
     /// The virtual cluster's own policy keeps it inside (`spec.sync`).
     NotSynced,
+    /// It names something that the host does not have.
+    NotOnHost,
     /// The host's API server refused it: a quota, a policy, pod security.
     HostRefused,
     /// It was on the host and is gone, and what it held with it.
@@ -38,13 +40,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HostAccess,
         Self::NotSupported,
         Self::Invalid,
         Self::NameTaken,
         Self::AddressDiffers,
         Self::NotSynced,
+        Self::NotOnHost,
         Self::HostRefused,
         Self::HostGone,
     ];
@@ -63,6 +66,7 @@ impl Reason {
             Self::NameTaken => "HostNameTaken",
             Self::AddressDiffers => "AddressDiffers",
             Self::NotSynced => "NotSynced",
+            Self::NotOnHost => "NotOnHost",
             Self::HostRefused => "HostRefused",
             Self::HostGone => "HostGone",
         }

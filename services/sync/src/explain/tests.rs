@@ -123,6 +123,7 @@ fn who_refuses_and_which_field_is_told() {
     for (reason, by, field) in [
         (Reason::HostAccess, By::Translation, "spec.hostNetwork"),
         (Reason::NotSynced, By::Policy, "spec.hostNetwork"),
+        (Reason::NotOnHost, By::Host, "spec.hostNetwork"),
         (Reason::HostRefused, By::Host, ""),
     ] {
         let held = Case {
@@ -141,7 +142,15 @@ fn what_has_no_other_side_says_why() {
     case(Kind::Secret).is(Standing::NotSynced, "NotUsed");
     case(Kind::Namespace).is(Standing::NotSynced, "OnlyRead");
     case(Kind::Event).is(Standing::NotSynced, "OnlyTold");
-    case(Kind::StorageClass).is(Standing::NotSynced, "OwnObject");
+    let mut class = case(Kind::StorageClass);
+    class.is(Standing::NotSynced, "OwnObject");
+    let way = "spec.sync.toHost.storageclasses (enabled: true)";
+    assert!(class.answer().message.contains(way));
+    let asked = json!({"toHost": {"storageclasses": {"enabled": true}}});
+    class.context.policy = serde_json::from_value(asked).unwrap();
+    class.is(Standing::NotSynced, "OwnObject");
+    assert!(!class.answer().message.contains(way));
+    case(Kind::IngressClass).is(Standing::NotSynced, "OwnObject");
     let external =
         json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"type": "ExternalName"}});
     let service = Case {
@@ -163,6 +172,26 @@ fn what_has_no_other_side_says_why() {
         ..case(Kind::Pod)
     };
     going.is(Standing::NotSynced, "NamespaceTerminating");
+}
+
+#[test]
+fn what_a_mapping_shows_names_the_hosts() {
+    let mut shown = json!({"metadata": {
+        "namespace": "shop", "name": "web", "labels": {"vcluster.dev/managed": "true"},
+        "annotations": {"vcluster.dev/cluster-uid": context().cluster_uid},
+    }});
+    let mut config = Case {
+        object: Some(shown.clone()),
+        ..case(Kind::ConfigMap)
+    };
+    config.is(Standing::NotSynced, "MadeBySync");
+    shown["metadata"]["annotations"]["vcluster.dev/mapped-from"] = "team-a/shared-config".into();
+    config.object = Some(shown);
+    config.is(Standing::NotSynced, "Mapped");
+    assert_eq!(
+        config.answer().message,
+        "it is shown from the host's team-a/shared-config by a mapping of spec.sync.fromHost.configmaps"
+    );
 }
 
 #[test]
