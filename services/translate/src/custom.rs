@@ -8,10 +8,11 @@
 //! | fields that a rule patches | what its expression makes of them |
 //! | fields that the host owns | stay behind; come up, host names in their texts put back |
 //! | `status`, where it is a subresource | stays behind, whatever the rule says |
-//! | every other field | as it is; refused if it names an object of the virtual cluster's control plane, or another namespace |
+//! | every other field | as it is; refused if it names an object of the virtual cluster's control plane, or names or selects another namespace |
 //!
-//! A field that a controller of the host adds stays: only what was sent is compared and taken away again. What the
-//! host's admission makes of it at once stays as well ([`accept`]).
+//! A field that a controller of the host adds stays, also when the object is edited: only what was sent is compared, and
+//! only what is known to have been sent before is taken away (the annotation `vcluster.dev/sent-fields`). A list is one
+//! value. What the host's admission makes of a write at once stays as well ([`accept`]).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -33,6 +34,7 @@ pub mod definition;
 mod from_host;
 mod guard;
 mod rewrite;
+mod sent;
 mod to_host;
 
 pub use accepted::{Accepted, accept};

@@ -127,3 +127,6 @@ async fn send(
     let client = &tenant.clients.virtual_.request;
     within(REQUEST, client.request(request)).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@
 
 use serde_json::{Value, json};
 
-use super::Synced;
-use super::to_host::{body, sent, update_host};
+use super::to_host::{body, update_host};
+use super::{Synced, sent};
 use crate::{
     Change, Context, Patch,
     digest::Digest,
@@ -43,7 +43,7 @@ fn fingerprint(host: &Value, wanted: &Value, synced: &Synced) -> String {
     for path in &synced.rule.host_owns {
         path.set(&mut made, Value::Null);
     }
-    Digest::of(&json!([sent(wanted), made])).to_string()
+    Digest::of(&json!([sent::digest(wanted), made])).to_string()
 }
 
 /// What is on the host where something was sent; what its controllers add elsewhere does not count.
@@ -76,7 +76,7 @@ pub fn accept(
 ) -> Option<Accepted> {
     let synced = context.custom.of(object)?;
     let wanted = super::to_host(object, context).ok()?;
-    if sent(host) != sent(&wanted) {
+    if sent::digest(host) != sent::digest(&wanted) {
         return None;
     }
     let Ok(Change::Patch(left)) = update_host(object, host, context) else {

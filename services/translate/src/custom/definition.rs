@@ -2,9 +2,10 @@
 //!
 //! They are large, so that of each there is one in memory for all tenants; a copy is made when it is compared or sent.
 //!
-//! The copy has the one version that the rule names, so that no conversion is needed and no webhook of the host is
-//! called from inside. A definition that the tenant installed himself is left alone, whatever it says. Nothing here
-//! ever deletes one: that would delete every object of the tenant's.
+//! The copy serves the one version that the rule names, so that no conversion is needed and no webhook of the host is
+//! called from inside. Versions of earlier rules, in which objects may be stored, stay in it and are not served: an API
+//! server takes none away that `status.storedVersions` names. A definition that the tenant installed himself is left
+//! alone, whatever it says. Nothing here ever deletes one: that would delete every object of the tenant's.
 
 use std::sync::Arc;
 
@@ -228,6 +229,24 @@ fn copy(host: &Value, version: &Value, cluster_uid: &str) -> Value {
     })
 }
 
+/// The versions of a copy in which objects may be stored, but for the one that is served now: as they are, and not
+/// served.
+fn kept(found: &Value, served: &str) -> Vec<Value> {
+    let stored = array(found, "/status/storedVersions");
+    let is_kept = |version: &&Value| {
+        text(version, "/name") != Some(served) && stored.contains(&version["name"])
+    };
+    let versions = array(found, "/spec/versions").iter().filter(is_kept);
+    versions
+        .map(|version| {
+            let mut version = version.clone();
+            version["served"] = false.into();
+            version["storage"] = false.into();
+            version
+        })
+        .collect()
+}
+
 impl Learnt {
     /// The definition inside a virtual cluster of that UID.
     pub fn copy(&self, cluster_uid: &str) -> Value {
@@ -256,7 +275,7 @@ pub enum Step {
 
 /// What is to be done, from what was found inside.
 pub fn step(found: Option<&Value>, learnt: &Learnt, cluster_uid: &str) -> Step {
-    let wanted = learnt.copy(cluster_uid);
+    let mut wanted = learnt.copy(cluster_uid);
     let Some(found) = found else {
         return Step::Create(wanted);
     };
@@ -271,6 +290,9 @@ pub fn step(found: Option<&Value>, learnt: &Learnt, cluster_uid: &str) -> Step {
             (true, false) => Step::Wait,
             (false, _) => Step::Unfit,
         };
+    }
+    if let Some(versions) = wanted["spec"]["versions"].as_array_mut() {
+        versions.extend(kept(found, &learnt.identity.version));
     }
     if !holds(&found["spec"], &wanted["spec"]) {
         let uid = text(found, "/metadata/uid").unwrap_or_default();

@@ -12,6 +12,8 @@ use crate::{
     plan::{self, Action, Knowledge, View},
 };
 
+mod edited;
+mod namespaces;
 mod shown;
 mod status;
 mod update;

@@ -1,16 +1,15 @@
 //! Custom resources on their way to the host.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
-use super::{Synced, accepted, guard, rewrite};
+use super::{Synced, accepted, guard, rewrite, sent};
 use crate::{
-    Change, Context, Kind, Owner, Refusal, annotation, change::change, digest::Digest, json::text,
-    kind::Reference, label, name, owner::metadata,
+    Change, Context, Kind, Owner, Refusal, annotation, change::change, json::text, kind::Reference,
+    label, name, owner::metadata,
 };
 
-/// Annotation of a host object: fingerprint of what was sent last. What a controller of the host has added since is
-/// not taken away.
-pub(super) const SENT: &str = "vcluster.dev/sent";
 /// A subresource, mostly: it is not written with the rest of the object.
 const STATUS: &str = "status";
 /// Members that are not rules' to change.
@@ -33,12 +32,12 @@ pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
     if synced.has_status {
         body.remove(STATUS);
     }
-    let sent = Value::Object(body.clone());
-    guard::check(&sent, synced, context)?;
+    let whole = Value::Object(body.clone());
+    guard::check(&whole, synced, context)?;
     let host_name = name::of(&owner.namespace, &owner.name, context);
     let labels = label::OBJECT.translate(object, "/metadata/labels");
     let mut annotations = annotation::passed(object, &[], &[]);
-    annotations.insert(SENT.to_owned(), Digest::of(&sent).to_string().into());
+    annotations.extend(sent::annotations(&whole));
     let api = Kind::Custom(synced.kind).description().api;
     body.insert("apiVersion".to_owned(), api.version().into());
     body.insert("kind".to_owned(), api.kind.into());
@@ -47,46 +46,44 @@ pub fn to_host(object: &Value, context: &Context) -> Result<Value, Refusal> {
     Ok(body.into())
 }
 
-/// How the host object of a virtual one comes to be as it is wanted.
+/// How the host object of a virtual one comes to be as it is wanted. What was not sent before, or may not have been, is
+/// not taken away.
 ///
 /// # Errors
 /// As [`to_host`].
 pub fn update_host(object: &Value, host: &Value, context: &Context) -> Result<Change, Refusal> {
     let synced = synced(object, context)?;
     let mut wanted = to_host(object, context)?;
-    let is_accepted = accepted::is_accepted(host, &wanted, synced);
+    let is_resent = sent::digest(host) == sent::digest(&wanted);
+    let is_accepted = is_resent && accepted::is_accepted(host, &wanted, synced);
+    let known = if is_resent {
+        sent::members(&Value::Object(body(&wanted)))
+    } else {
+        sent::known(host)
+    };
     // What the host owns is as it is there.
     for path in &synced.rule.host_owns {
         if let Some((_, theirs)) = path.find(host).into_iter().next() {
             path.set(&mut wanted, theirs.clone());
         }
     }
-    let is_resent = sent(host) == sent(&wanted);
-    let keys: Vec<String> = body(host)
+    let keys: BTreeSet<String> = [host, &wanted]
         .into_iter()
-        .map(|(key, _)| key)
-        .chain(body(&wanted).into_iter().map(|(key, _)| key))
+        .flat_map(|object| body(object).into_iter().map(|(key, _)| key))
         .filter(|key| !owns(synced, key))
         .collect();
-    if is_resent {
-        for key in &keys {
-            let theirs = host.get(key).cloned().unwrap_or_default();
-            let ours = wanted.get(key).cloned().unwrap_or_default();
-            wanted[key.as_str()] = if is_accepted {
-                theirs
-            } else {
-                overlay(theirs, ours)
-            };
-        }
+    for key in &keys {
+        let theirs = host.get(key);
+        let to_be = if is_accepted {
+            theirs.cloned()
+        } else {
+            let known = known.get(key).unwrap_or(&Value::Null);
+            sent::merge(theirs, wanted.get(key), known)
+        };
+        wanted[key.as_str()] = to_be.unwrap_or_default();
     }
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     Ok(change(host, &wanted, &keys))
-}
-
-/// Fingerprint of what was sent last.
-pub(super) fn sent(host: &Value) -> Option<&str> {
-    let annotations = host.pointer("/metadata/annotations")?;
-    annotations.get(SENT)?.as_str()
 }
 
 /// The objects that it uses, of kinds that go to the host only if something does.
@@ -149,25 +146,4 @@ fn owns(synced: &Synced, key: &str) -> bool {
     let is_apart = key == STATUS && synced.has_status;
     let mut owned = synced.rule.host_owns.iter();
     is_apart || owned.any(|path| path.to_string() == key)
-}
-
-/// What was sent on top of what is there.
-fn overlay(theirs: Value, ours: Value) -> Value {
-    match (theirs, ours) {
-        (Value::Object(mut theirs), Value::Object(ours)) => {
-            for (key, ours) in ours {
-                let there = theirs.remove(&key).unwrap_or_default();
-                theirs.insert(key, overlay(there, ours));
-            }
-            theirs.into()
-        }
-        (Value::Array(theirs), Value::Array(ours)) if theirs.len() == ours.len() => theirs
-            .into_iter()
-            .zip(ours)
-            .map(|(theirs, ours)| overlay(theirs, ours))
-            .collect(),
-        // Nothing was sent: what is there was added.
-        (theirs, Value::Null) => theirs,
-        (_, ours) => ours,
-    }
 }

@@ -5,6 +5,8 @@ use vcluster_translate::custom::{Identity, Kinds, Synced};
 
 use super::*;
 
+mod edited;
+
 pub(super) fn kinds(world: &World, rule: Value, from_host: bool) -> (Kind, Kinds) {
     let rule: CustomResource = serde_json::from_value(rule).unwrap();
     let (mut rules, findings) = compile(&[rule]);

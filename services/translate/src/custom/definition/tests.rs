@@ -4,6 +4,8 @@ use vcluster_resources::custom_resource::{CustomResource, compile};
 
 use super::*;
 
+mod versions;
+
 fn host() -> Value {
     json!({
         "metadata": {

@@ -101,7 +101,7 @@ fn only_what_was_written_is_accepted_and_only_in_its_answer() {
     let mut pruned = host.clone();
     pruned["spec"].as_object_mut().unwrap().remove("newerField");
     assert_eq!(accept(&object, &pruned, &sent, &context), None);
-    host["metadata"]["annotations"][to_host::SENT] = "earlier".into();
+    host["metadata"]["annotations"][sent::SENT] = "earlier".into();
     assert_eq!(accept(&object, &host, &sent, &context), None);
 }
 
