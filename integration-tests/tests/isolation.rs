@@ -350,20 +350,15 @@ fn the_policies_are_controls_and_are_put_right_when_somebody_changes_them() {
     let open =
         json!({"spec": {"egress": [{}], "ingress": [{}], "policyTypes": ["Egress", "Ingress"]}})
             .to_string();
+    let patch = |name: &str, more: &[&str]| {
+        let what = ["-n", namespace, "patch", "networkpolicy", name];
+        let args = [&what[..], &["--type=merge", "-p", &open], more].concat();
+        host.kubectl_args(&args)
+    };
     for name in ["vcluster-control-plane-egress", "vcluster-dns-ingress"] {
         let (uid, wanted) = spec(name);
         assert!(wanted.is_object(), "{name} is there");
-        host.kubectl_args(&[
-            "-n",
-            namespace,
-            "patch",
-            "networkpolicy",
-            name,
-            "--type=merge",
-            "-p",
-            &open,
-        ])
-        .ok();
+        patch(name, &[]).ok();
         eventually(&format!("{name} is put right"), || {
             let found = spec(name);
             if found == (uid.clone(), wanted.clone()) {
@@ -387,18 +382,6 @@ fn the_policies_are_controls_and_are_put_right_when_somebody_changes_them() {
             "-n {namespace} delete networkpolicy {name} --dry-run=server {account}"
         ))
         .refused(&["only translated objects"]);
-        let patch = [
-            "-n",
-            namespace,
-            "patch",
-            "networkpolicy",
-            name,
-            "--type=merge",
-            "-p",
-            &open,
-            &account,
-            "--dry-run=server",
-        ];
-        host.kubectl_args(&patch).refused(&["a tenant"]);
+        patch(name, &[&account, "--dry-run=server"]).refused(&["a tenant"]);
     }
 }

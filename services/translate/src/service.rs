@@ -32,7 +32,7 @@ mod update;
 pub(crate) use address::shows_own_address;
 pub use address::{DNS_SERVICE, env_address};
 pub use to_host::{is_on_host, to_host};
-pub use update::{reservation, status_to_virtual, update_host};
+pub use update::{allocating, reservation, status_to_virtual, update_host};
 
 /// Services.
 pub(crate) const KIND: Description = Description::to_host(

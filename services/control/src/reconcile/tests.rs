@@ -85,6 +85,14 @@ async fn built() -> Host {
     host
 }
 
+/// Has somebody else have a pod in the namespace.
+fn intrude(host: &Host) {
+    let pod = json!({ "metadata": { "name": "web", "uid": "web" } });
+    host.state()
+        .objects
+        .insert(format!("{NAMESPACE}/pods/web"), pod);
+}
+
 fn whole() -> BTreeSet<String> {
     let core = "/api/v1/namespaces/team-a";
     let apps = "/apis/apps/v1/namespaces/team-a";
@@ -192,10 +200,7 @@ async fn a_deleted_cluster_leaves_nothing() {
 #[tokio::test]
 async fn somebody_elses_things_keep_the_namespace() {
     let host = built().await;
-    let pod = json!({ "metadata": { "name": "web", "uid": "web" } });
-    host.state()
-        .objects
-        .insert(format!("{NAMESPACE}/pods/web"), pod);
+    intrude(&host);
     host.delete_cluster();
     go(&host).await.unwrap();
     assert!(host.cluster().is_none());
@@ -400,10 +405,7 @@ async fn a_running_cluster_stays_what_it_is_while_a_look_fails_and_is_unknown_on
 #[tokio::test]
 async fn last_words_are_told_once_and_not_while_the_cluster_stays() {
     let host = built().await;
-    let pod = json!({ "metadata": { "name": "web", "uid": "web" } });
-    host.state()
-        .objects
-        .insert(format!("{NAMESPACE}/pods/web"), pod);
+    intrude(&host);
     host.delete_cluster();
     host.refuse(&Method::PATCH, CLUSTER, usize::MAX);
     for _ in 0..2 {

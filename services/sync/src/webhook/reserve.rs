@@ -185,8 +185,8 @@ impl Reservation<'_> {
         }
     }
 
-    /// Changes the host Service if the host is to give something, and else only asks whether it would agree: the
-    /// engine changes it once the virtual Service is stored.
+    /// Asks whether the host would agree to the change of its Service, and has it give what it is to give. All else
+    /// follows once the virtual Service is stored, and not at all if that is refused.
     async fn change(&self, host: &Host<'_>, service: &Value, allocates: bool) -> Answer {
         let context = &self.tenant.context;
         let Some(found) = host.read().await? else {
@@ -200,22 +200,48 @@ impl Reservation<'_> {
             // The engine tells about it.
             return Ok(Vec::new());
         }
-        let mut patch = match service::update_host(service, &found, context) {
-            Ok(Change::Patch(patch)) => patch,
-            Ok(Change::None) if allocates && is_incomplete(&found) => self.renewal(&found),
-            Ok(Change::None) => return filled(host.object, &found),
+        let whole = match service::update_host(service, &found, context) {
+            Ok(Change::Patch(patch)) => Some(patch),
+            Ok(Change::None) => None,
             // As it is stored it is not served either, and no change here helps: the engine sees to it.
             Ok(Change::Replace) | Err(_) => return Ok(Vec::new()),
         };
-        if allocates {
-            patch.body["metadata"]["annotations"][RESERVED_UNTIL] = self.until.as_str().into();
+        let part = allocates.then(|| self.allocation(whole.as_ref(), &found));
+        let part = part.flatten();
+        let is_whole = |whole: &Patch| {
+            let spec = whole.body.get("spec");
+            let part = part.as_ref().map(|part| part.body.get("spec"));
+            part.is_some_and(|part| spec.is_none() || spec == part)
+        };
+        if let Some(whole) = whole.as_ref().filter(|whole| !is_whole(whole)) {
+            match host.patch(whole, true).await {
+                Ok(_) => {}
+                // Gone meanwhile: the engine makes it as it is stored.
+                Err(Failure::Gone | Failure::Exists) => return Ok(Vec::new()),
+                Err(Failure::Denied(denied)) => return Err(denied),
+            }
         }
-        match host.patch(&patch, !allocates).await {
-            Ok(changed) if allocates => filled(host.object, &changed),
-            // Gone meanwhile: the engine makes it as it is stored.
-            Ok(_) | Err(Failure::Gone | Failure::Exists) => Ok(Vec::new()),
+        let Some(part) = part else {
+            return filled(host.object, &found);
+        };
+        match host.patch(&part, false).await {
+            Ok(changed) => filled(host.object, &changed),
+            Err(Failure::Gone | Failure::Exists) => Ok(Vec::new()),
             Err(Failure::Denied(denied)) => Err(denied),
         }
+    }
+
+    /// What of a change the host must do now, to give something.
+    fn allocation(&self, whole: Option<&Patch>, found: &Value) -> Option<Patch> {
+        let spec = whole.and_then(|whole| service::allocating(whole.body.get("spec")?, found));
+        if spec.is_none() && !is_incomplete(found) {
+            return None;
+        }
+        let mut patch = self.renewal(found);
+        if let Some(spec) = spec {
+            patch.body["spec"] = spec;
+        }
+        Some(patch)
     }
 }
 

@@ -338,6 +338,8 @@ async fn an_update_changes_the_host_only_where_the_host_is_to_give_something() {
     assert_eq!(response, json!({"uid": "r1", "allowed": true}));
     let calls = scene.host.calls();
     assert!(calls[1].query.contains("dryRun=All"), "{}", calls[1].query);
+    let selector = calls[1].body["spec"]["selector"].clone();
+    assert!(selector.is_object());
 
     object["spec"]["type"] = "NodePort".into();
     let response = scene.ask(&review("UPDATE", &object, Some(&stored()))).await;
@@ -346,8 +348,18 @@ async fn an_update_changes_the_host_only_where_the_host_is_to_give_something() {
         json!([{"op": "add", "path": "/spec/ports/0/nodePort", "value": 30001}])
     );
     let calls = scene.host.calls();
-    assert!(!calls[3].query.contains("dryRun"), "{}", calls[3].query);
-    let reserved = &calls[3].body["metadata"]["annotations"]["vcluster.dev/reserved-until"];
+    assert!(calls[3].query.contains("dryRun=All"), "{}", calls[3].query);
+    assert_eq!(
+        calls[3].body["spec"]["selector"], selector,
+        "all of it is asked"
+    );
+    assert!(!calls[4].query.contains("dryRun"), "{}", calls[4].query);
+    assert_eq!(
+        calls[4].body["spec"],
+        json!({"type": "NodePort"}),
+        "traffic goes where it went until the update is stored"
+    );
+    let reserved = &calls[4].body["metadata"]["annotations"]["vcluster.dev/reserved-until"];
     assert!(
         reserved.is_string(),
         "the engine leaves it alone until the update is stored"
@@ -397,7 +409,8 @@ async fn a_second_address_comes_from_a_host_that_has_two_families_by_now() {
         ])
     );
     let calls = scene.host.calls();
-    assert!(!calls[1].query.contains("dryRun"), "{}", calls[1].query);
+    let last = calls.last().unwrap();
+    assert!(!last.query.contains("dryRun"), "{}", last.query);
 }
 
 #[tokio::test]

@@ -12,6 +12,10 @@ use crate::{
     plan::{self, Action, Knowledge, View},
 };
 
+mod shown;
+mod status;
+mod update;
+
 fn rule(with: &Value) -> Rule {
     let mut rule = json!({
         "group": "cert-manager.io", "version": "v1", "plural": "certificates", "direction": "ToHost",
@@ -85,6 +89,24 @@ fn certificate() -> Value {
         },
         "status": {"url": "old"},
     })
+}
+
+/// RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
 }
 
 #[test]
@@ -204,222 +226,6 @@ fn a_namespace_is_named_that_is_the_host_namespace_or_that_the_administrator_all
 }
 
 #[test]
-fn a_status_that_is_written_by_itself_is_not_sent_whatever_the_rule_says() {
-    let context = context(
-        rule(&json!({"hostOwns": ["spec.renewal"], "patches": []})),
-        identity(false, true),
-    );
-    let mut host = to_host(&certificate(), &context).unwrap();
-    assert_eq!(host.get("status"), None);
-    host["status"] = json!({"url": "another"});
-    assert_eq!(
-        update_host(&certificate(), &host, &context),
-        Ok(Change::None)
-    );
-}
-
-#[test]
-fn what_came_up_is_reversed_once() {
-    let with = json!({"patches": [{"path": "status.url", "reverse": "'x' + value"}]});
-    let context = context(rule(&with), identity(false, true));
-    let mut object = certificate();
-    let mut host = to_host(&object, &context).unwrap();
-    host["status"] = json!({"url": "new"});
-    let up = status_to_virtual(&host, &object, &context).unwrap();
-    assert_eq!(up.body["status"], json!({"url": "xnew"}));
-    merge(&mut object, &up.body);
-    assert_eq!(status_to_virtual(&host, &object, &context), None);
-    host.as_object_mut().unwrap().remove("status");
-    assert_eq!(status_to_virtual(&host, &object, &context), None);
-}
-
-/// RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
-}
-
-#[test]
-fn what_a_controller_of_the_host_adds_stays_and_what_it_changes_is_put_right() {
-    let context = sending();
-    let object = certificate();
-    let mut host = to_host(&object, &context).unwrap();
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-    host["spec"]["defaulted"] = json!({"by": "webhook"});
-    host["spec"]["services"][2]["protocol"] = "TCP".into();
-    host["spec"]["renewal"] = "host's".into();
-    host["status"] = json!({"ready": true});
-    host["extra"] = json!(1);
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-    host["spec"]["secretName"] = "changed".into();
-    let Ok(Change::Patch(patch)) = update_host(&object, &host, &context) else {
-        panic!("not patched")
-    };
-    assert_eq!(
-        patch.body["spec"],
-        json!({"secretName": "tls-x-shop-x-demo"})
-    );
-}
-
-#[test]
-fn what_the_host_makes_of_a_write_is_accepted_until_somebody_changes_it() {
-    let context = sending();
-    let object = certificate();
-    let sent = to_host(&object, &context).unwrap();
-    let answer = |changes: &Value| {
-        let mut host = sent.clone();
-        host["metadata"]["uid"] = "h1".into();
-        merge(&mut host, changes);
-        host
-    };
-    let rewritten = json!({"spec": {"commonName": "DEMO.WEB", "services": [{"name": "a"}]}});
-    let host = answer(&rewritten);
-    let accepted = accept(&object, &host, &sent, &context).unwrap();
-    for field in ["spec.commonName", "spec.services"] {
-        assert!(accepted.message.contains(field), "{}", accepted.message);
-    }
-    let mut host = host;
-    merge(&mut host, &accepted.patch.body);
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-    assert_eq!(accept(&object, &host, &sent, &context), None, "once");
-    for (changes, is_written) in [
-        (
-            json!({"spec": {"defaulted": 1, "renewal": "theirs"}, "status": {"ready": true}}),
-            false,
-        ),
-        (json!({"spec": {"commonName": "by.hand"}}), true),
-        (json!({"spec": {"services": []}}), true),
-        (json!({"spec": {"secretName": "by-hand"}}), true),
-        (
-            json!({"metadata": {"annotations": {"vcluster.dev/sent": "another"}}}),
-            true,
-        ),
-    ] {
-        let mut later = host.clone();
-        merge(&mut later, &changes);
-        let change = update_host(&object, &later, &context).unwrap();
-        assert_eq!(change != Change::None, is_written, "{changes}");
-    }
-    let mut changed = object.clone();
-    changed["spec"]["commonName"] = "other".into();
-    assert_ne!(update_host(&changed, &host, &context), Ok(Change::None));
-}
-
-#[test]
-fn only_what_was_written_is_accepted_and_only_in_its_answer() {
-    let context = sending();
-    let object = certificate();
-    let sent = to_host(&object, &context).unwrap();
-    let mut host = sent.clone();
-    assert_eq!(accept(&object, &host, &sent, &context), None, "as sent");
-    host["spec"]["commonName"] = "DEMO.WEB".into();
-    host["spec"]["newerField"] = json!({"kept": false});
-    let table = [
-        (json!({"spec": {"commonName": "demo.web"}}), false),
-        (
-            json!({"spec": {"commonName": "demo.web", "newerField": {"kept": true}}}),
-            true,
-        ),
-        (
-            json!({"spec": {"commonName": "demo.web", "newerField": null}}),
-            true,
-        ),
-        (
-            json!({"spec": {"commonName": {"x": 1}, "newerField": {"kept": true}}}),
-            false,
-        ),
-        (json!({"metadata": {"labels": {"a": "b"}}}), false),
-    ];
-    for (written, is_accepted) in table {
-        let accepted = accept(&object, &host, &written, &context);
-        assert_eq!(accepted.is_some(), is_accepted, "{written}");
-    }
-    // A field that the host leaves out is sent again: its definition may know it one day.
-    let mut pruned = host.clone();
-    pruned["spec"].as_object_mut().unwrap().remove("newerField");
-    assert_eq!(accept(&object, &pruned, &sent, &context), None);
-    host["metadata"]["annotations"][to_host::SENT] = "earlier".into();
-    assert_eq!(accept(&object, &host, &sent, &context), None);
-}
-
-#[test]
-fn what_the_host_owns_may_change_in_an_accepted_object() {
-    let context = sending();
-    let mut object = certificate();
-    object["spec"]["renewal"] = "ours".into();
-    let sent = to_host(&object, &context).unwrap();
-    let mut host = sent.clone();
-    host["spec"]["commonName"] = "DEMO.WEB".into();
-    let accepted = accept(&object, &host, &sent, &context).unwrap();
-    merge(&mut host, &accepted.patch.body);
-    host["spec"]["renewal"] = "theirs".into();
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-    object["spec"]["renewal"] = "another".into();
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-}
-
-#[test]
-fn a_field_that_is_taken_away_inside_is_taken_away_on_the_host() {
-    let context = sending();
-    let mut object = certificate();
-    let mut host = to_host(&object, &context).unwrap();
-    object["spec"].as_object_mut().unwrap().remove("newerField");
-    let Ok(Change::Patch(patch)) = update_host(&object, &host, &context) else {
-        panic!("not patched")
-    };
-    assert_eq!(patch.body["spec"], json!({"newerField": null}));
-    merge(&mut host, &patch.body);
-    assert_eq!(update_host(&object, &host, &context), Ok(Change::None));
-}
-
-#[test]
-fn what_the_host_owns_comes_up_with_the_names_put_back() {
-    let context = sending();
-    let object = certificate();
-    let mut host = to_host(&object, &context).unwrap();
-    host["metadata"]["uid"] = "h1".into();
-    host["metadata"]["generation"] = 3.into();
-    host["spec"]["renewal"] = "host's".into();
-    host["status"] = json!({
-        "url": "http:web", "secret": "tls-x-shop-x-demo", "observedGeneration": 3,
-        "conditions": [{"message": "team-a/web-x-shop-x-demo is ready: tls-x-shop-x-demo.", "observedGeneration": 2}],
-    });
-    let first = status_to_virtual(&host, &object, &context).unwrap();
-    assert_eq!(first.subresource, None);
-    assert_eq!(
-        first.body,
-        json!({"metadata": {"uid": "u1"}, "spec": {"renewal": "host's"}})
-    );
-    let mut object = object;
-    merge(&mut object, &first.body);
-    let second = status_to_virtual(&host, &object, &context).unwrap();
-    assert_eq!(
-        second.body["status"],
-        json!({
-            "url": "web", "secret": "tls", "observedGeneration": 7,
-            "conditions": [{"message": "shop/web is ready: tls.", "observedGeneration": 2}],
-        })
-    );
-    merge(&mut object, &second.body);
-    assert_eq!(status_to_virtual(&host, &object, &context), None);
-    // What the host has not said yet takes nothing away.
-    host.as_object_mut().unwrap().remove("status");
-    assert_eq!(status_to_virtual(&host, &object, &context), None);
-}
-
-#[test]
 fn a_custom_object_goes_the_way_of_every_kind() {
     let context = sending();
     let kind = kind(&context);
@@ -473,60 +279,6 @@ fn a_custom_object_goes_the_way_of_every_kind() {
         see(object, another, Knowledge::Complete),
         Action::Refuse(_)
     ));
-}
-
-#[test]
-fn objects_of_the_host_namespace_are_shown_in_the_virtual_one_and_no_translations() {
-    let rule = rule(
-        &json!({"direction": "FromHost", "namespace": "certs", "references": [], "patches": [
-            {"path": "spec.note", "reverse": "'shown: ' + value"},
-        ]}),
-    );
-    let context = context(rule, identity(true, true));
-    let synced = context.custom.iter().next().unwrap();
-    let mut host = certificate();
-    host["metadata"]["namespace"] = "team-a".into();
-    host["spec"]["note"] = "x".into();
-    let shown = Shown::of(&host, synced, &context).unwrap();
-    assert_eq!(shown.object["metadata"]["namespace"], "certs");
-    assert_eq!(
-        shown.object["metadata"]["labels"]["vcluster.dev/managed"],
-        "true"
-    );
-    assert_eq!(shown.object["metadata"].get("finalizers"), None);
-    assert_eq!(shown.object["spec"]["note"], "shown: x");
-    let mut found = shown.object.clone();
-    found["metadata"]["uid"] = "v1".into();
-    assert_eq!(shown.difference(&found, synced), None);
-    found["spec"]["secretName"] = "tenant's".into();
-    assert_eq!(
-        shown.difference(&found, synced).unwrap().body["spec"],
-        json!({"secretName": "tls"})
-    );
-    found = shown.object.clone();
-    found["status"] = json!({"url": "other"});
-    assert_eq!(
-        shown.difference(&found, synced).unwrap().body["status"],
-        json!({"url": "old"})
-    );
-    host["metadata"]["annotations"]["vcluster.dev/kind"] = "Certificate.cert-manager.io".into();
-    assert_eq!(
-        Shown::of(&host, synced, &context),
-        None,
-        "it is a translation"
-    );
-}
-
-#[test]
-fn what_lives_in_no_namespace_is_shown_only_with_the_administrator_s_label() {
-    let rule = rule(&json!({"direction": "FromHost", "references": [], "patches": []}));
-    let context = context(rule, identity(true, false));
-    let synced = context.custom.iter().next().unwrap();
-    let mut host = certificate();
-    assert_eq!(Shown::of(&host, synced, &context), None);
-    host["metadata"]["labels"]["vcluster.dev/shareable"] = "true".into();
-    let shown = Shown::of(&host, synced, &context).unwrap();
-    assert_eq!(shown.object["metadata"].get("namespace"), None);
 }
 
 fn arbitrary() -> impl Strategy<Value = Value> {

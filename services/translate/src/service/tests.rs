@@ -241,6 +241,43 @@ fn a_reservation_is_neither_deleted_nor_undone_before_its_time() {
 }
 
 #[test]
+fn of_an_update_that_is_to_be_stored_only_what_the_host_gives_goes_ahead() {
+    let before = with(web(), json!({"ports": [{"port": 80, "targetPort": 8080}]}));
+    let host = host_of(&before);
+    let table = [
+        (json!({"selector": {"app": "other"}}), None),
+        (json!({"sessionAffinity": "ClientIP"}), None),
+        (json!({"ports": [{"port": 80, "targetPort": 9090}]}), None),
+        (
+            json!({"type": "NodePort", "selector": {"app": "other"}}),
+            Some(json!({"type": "NodePort"})),
+        ),
+        (
+            json!({"type": "NodePort", "ports": [
+                {"port": 80, "targetPort": 9090}, {"port": 81, "targetPort": 9091}]}),
+            Some(json!({"type": "NodePort", "ports": [
+                {"port": 80, "targetPort": 8080}, {"port": 81, "targetPort": 9091}]})),
+        ),
+    ];
+    for (change, wanted) in table {
+        let after = with(before.clone(), change.clone());
+        let Ok(Change::Patch(patch)) = update_host(&after, &host, &context()) else {
+            panic!("{change}")
+        };
+        let ahead = allocating(&patch.body["spec"], &host);
+        assert_eq!(ahead, wanted, "{change}");
+        // Once it is stored, the rest follows at once.
+        let given = with(host.clone(), ahead.unwrap_or_else(|| json!({})));
+        let given = reserved(given, "2026-01-01T00:01:00Z");
+        let Ok(Change::Patch(rest)) = update_host(&after, &given, &context()) else {
+            panic!("{change}")
+        };
+        let rest = Action::PatchHost(rest);
+        assert_eq!(reservation(Some(&after), &given, &rest), None, "{change}");
+    }
+}
+
+#[test]
 fn an_address_that_differs_is_put_right_unless_a_load_balancer_would_go() {
     let moved = with(
         web(),

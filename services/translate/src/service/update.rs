@@ -47,6 +47,18 @@ const BALANCERS: [&str; 6] = [
     "loadBalancerSourceRanges",
 ];
 
+/// Fields for whose sake a host allocates nothing.
+const GIVES_NOTHING: [&str; 8] = [
+    "externalName",
+    "internalTrafficPolicy",
+    "loadBalancerSourceRanges",
+    "publishNotReadyAddresses",
+    "selector",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+];
+
 /// What must change on the host Service of a virtual one.
 ///
 /// One whose address differs inside serves nobody there. It is made again with the right address,
@@ -184,11 +196,13 @@ pub fn reservation<'a>(
         // other request for the name can succeed.
         Action::DeleteHost(_) if service.is_some() && is_unstored(host) => false,
         Action::DeleteHost(_) => true,
-        // The virtual Service as it still is; as it will be, it was reserved for.
+        // The virtual Service as it still is; as it will be, it was reserved for. What gives nothing was not sent then.
         Action::PatchHost(patch) => {
             let known = service.and_then(|service| text(service, "/metadata/uid"));
             let owner = Owner::of_host(host).map(|owner| owner.uid);
-            patch.body.get("spec").is_some() && known == owner.as_deref()
+            let spec = patch.body.get("spec");
+            let undoes = spec.is_some_and(|spec| allocating(spec, host).is_some());
+            undoes && known == owner.as_deref()
         }
         Action::Nothing
         | Action::Wait(_)
@@ -199,6 +213,37 @@ pub fn reservation<'a>(
         | Action::DeleteVirtual(_) => false,
     };
     waits.then_some(until)
+}
+
+/// The part of a change of a host Service's spec for which the host gives something, or takes it back: addresses, node
+/// ports, a balancer. Nothing if there is none.
+///
+/// Where the traffic goes is no part of it: that changes when the virtual Service is stored.
+pub fn allocating(spec: &Value, host: &Value) -> Option<Value> {
+    let mut spec = spec.as_object()?.clone();
+    spec.retain(|key, _| !GIVES_NOTHING.contains(&key.as_str()));
+    let found = array(host, "/spec/ports");
+    for port in array_mut(&mut spec, "ports") {
+        let is_same = |found: &&Value| {
+            ["port", "protocol"]
+                .iter()
+                .all(|key| found.get(key) == port.get(key))
+        };
+        let (Some(found), Some(port)) = (found.iter().find(is_same), port.as_object_mut()) else {
+            continue;
+        };
+        for key in ["targetPort", "appProtocol"] {
+            match found.get(key) {
+                Some(theirs) => port.insert(key.to_owned(), theirs.clone()),
+                None => port.remove(key),
+            };
+        }
+    }
+    let ports = spec.get("ports").and_then(Value::as_array);
+    if ports.is_some_and(|ports| ports.as_slice() == found) {
+        spec.remove("ports");
+    }
+    (!spec.is_empty()).then(|| spec.into())
 }
 
 /// What the virtual Service must be told of its host Service: its load balancer's addresses and

@@ -43,7 +43,7 @@ async fn a_reservation_for_nobody_stays_for_its_time_and_goes_then() {
         panic!("it is looked at again")
     };
     assert_eq!(world.writes(), [""; 0]);
-    world.pass(at - tokio::time::Instant::now()).await;
+    world.pass(at - Instant::now()).await;
     world.work(&key).await;
     assert_eq!(world.writes(), [DELETE]);
     assert!(
