@@ -18,6 +18,7 @@ mod fought;
 mod knowledge;
 mod pods;
 mod policy;
+mod reserved;
 mod rest;
 mod right;
 mod store;
