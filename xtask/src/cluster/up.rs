@@ -72,17 +72,15 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
         layout.dual_stack || !asked,
         "the cluster {name} has IPv4 alone, which cannot be changed: take it down first"
     );
-    let (cluster, mut record) = match (plan, seen.record) {
-        (Plan::Keep(dead), Some(record)) => {
-            if adds_node || !dead.is_empty() {
-                doctor::check(&cache, with, progress)?;
-            }
-            (keep(&cache, layout, &record, &dead, progress)?, record)
-        }
-        _ => {
+    let kept = (plan, seen.record);
+    let (cluster, mut record) = if let (Plan::Keep(dead), Some(record)) = kept {
+        if adds_node || !dead.is_empty() {
             doctor::check(&cache, with, progress)?;
-            build(&cache, layout, progress)?
         }
+        (keep(&cache, layout, &record, &dead, progress)?, record)
+    } else {
+        doctor::check(&cache, with, progress)?;
+        build(&cache, layout, progress)?
     };
     if adds_node {
         second::add(&cache, &cluster, progress)?;
