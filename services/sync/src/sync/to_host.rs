@@ -74,15 +74,8 @@ async fn decide(
         tenant.brake.forget(Side::Host, kind, &name);
     }
     let action = plan::to_host(kind, rules, view, &context);
-    if let Some(at) = host
-        .as_deref()
-        .and_then(|host| service::reservation(object.as_deref(), host, &action))
-        .and_then(|until| later(engine, until))
-    {
-        let message =
-            "its address on the host is reserved by a request that may still be under way";
-        let hold = Hold::waits("Reservation", message);
-        return Ok(Step::Held(hold, Next::Until(at)));
+    if let Some(step) = reserved(engine, object.as_deref(), host.as_deref(), &action) {
+        return Ok(step);
     }
     if let (Action::Create(_) | Action::PatchHost(_), Some(object)) = (&action, &object)
         && let Err(refusal) = check_classes(engine, tenant, kind, object)
@@ -225,6 +218,19 @@ pub(super) fn check_classes(
     class::check(kind, object, |class, name| {
         engine.class_standing(tenant, class, name)
     })
+}
+
+/// Waits where a step would undo what is reserved for a request that may still be under way.
+fn reserved(
+    engine: &Engine,
+    object: Option<&Value>,
+    host: Option<&Value>,
+    action: &Action<Value>,
+) -> Option<Step> {
+    let at = later(engine, service::reservation(object, host?, action)?)?;
+    let message = "its address on the host is reserved by a request that may still be under way";
+    let hold = Hold::waits("Reservation", message);
+    Some(Step::Held(hold, Next::Until(at)))
 }
 
 /// What is left of a reservation; nothing if it is over, or nobody can tell: so a wrong clock cannot keep addresses.
