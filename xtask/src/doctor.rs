@@ -4,10 +4,12 @@
 mod packages;
 mod probe;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail, ensure};
 
 pub(crate) use self::packages::host;
-use crate::{cache::Cache, output::Progress};
+use crate::{addon::AddOn, cache::Cache, output::Progress};
 
 /// One thing that is missing, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +42,13 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Everything else. Installs missing Debian packages, where there is apt-get and nothing is missing that it cannot
+/// Everything else that starting a cluster, or a part of it, with these add-ons needs: asked before anything is
+/// started. Installs missing Debian packages, where there is apt-get and nothing is missing that it cannot
 /// cure: nobody waits for packages only to read that there is no Go.
 ///
 /// # Errors
 /// Something is missing; the message lists all of it.
-pub fn check(cache: &Cache, progress: &Progress) -> Result<()> {
+pub fn check(cache: &Cache, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<()> {
     let mut lacks = Vec::new();
     if !is_root() {
         lacks.push(Lack::new("root, for namespaces, mounts and cgroups", SUDO));
@@ -58,7 +61,7 @@ pub fn check(cache: &Cache, progress: &Progress) -> Result<()> {
     // The kernel is asked by programs of these packages.
     let askable = is_root() && packages.is_empty();
     lacks.extend(packages);
-    lacks.extend(probe::lacking(cache, askable));
+    lacks.extend(probe::lacking(cache, with, askable));
     match report(&lacks) {
         Some(message) => bail!(message),
         None => Ok(()),
@@ -72,7 +75,7 @@ fn report(lacks: &[Lack]) -> Option<String> {
     let line = |lack: &Lack| format!("\n  - {}: {}", lack.what, lack.cure);
     let lines: String = lacks.iter().map(line).collect();
     Some(format!(
-        "this machine cannot run a cluster yet; nothing was started. Missing:{lines}"
+        "this machine cannot run what was asked for yet; nothing was started. Missing:{lines}"
     ))
 }
 

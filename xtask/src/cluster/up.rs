@@ -46,7 +46,7 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
     let cache = Cache::open()?;
     let mut layout = Layout::new(name);
     if doctor::root().is_err() {
-        doctor::check(&cache, progress)?;
+        doctor::check(&cache, with, progress)?;
     }
     let _lock = cache.lock(&format!("cluster-{name}"))?;
     let mut seen = look(&layout)?;
@@ -58,6 +58,12 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
         plan = plan::plan(&seen);
     }
     let asked = with.contains(&AddOn::DualStack);
+    let recorded = seen.record.as_ref().map(|record| &record.with);
+    let is_new = |addon: &&AddOn| recorded.is_none_or(|recorded| !recorded.contains(addon));
+    let adds_node = with
+        .iter()
+        .filter(is_new)
+        .any(|addon| *addon == AddOn::SecondNode);
     layout.dual_stack = match &seen.record {
         Some(record) => record.with.contains(&AddOn::DualStack),
         None => asked,
@@ -66,13 +72,16 @@ pub fn up(name: &Name, with: &BTreeSet<AddOn>, progress: &Progress) -> Result<Cl
         layout.dual_stack || !asked,
         "the cluster {name} has IPv4 alone, which cannot be changed: take it down first"
     );
-    let (cluster, mut record) = match (plan, seen.record) {
-        (Plan::Keep(dead), Some(record)) => {
-            (keep(&cache, layout, &record, &dead, progress)?, record)
+    let (cluster, mut record) = if let (Plan::Keep(dead), Some(record)) = (plan, seen.record) {
+        if adds_node || !dead.is_empty() {
+            doctor::check(&cache, with, progress)?;
         }
-        _ => build(&cache, layout, progress)?,
+        (keep(&cache, layout, &record, &dead, progress)?, record)
+    } else {
+        doctor::check(&cache, with, progress)?;
+        build(&cache, layout, progress)?
     };
-    if with.contains(&AddOn::SecondNode) && !record.with.contains(&AddOn::SecondNode) {
+    if adds_node {
         second::add(&cache, &cluster, progress)?;
         record.with.insert(AddOn::SecondNode);
         record.write(&cluster.layout)?;
@@ -104,9 +113,6 @@ fn keep(
     dead: &[&'static str],
     progress: &Progress,
 ) -> Result<Cluster> {
-    if !dead.is_empty() {
-        doctor::check(cache, progress)?;
-    }
     let binaries = Binaries::ensure(cache, progress)?;
     if binaries.fingerprint != record.fingerprint {
         progress.step("the pins have changed since this cluster began: `cluster down` to use them");
@@ -136,7 +142,6 @@ fn keep(
 
 /// From nothing.
 fn build(cache: &Cache, layout: Layout, progress: &Progress) -> Result<(Cluster, Record)> {
-    doctor::check(cache, progress)?;
     let binaries = Binaries::ensure(cache, progress)?;
     let (base, later) = archives(cache, &binaries)?;
     progress.step("binaries and images are in the cache");

@@ -1,9 +1,9 @@
 //! Kernel features and disk space, asked by trying.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use super::Lack;
-use crate::{cache::Cache, command};
+use crate::{addon::AddOn, cache::Cache, command};
 
 /// Binaries, the Go build cache and images.
 const CACHE_GIB: u64 = 8;
@@ -11,11 +11,13 @@ const CACHE_GIB: u64 = 8;
 const STATE_GIB: u64 = 4;
 /// The kubelet, containerd and the control plane hold about half as many, and exit without.
 const INOTIFY_INSTANCES: usize = 64;
+/// A second node has a kubelet and containerd of its own, and no control plane.
+const INOTIFY_INSTANCES_OF_SECOND_NODE: usize = 32;
 /// The controllers that the kubelet insists on, under v1 and v2.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 
 /// What only root and the programs of packages can try is tried only if all of them are there.
-pub(super) fn lacking(cache: &Cache, askable: bool) -> Vec<Lack> {
+pub(super) fn lacking(cache: &Cache, with: &BTreeSet<AddOn>, askable: bool) -> Vec<Lack> {
     let mut lacks = Vec::new();
     let architecture = std::env::consts::ARCH;
     if !matches!(architecture, "x86_64" | "aarch64") {
@@ -30,7 +32,7 @@ pub(super) fn lacking(cache: &Cache, askable: bool) -> Vec<Lack> {
         lacks.extend(network());
     }
     lacks.extend(controllers());
-    lacks.extend(watches());
+    lacks.extend(watches(instances(with)));
     lacks.extend(space(
         cache.root(),
         CACHE_GIB,
@@ -144,16 +146,22 @@ fn missing_controllers(mounts: &str, unified: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// How many a cluster with these add-ons is given room for.
+fn instances(with: &BTreeSet<AddOn>) -> usize {
+    if with.contains(&AddOn::SecondNode) {
+        INOTIFY_INSTANCES + INOTIFY_INSTANCES_OF_SECOND_NODE
+    } else {
+        INOTIFY_INSTANCES
+    }
+}
+
 /// By making as many: other clusters of this machine, and its editors, have some of them.
-fn watches() -> Option<Lack> {
+fn watches(needed: usize) -> Option<Lack> {
     let make = |_| rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).ok();
-    let made = (0..INOTIFY_INSTANCES).map_while(make).collect::<Vec<_>>();
-    (made.len() < INOTIFY_INSTANCES).then(|| {
+    let made = (0..needed).map_while(make).collect::<Vec<_>>();
+    (made.len() < needed).then(|| {
         Lack::new(
-            format!(
-                "{INOTIFY_INSTANCES} more inotify instances (there are {})",
-                made.len()
-            ),
+            format!("{needed} more inotify instances (there are {})", made.len()),
             "sysctl -w fs.inotify.max_user_instances=1024, or take another cluster down",
         )
     })
@@ -186,6 +194,15 @@ mod tests {
             missing_controllers("", "cpuset cpu io memory pids"),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn a_second_node_needs_watches_before_the_first_is_started() {
+        let none = instances(&BTreeSet::new());
+        for addon in AddOn::ALL {
+            let more = instances(&BTreeSet::from([addon])) > none;
+            assert_eq!(more, addon == AddOn::SecondNode, "{}", addon.name());
+        }
     }
 
     #[test]

@@ -18,9 +18,8 @@ use crate::{
 const PATIENCE: u64 = 180;
 
 /// Adds it, and returns when it is ready. It has the images that workloads run, and not those of
-/// virtual control planes, which do not ask for it.
+/// virtual control planes, which do not ask for it. That this machine can run it was seen before anything was started.
 pub(super) fn add(cache: &Cache, cluster: &Cluster, progress: &Progress) -> Result<()> {
-    doctor::check(cache, progress)?;
     let (layout, node) = (&cluster.layout, cluster.layout.second());
     remove(&node)?;
     folders(&node.folders())?;
