@@ -44,8 +44,8 @@ pub(super) fn of_tenant(tenant: &Tenant, asked: &Asked) -> Result<usize, Status>
         .unwrap_or_else(PoisonError::into_inner);
     if last.is_some_and(|last| last.elapsed() < PAUSE) {
         return Err(too_often(
-            "the objects of this virtual cluster were all looked at less than a minute ago; name one with kind and \
-             object_name, or try again later",
+            "the objects of this virtual cluster were all looked at less than a minute ago: name a \
+             single object, or try again later",
         ));
     }
     *last = Some(Instant::now());
