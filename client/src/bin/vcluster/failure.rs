@@ -193,17 +193,13 @@ fn advice(error: &Error) -> Option<String> {
     if let (Some("HOST_NAMESPACE_NOT_ENABLED"), Some(namespace)) = (reason, fact("host_namespace"))
     {
         return Some(format!(
-            "an administrator of the host cluster can enable it: kubectl label namespace {namespace} \
-             vcluster.dev/host=true"
+            "`kubectl label namespace {namespace} vcluster.dev/host=true` adds it; -n names another host namespace"
         ));
     }
     let text = match (error, reason) {
-        (_, Some("HOST_NAMESPACE_OCCUPIED")) => {
-            "each host namespace holds one virtual cluster; choose another one with -n"
-        }
+        (_, Some("HOST_NAMESPACE_OCCUPIED")) => "-n names another host namespace",
         (_, Some("HOST_NAMESPACE_NOT_ENABLED")) => {
-            "an administrator of the host cluster can enable it: \
-             kubectl label namespace NAMESPACE vcluster.dev/host=true"
+            "`kubectl label namespace NAMESPACE vcluster.dev/host=true` adds it; -n names another host namespace"
         }
         (Error::Unreachable { source, .. }, _) if source.is_untrusted() => {
             "its certificate is not of a CA that is trusted here: name the CA with \

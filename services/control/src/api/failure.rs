@@ -217,12 +217,12 @@ impl Failure {
                 namespace,
                 occupant,
             } => format!(
-                "host namespace {namespace} already has the virtual cluster {occupant}, and holds \
-                 one only: use another namespace"
+                "host namespace {namespace:?} already has the virtual cluster {occupant:?}: one per \
+                 host namespace"
             ),
             Self::NotEnabled { namespace } => format!(
-                "host namespace {namespace} exists and lacks the label vcluster.dev/host=true: an \
-                 administrator of the host cluster must add it, or use another namespace"
+                "the host namespace {namespace} lacks the label vcluster.dev/host=true: an \
+                 administrator of the host cluster must add it"
             ),
             Self::Terminating { namespace } => format!(
                 "host namespace {namespace} is being deleted: try again when it is gone, or use \

@@ -35,21 +35,27 @@ fn violations_are_listed_by_field() {
 }
 
 #[test]
-fn known_reasons_come_with_advice() {
-    let details = ErrorDetails::with_error_info(
-        "HOST_NAMESPACE_OCCUPIED",
-        "vcluster.dev",
-        [("other".to_owned(), "x".to_owned())],
-    );
-    let status = Status::with_error_details(
-        Code::FailedPrecondition,
-        "host namespace \"team\" already holds virtual cluster \"x\"",
-        details,
-    );
-    insta::assert_snapshot!(plain(&rejected(&status)), @r#"
-    error: host namespace "team" already holds virtual cluster "x"
-    hint: each host namespace holds one virtual cluster; choose another one with -n
+fn known_reasons_come_with_advice_that_adds_to_the_message() {
+    let shown = |reason, message| {
+        let facts = [("host_namespace".to_owned(), "team".to_owned())];
+        let details = ErrorDetails::with_error_info(reason, "vcluster.dev", facts);
+        let code = Code::FailedPrecondition;
+        plain(&rejected(&Status::with_error_details(
+            code, message, details,
+        )))
+    };
+    let occupied =
+        "host namespace \"team\" already has the virtual cluster \"x\": one per host namespace";
+    insta::assert_snapshot!(shown("HOST_NAMESPACE_OCCUPIED", occupied), @r#"
+    error: host namespace "team" already has the virtual cluster "x": one per host namespace
+    hint: -n names another host namespace
     "#);
+    let unlabelled = "the host namespace team lacks the label vcluster.dev/host=true: an administrator of the host \
+                      cluster must add it";
+    insta::assert_snapshot!(shown("HOST_NAMESPACE_NOT_ENABLED", unlabelled), @r"
+    error: the host namespace team lacks the label vcluster.dev/host=true: an administrator of the host cluster must add it
+    hint: `kubectl label namespace team vcluster.dev/host=true` adds it; -n names another host namespace
+    ");
 }
 
 #[test]
