@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 use vcluster_translate::kind::{Bespoke, Need, Translation};
+use vcluster_translate::own_class::{self, Class};
 use vcluster_translate::{Context, Kind, mirror, policy};
 
 use crate::hold::{By, Hold};
@@ -255,11 +256,7 @@ fn shown(facts: &Facts<'_>) -> Answer {
                 waits(facts)
             }
         }
-        Inside::There(_) => Answer::new(
-            Standing::NotSynced,
-            "OwnObject",
-            format!("it is the virtual cluster's own: {plural} come from the host"),
-        ),
+        Inside::There(_) => Answer::new(Standing::NotSynced, "OwnObject", own(facts)),
         Inside::Absent if facts.on_host => Answer::new(
             Standing::NotSynced,
             "NotShown",
@@ -276,6 +273,23 @@ fn shown(facts: &Facts<'_>) -> Answer {
             ),
         ),
         Inside::Unknown(why) => unreadable(why),
+    }
+}
+
+/// What there is to say of an object of the virtual cluster's own, of a kind that comes from the host.
+fn own(facts: &Facts<'_>) -> String {
+    let plural = facts.kind.plural();
+    let class = Class::ALL.into_iter().find(|of| of.kind() == facts.kind);
+    match class.map(|of| own_class::is_asked_for(of, facts.context)) {
+        None => format!("it is the virtual cluster's own: {plural} come from the host"),
+        Some(false) => format!(
+            "it is the virtual cluster's own, and counts inside only: {plural} come from the host, and own ones go \
+             there only with spec.sync.toHost.{plural} (enabled: true), as far as the host's administrator allows"
+        ),
+        Some(true) => format!(
+            "it is the virtual cluster's own: it goes to the host by spec.sync.toHost.{plural}, as far as the host's \
+             administrator allows; an Event on it says if it may not"
+        ),
     }
 }
 

@@ -142,7 +142,15 @@ fn what_has_no_other_side_says_why() {
     case(Kind::Secret).is(Standing::NotSynced, "NotUsed");
     case(Kind::Namespace).is(Standing::NotSynced, "OnlyRead");
     case(Kind::Event).is(Standing::NotSynced, "OnlyTold");
-    case(Kind::StorageClass).is(Standing::NotSynced, "OwnObject");
+    let mut class = case(Kind::StorageClass);
+    class.is(Standing::NotSynced, "OwnObject");
+    let way = "spec.sync.toHost.storageclasses (enabled: true)";
+    assert!(class.answer().message.contains(way));
+    let asked = json!({"toHost": {"storageclasses": {"enabled": true}}});
+    class.context.policy = serde_json::from_value(asked).unwrap();
+    class.is(Standing::NotSynced, "OwnObject");
+    assert!(!class.answer().message.contains(way));
+    case(Kind::IngressClass).is(Standing::NotSynced, "OwnObject");
     let external =
         json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"type": "ExternalName"}});
     let service = Case {
