@@ -6,7 +6,7 @@
 use serde_json::Value;
 use vcluster_translate::kind::{Bespoke, Need, Translation};
 use vcluster_translate::own_class::{self, Class};
-use vcluster_translate::{Context, Kind, mirror, policy};
+use vcluster_translate::{Context, Kind, mapping, mirror, policy};
 
 use crate::hold::{By, Hold};
 use crate::metrics::State;
@@ -343,6 +343,13 @@ fn unreadable(why: &str) -> Answer {
 fn stays(facts: &Facts<'_>, object: &Value) -> Option<Answer> {
     let not_synced =
         |reason, message: String| Some(Answer::new(Standing::NotSynced, reason, message));
+    if let Some(from) = mapping::mapped_from(object, facts.context) {
+        let plural = facts.kind.plural();
+        let message = format!(
+            "it is shown from the host's {from} by a mapping of spec.sync.fromHost.{plural}"
+        );
+        return not_synced("Mapped", message);
+    }
     if mirror::is_ours(object, facts.context) {
         let message = "sync itself made it inside; it has no translation on the host".to_owned();
         return not_synced("MadeBySync", message);

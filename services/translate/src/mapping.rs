@@ -202,6 +202,13 @@ pub fn is_mapped(object: &Value, context: &Context) -> bool {
     mirror::is_ours(object, context) && is_marked(object)
 }
 
+/// The host object, as `NAMESPACE/NAME`, that an object inside shows by a mapping.
+pub fn mapped_from<'a>(object: &'a Value, context: &Context) -> Option<&'a str> {
+    let annotations = object.pointer("/metadata/annotations")?;
+    let from = annotations.get(MAPPED_FROM)?.as_str();
+    from.filter(|_| is_mapped(object, context))
+}
+
 /// Whether an object inside bears the marks of a mapping, which only sync can put there.
 pub(crate) fn is_marked(object: &Value) -> bool {
     let managed = object

@@ -123,7 +123,9 @@ pub(super) async fn of_tenant(
     let next_try = place.and_then(|place| place.timer).filter(|_| is_tried);
     let failures = place.map_or(0, |place| place.failures);
     let host = tenant.name_on(Side::Host, &key);
-    let has_host_name = matches!(origin(kind), Origin::Inside | Origin::Host);
+    // What a mapping shows is no translation: the message names the host's.
+    let has_host_name =
+        matches!(origin(kind), Origin::Inside | Origin::Host) && answer.reason != "Mapped";
     Ok(wire::ExplainResponse {
         kind: kind.as_str().to_owned(),
         namespace: key.name.namespace.as_ref().to_owned(),

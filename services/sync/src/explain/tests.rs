@@ -175,6 +175,26 @@ fn what_has_no_other_side_says_why() {
 }
 
 #[test]
+fn what_a_mapping_shows_names_the_hosts() {
+    let mut shown = json!({"metadata": {
+        "namespace": "shop", "name": "web", "labels": {"vcluster.dev/managed": "true"},
+        "annotations": {"vcluster.dev/cluster-uid": context().cluster_uid},
+    }});
+    let mut config = Case {
+        object: Some(shown.clone()),
+        ..case(Kind::ConfigMap)
+    };
+    config.is(Standing::NotSynced, "MadeBySync");
+    shown["metadata"]["annotations"]["vcluster.dev/mapped-from"] = "team-a/shared-config".into();
+    config.object = Some(shown);
+    config.is(Standing::NotSynced, "Mapped");
+    assert_eq!(
+        config.answer().message,
+        "it is shown from the host's team-a/shared-config by a mapping of spec.sync.fromHost.configmaps"
+    );
+}
+
+#[test]
 fn what_the_policy_keeps_inside_is_told_before_it_was_ever_worked_on() {
     let mut pod = case(Kind::Pod);
     pod.context.policy =
