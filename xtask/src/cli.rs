@@ -54,7 +54,7 @@ enum ClusterCommand {
     Up {
         #[command(flatten)]
         which: Which,
-        /// What it is to have besides; what it has it keeps
+        /// What it is to have besides, with commas between; what it has it keeps
         #[arg(long, value_delimiter = ',', value_name = "ADD-ON")]
         with: Vec<AddOn>,
     },
