@@ -17,6 +17,7 @@ mod endpoint_slices;
 mod knowledge;
 mod pods;
 mod policy;
+mod reserved;
 mod rest;
 mod right;
 mod store;

@@ -17,7 +17,7 @@ use crate::hold::Hold;
 use crate::object::{Key, Kind, Object, Side};
 use crate::tenant::Tenant;
 
-/// The longest that a reservation is believed.
+/// The longest that a reservation lasts: one that is to end later was made by a clock that is wrong.
 const LONGEST: Duration = Duration::from_mins(2);
 
 /// One step about an object. What is confidential is not kept in memory longer than it is worked on, however
@@ -218,15 +218,18 @@ pub(super) fn check_classes(
     })
 }
 
-/// What is left of a reservation; nothing if it is over, or nobody can tell.
+/// What is left of a reservation; nothing if it is over, or nobody can tell: so a wrong clock cannot keep addresses.
 fn later(engine: &Engine, until: &str) -> Option<Instant> {
     let until: jiff::Timestamp = until.parse().ok()?;
     let left = until.duration_since(engine.clock.now());
     let left = Duration::try_from(left)
         .ok()
         .filter(|left| !left.is_zero())?;
-    // No clock is trusted for longer.
-    Some(Instant::now() + left.min(LONGEST))
+    if left > LONGEST {
+        tracing::warn!(%until, "a reservation of a Service is over: it ends too late to be true, so look at the clocks of sync's nodes");
+        return None;
+    }
+    Some(Instant::now() + left)
 }
 
 /// What follows from a write that the host did not do.
