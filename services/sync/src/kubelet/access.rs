@@ -26,6 +26,8 @@ use crate::tenants::{Credentials, Stage, stage};
 
 /// How long an access is used without being looked up again.
 const FRESH: Duration = Duration::from_mins(2);
+/// How long a failure is: whoever waited for the answer meanwhile does not ask once more.
+const BAD: Duration = Duration::from_secs(1);
 /// How long looking it up may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -59,7 +61,34 @@ impl fmt::Debug for Access {
 #[derive(Debug)]
 pub(crate) struct Accesses {
     engine: Arc<Engine>,
-    known: Mutex<HashMap<TenantUri, Arc<Access>>>,
+    known: Mutex<HashMap<TenantUri, Slot>>,
+}
+
+/// What is known of one tenant. Locked while it is looked up, which has a deadline: the others want the same answer.
+type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
+
+#[derive(Debug)]
+enum Known {
+    Access(Arc<Access>),
+    Refused(Refusal, Instant),
+}
+
+impl Known {
+    /// The answer to whoever asks now, unless it is too old.
+    fn answer(&self, now: Instant) -> Option<Result<Arc<Access>, Refusal>> {
+        match self {
+            Self::Access(access) => (now < access.until).then(|| Ok(Arc::clone(access))),
+            Self::Refused(refusal, until) => (now < *until).then(|| Err(refusal.clone())),
+        }
+    }
+
+    /// Whether anything of it is of use yet.
+    fn is_of_use(&self, now: Instant) -> bool {
+        match self {
+            Self::Access(access) => now < access.until + FRESH,
+            Self::Refused(_, until) => now < *until,
+        }
+    }
 }
 
 impl Accesses {
@@ -70,29 +99,46 @@ impl Accesses {
         }
     }
 
-    /// The access of a tenant, looked up if need be.
+    /// The access of a tenant, looked up if need be: once for all who ask meanwhile.
     pub(crate) async fn get(&self, tenant: &TenantUri) -> Result<Arc<Access>, Refusal> {
-        let known = self.known().get(tenant).cloned();
-        if let Some(access) = known.as_ref().filter(|known| Instant::now() < known.until) {
-            return Ok(Arc::clone(access));
+        let slot = self.slot(tenant);
+        let mut known = slot.lock().await;
+        let answer = known
+            .as_ref()
+            .and_then(|known| known.answer(Instant::now()));
+        if let Some(answer) = answer {
+            return answer;
         }
-        let open = tokio::time::timeout(DEADLINE, self.open(tenant, known)).await;
+        let before = match &*known {
+            Some(Known::Access(access)) => Some(Arc::clone(access)),
+            Some(Known::Refused(..)) | None => None,
+        };
+        let open = tokio::time::timeout(DEADLINE, self.open(tenant, before)).await;
         let opened = open.unwrap_or_else(|_elapsed| {
             Err(Refusal::new(
                 Kind::Timeout,
                 "the host's API server does not answer in time",
             ))
         });
-        if opened.is_err() {
-            self.forget(tenant);
-        }
-        let access = Arc::new(opened?);
+        let opened = opened.map(Arc::new);
+        *known = Some(match &opened {
+            Ok(access) => Known::Access(Arc::clone(access)),
+            Err(refusal) => Known::Refused(refusal.clone(), Instant::now() + BAD),
+        });
+        opened
+    }
+
+    /// Where the tenant is known. Those that are not asked for any more go with time.
+    fn slot(&self, tenant: &TenantUri) -> Slot {
         let mut all = self.known();
-        // The rest of those that are not asked for any more goes with time, too.
         let now = Instant::now();
-        all.retain(|_, access| now < access.until + FRESH);
-        all.insert(tenant.clone(), Arc::clone(&access));
-        Ok(access)
+        all.retain(|_, slot| {
+            // One that is locked is looked up.
+            let is_of_use = |known: Option<&Known>| known.is_some_and(|known| known.is_of_use(now));
+            Arc::strong_count(slot) > 1
+                || slot.try_lock().is_ok_and(|known| is_of_use(known.as_ref()))
+        });
+        Arc::clone(all.entry(tenant.clone()).or_default())
     }
 
     /// Has the access looked up anew: something that it stands on has changed.
@@ -156,7 +202,7 @@ impl Accesses {
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<TenantUri, Arc<Access>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<TenantUri, Slot>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -189,4 +235,29 @@ impl FrontProxies for Accesses {
 
 fn unavailable(what: &str) -> Refusal {
     Refusal::new(Kind::Unavailable, format!("{what}: try again in a moment"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_at_the_same_time_look_a_tenant_up_once() {
+        let world = World::unlisted();
+        let accesses = Accesses::new(Arc::clone(&world.engine));
+        let tenant: TenantUri = "vcluster://team-a/demo/c1".parse().unwrap();
+        let path = "GET /apis/vcluster.dev/v1alpha1/namespaces/team-a/virtualclusters/demo";
+        for _ in 0..2 {
+            let all = (0..5).map(|_| accesses.get(&tenant));
+            for refused in futures::future::join_all(all).await {
+                assert_eq!(refused.unwrap_err().kind, Kind::Forbidden);
+            }
+            assert_eq!(world.host.take_calls(), [path]);
+            tokio::time::advance(BAD).await;
+        }
+        let other = "vcluster://team-a/other/c2".parse().unwrap();
+        drop(accesses.slot(&other));
+        assert_eq!(accesses.known().len(), 1, "the first one is of no use");
+    }
 }

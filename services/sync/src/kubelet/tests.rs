@@ -178,3 +178,21 @@ async fn what_the_host_says_of_its_accounts_and_names_is_not_passed_on() {
         )
     );
 }
+
+#[tokio::test]
+async fn requests_at_the_same_time_look_the_virtual_cluster_up_once() {
+    let world = World::new().await;
+    world.host_says("log", 200, "a line\n");
+    let path = "/containerLogs/shop/web/main";
+    let all = (0..8).map(|_| world.get(path));
+    for answer in futures::future::join_all(all).await {
+        assert_eq!(answer, (200, "a line\n".to_owned()));
+    }
+    let seen = world.seen("");
+    let times = |part: &str| {
+        seen.iter()
+            .filter(|seen| seen.target.contains(part))
+            .count()
+    };
+    assert_eq!((times("/virtualclusters/"), times("/secrets/")), (1, 1));
+}
