@@ -36,6 +36,7 @@ use crate::object::Kind;
 use crate::peer::{self, FrontProxies};
 use crate::replicas::{self, Replicas};
 use crate::resource_metrics::ResourceMetrics;
+use crate::resource_metrics::reading::Readings;
 use crate::server::{Host, Server};
 use crate::tenants::Tenants;
 use crate::webhook::Webhook;
@@ -67,17 +68,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let engine = Engine::new(config.engine.clone(), host, clock, metrics, name);
     let engine = Arc::new(engine.among(replicas));
     let peers = serve(&args, listener, &engine, &mut registry, &health, &shutdown).await?;
-    peers.serve(
-        Port::Kubelet,
-        kubelet,
-        Arc::new(Kubelet::new(Arc::clone(&engine), &shutdown)),
-    );
+    let readings = Arc::new(Readings::new());
+    let kubelet_api = Kubelet::new(Arc::clone(&engine), Arc::clone(&readings), &shutdown);
+    peers.serve(Port::Kubelet, kubelet, Arc::new(kubelet_api));
     let accesses = Arc::new(Accesses::new(Arc::clone(&engine)));
     peers.serve_front_proxies(
         Port::ResourceMetrics,
         resource_metrics,
         Arc::clone(&accesses) as Arc<dyn FrontProxies>,
-        Arc::new(ResourceMetrics::new(Arc::clone(&engine), accesses)),
+        Arc::new(ResourceMetrics::new(
+            Arc::clone(&engine),
+            accesses,
+            readings,
+        )),
     );
     let directory = Arc::new(Directory::new(Arc::clone(&engine)));
     peers.serve(Port::Webhook, webhook, Arc::new(Webhook::new(directory)));

@@ -24,6 +24,7 @@ use vcluster_translate::reach::Asked;
 use crate::engine::Engine;
 use crate::peer::{Caller, Handler};
 use crate::reply::{self, Body, Kind, Refusal};
+use crate::resource_metrics::reading::Readings;
 
 pub(crate) mod access;
 mod answer;
@@ -46,8 +47,6 @@ use slots::Slots;
 const STREAMS: usize = 200;
 /// Logs of one tenant at once: all tenants' share their connections to the host.
 const LOGS: usize = 64;
-/// Summaries for one tenant at once.
-const SUMMARIES: usize = 16;
 
 /// Answers as the kubelet of every virtual node.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ pub struct Kubelet {
     accesses: Accesses,
     streams: Slots,
     logs: Slots,
-    summaries: Slots,
+    readings: Arc<Readings>,
     shutdown: Shutdown,
 }
 
@@ -69,13 +68,13 @@ struct Admitted {
 
 impl Kubelet {
     /// Makes it; streams end with the shutdown's deadline.
-    pub fn new(engine: Arc<Engine>, shutdown: &Shutdown) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, readings: Arc<Readings>, shutdown: &Shutdown) -> Self {
         Self {
             accesses: Accesses::new(Arc::clone(&engine)),
             engine,
             streams: Slots::new(STREAMS),
             logs: Slots::new(LOGS),
-            summaries: Slots::new(SUMMARIES),
+            readings,
             shutdown: shutdown.clone(),
         }
     }

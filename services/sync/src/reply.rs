@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use serde_json::json;
 
 /// An error of a body that is passed on.
@@ -27,6 +27,19 @@ pub fn full(content: impl Into<Bytes>) -> Body {
         .map_err(|never| match never {})
         .boxed_unsync()
 }
+
+/// A body that is handed on in pieces, as fast as it is taken: so what it [`hold`]s is held for as long as it is in memory.
+pub fn in_pieces(content: impl Into<Bytes>) -> Body {
+    let mut rest: Bytes = content.into();
+    let pieces = std::iter::from_fn(move || {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        (!piece.is_empty()).then(|| Ok(Frame::data(piece)))
+    });
+    StreamBody::new(futures::stream::iter(pieces)).boxed_unsync()
+}
+
+/// Bytes of a piece.
+const PIECE: usize = 64 << 10;
 
 /// Keeps a value until the body has ended or nobody wants it any more.
 pub fn hold<T: Send + Unpin + 'static>(body: Body, held: T) -> Body {
@@ -60,7 +73,12 @@ impl<T: Unpin> http_body::Body for Held<T> {
 
 /// An answer in JSON.
 pub fn json(code: StatusCode, content: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(full(content.to_string()));
+    json_body(code, full(content.to_string()))
+}
+
+/// An answer whose body is JSON.
+pub fn json_body(code: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() = code;
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -164,5 +182,16 @@ mod tests {
         let status: kube::core::Status = serde_json::from_slice(&body).unwrap();
         assert_eq!((status.code, status.reason.as_str()), (404, "NotFound"));
         assert_eq!(status.message, "there is no pod \"a\"");
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_whole_in_the_end() {
+        let content = vec![7; 2 * PIECE + 1];
+        let mut body = in_pieces(content.clone());
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first.len(), PIECE);
+        let rest = body.collect().await.unwrap().to_bytes();
+        assert_eq!([first, rest].concat(), content);
+        assert!(in_pieces("").frame().await.is_none());
     }
 }

@@ -8,96 +8,101 @@
 //! Promises:
 //! - the tenant is the one whose front-proxy authority signed the caller's certificate;
 //! - the user is the one that its API server names, and that API server is asked whether the user may;
+//! - what is read and held for requests is bounded, for each tenant and for all together ([`reading`]);
 //! - discovery answers whatever the host says, so that a host without metrics breaks nothing inside.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use kube::Client;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use vcluster_chassis::access;
 use vcluster_chassis::identity::headers;
 use vcluster_resources::label::CLUSTER_UID;
-use vcluster_translate::resource_metrics;
+use vcluster_translate::resource_metrics::{self, Measured, Node, Pod};
 
-use crate::apply::with_causes;
 use crate::engine::Engine;
 use crate::kubelet::access::{Access, Accesses};
-use crate::kubelet::slots::Slots;
 use crate::object::time;
 use crate::peer::{Caller, Handler};
 use crate::reply::{self, Body, Kind, Refusal};
 
 mod discovery;
+pub(crate) mod reading;
 mod route;
 
+use reading::{Reading, Readings};
 use route::{Asked, Of, Route};
-
-/// How long one request to either side may take.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Requests of one tenant at once.
-const REQUESTS: usize = 64;
 
 /// Answers for `metrics.k8s.io`.
 #[derive(Debug)]
 pub struct ResourceMetrics {
     engine: Arc<Engine>,
     accesses: Arc<Accesses>,
-    slots: Slots,
+    readings: Arc<Readings>,
 }
 
 impl ResourceMetrics {
     /// Makes it.
-    pub(crate) fn new(engine: Arc<Engine>, accesses: Arc<Accesses>) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        accesses: Arc<Accesses>,
+        readings: Arc<Readings>,
+    ) -> Self {
         Self {
             engine,
             accesses,
-            slots: Slots::new(REQUESTS),
+            readings,
         }
     }
 
-    async fn answer<B>(&self, caller: &Caller, request: &Request<B>) -> Result<Value, Refusal> {
+    async fn answer<B>(
+        &self,
+        caller: &Caller,
+        request: &Request<B>,
+    ) -> Result<Response<Body>, Refusal> {
         let user = headers::decode(request.headers())
             .map_err(|error| Refusal::new(Kind::Bad, error.to_string()))?
             .ok_or_else(|| Refusal::new(Kind::Forbidden, "the request names no user"))?;
         let uri = request.uri();
         let asked = match route::route(request.method(), uri.path(), uri.query())? {
-            Route::Discovery(document) => return Ok(document),
+            Route::Discovery(document) => return Ok(reply::json(StatusCode::OK, &document)),
             Route::Metrics(asked) => asked,
         };
-        let _slot = self.slots.enter(&caller.tenant).ok_or_else(|| {
-            Refusal::new(
-                Kind::TooMany,
-                "too many metrics are asked for at once; try again",
-            )
-        })?;
+        let mut reading = self.readings.enter(&caller.tenant)?;
         let access = self.accesses.get(&caller.tenant).await?;
         let attributes = asked.attributes();
         let allowed = access.authorizer.check(&user, &attributes).await;
         allowed.map_err(|error| refused(&error))?;
-        self.measure(&access, &asked).await
+        let text = self.measure(&access, &asked, &mut reading).await?;
+        reading.body(text).await
     }
 
-    async fn measure(&self, access: &Access, asked: &Asked) -> Result<Value, Refusal> {
-        let host = host_metrics(access);
+    /// The answer, in JSON.
+    async fn measure(
+        &self,
+        access: &Access,
+        asked: &Asked,
+        reading: &mut Reading,
+    ) -> Result<String, Refusal> {
         match &asked.of {
             Of::Pods { namespace } => {
                 let path = asked.in_virtual("pods", namespace.as_deref());
-                let (pods, host) = tokio::try_join!(inside(access, &path), host)?;
+                let pods: Vec<Pod> = inside(access, reading, &path).await?;
+                let host = host_metrics(access, reading).await?;
                 let found = resource_metrics::pods(&pods, &host, &access.tenant);
-                asked.answer("PodMetrics", found)
+                asked.answer("PodMetrics", &found)
             }
             Of::Nodes => {
                 let path = asked.in_virtual("nodes", None);
-                let (nodes, pods, host) =
-                    tokio::try_join!(inside(access, &path), inside(access, PODS), host)?;
+                let nodes: Vec<Node> = inside(access, reading, &path).await?;
+                let pods: Vec<Pod> = inside(access, reading, PODS).await?;
+                let host = host_metrics(access, reading).await?;
                 let now = time(self.engine.clock.now());
                 let found = resource_metrics::nodes(&nodes, &pods, &host, &access.tenant, &now);
-                asked.answer("NodeMetrics", found)
+                asked.answer("NodeMetrics", &found)
             }
         }
     }
@@ -114,7 +119,7 @@ impl Handler for ResourceMetrics {
     ) -> BoxFuture<'static, Response<Body>> {
         Box::pin(async move {
             match self.answer(&caller, &request).await {
-                Ok(document) => reply::json(StatusCode::OK, &document),
+                Ok(answer) => answer,
                 Err(refusal) => {
                     let (path, message) = (request.uri().path(), &refusal.message);
                     tracing::debug!(tenant = %caller.tenant, path, message, "metrics are refused");
@@ -135,7 +140,10 @@ fn refused(error: &access::Error) -> Refusal {
 }
 
 /// What the host has measured of the tenant's pods.
-pub(crate) async fn host_metrics(access: &Access) -> Result<Vec<Value>, Refusal> {
+pub(crate) async fn host_metrics(
+    access: &Access,
+    reading: &mut Reading,
+) -> Result<Vec<Measured>, Refusal> {
     let path = format!(
         "/apis/{}/namespaces/{}/pods?labelSelector={}%3D{}",
         resource_metrics::GROUP_VERSION,
@@ -143,34 +151,24 @@ pub(crate) async fn host_metrics(access: &Access) -> Result<Vec<Value>, Refusal>
         CLUSTER_UID.replace('/', "%2F"),
         access.tenant.uid
     );
-    items(&access.host, &path).await.map_err(|failure| {
-        tracing::debug!(tenant = %access.tenant, failure, "the host's metrics cannot be read");
-        let why = "the host cluster does not tell what pods use: it has no metrics server, or that does not answer";
-        Refusal::new(Kind::Unavailable, why)
+    // A metrics server knows no pages.
+    reading.whole(&access.host, &path).await.map_err(|error| {
+        tracing::debug!(tenant = %access.tenant, %error, "the host's metrics cannot be read");
+        error.refusal("the host cluster does not tell what pods use: it has no metrics server, or that does not answer")
     })
 }
 
-/// Objects of the virtual cluster.
-pub(crate) async fn inside(access: &Access, path: &str) -> Result<Vec<Value>, Refusal> {
-    items(&access.virtual_, path).await.map_err(|failure| {
-        tracing::warn!(tenant = %access.tenant, failure, "virtual objects cannot be read");
-        let why = "the virtual cluster's API server cannot be asked what there is";
-        Refusal::new(Kind::Unavailable, why)
-    })
-}
-
-async fn items(client: &Client, path: &str) -> Result<Vec<Value>, String> {
-    let request = Request::get(path)
-        .body(Vec::new())
-        .map_err(|error| error.to_string())?;
-    let answer = tokio::time::timeout(DEADLINE, client.request::<Value>(request)).await;
-    let mut list = match answer {
-        Ok(Ok(list)) => list,
-        Ok(Err(error)) => return Err(with_causes(&error)),
-        Err(_elapsed) => return Err("no answer in time".to_owned()),
-    };
-    match list.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => Ok(items),
-        Some(_) | None => Ok(Vec::new()),
-    }
+/// Objects of the virtual cluster, by a path with a query.
+pub(crate) async fn inside<T: DeserializeOwned + Serialize>(
+    access: &Access,
+    reading: &mut Reading,
+    path: &str,
+) -> Result<Vec<T>, Refusal> {
+    reading
+        .pages(&access.virtual_, path)
+        .await
+        .map_err(|error| {
+            tracing::warn!(tenant = %access.tenant, %error, "virtual objects cannot be read");
+            error.refusal("the virtual cluster's API server cannot be asked what there is")
+        })
 }

@@ -10,7 +10,8 @@
 //! - what is held of all reviews together is bounded.
 //!
 //! What is decided is [`vcluster_translate::service::admission`]'s. A reservation for a Service that is not stored
-//! after all is collected by the engine. Every replica answers, whichever works for the tenant.
+//! after all is collected by the engine. Every replica answers, whichever works for the tenant; what is bounded is
+//! so per replica.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -24,16 +24,21 @@ impl Slots {
 
     /// A right to a request, unless the tenant has its fill.
     pub(crate) fn enter(&self, tenant: &TenantUri) -> Option<OwnedSemaphorePermit> {
+        self.of(tenant).try_acquire_owned().ok()
+    }
+
+    /// All rights of the tenant.
+    pub(crate) fn of(&self, tenant: &TenantUri) -> Arc<Semaphore> {
         let mut all = self
             .by_tenant
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // Each right that is out holds a second handle.
+        // Whoever has a right holds a second handle.
         all.retain(|_, slots| Arc::strong_count(slots) > 1);
         let slots = all
             .entry(tenant.clone())
             .or_insert_with(|| Arc::new(Semaphore::new(self.most)));
-        Arc::clone(slots).try_acquire_owned().ok()
+        Arc::clone(slots)
     }
 }
 

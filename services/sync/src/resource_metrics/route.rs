@@ -1,6 +1,7 @@
 //! What a path of the resource metrics API asks for. No I/O.
 
 use http::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 use vcluster_chassis::access::Attributes;
 use vcluster_translate::resource_metrics::{GROUP_VERSION, list};
@@ -128,17 +129,21 @@ impl Asked {
         format!("/api/v1/{within}{collection}?{}", query.join("&"))
     }
 
-    /// The answer: a list, or the one that was asked for.
-    pub(super) fn answer(&self, kind: &str, found: Vec<Value>) -> Result<Value, Refusal> {
-        let Some(name) = &self.name else {
-            return Ok(list(kind, &found));
+    /// The answer in JSON: a list, or the one that was asked for.
+    pub(super) fn answer<T: Serialize>(&self, kind: &str, found: &[T]) -> Result<String, Refusal> {
+        let text = match &self.name {
+            None => serde_json::to_string(&list(kind, found)),
+            Some(name) => {
+                let first = found.first().ok_or_else(|| {
+                    let message = format!(
+                        "{GROUP_VERSION}: the host has not measured {name:?} yet, or there is none"
+                    );
+                    Refusal::new(Kind::NotFound, message)
+                })?;
+                serde_json::to_string(first)
+            }
         };
-        found.into_iter().next().ok_or_else(|| {
-            let message = format!(
-                "{GROUP_VERSION}: the host has not measured {name:?} yet, or there is none"
-            );
-            Refusal::new(Kind::NotFound, message)
-        })
+        text.map_err(|error| Refusal::new(Kind::Internal, error.to_string()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one tenant may ask of the webhook: so many reviews at once, so many writes to the host, and so many Services
-//! that are made there and not stored yet.
+//! that are made there and not stored yet. All of that per replica of sync, as each answers for every tenant, and from
+//! zero after a restart: with more replicas a tenant may have as much of each.
 //!
 //! The last bounds what a virtual cluster takes of the host's addresses whose own policies refuse every Service after
 //! sync has reserved for it: a reservation lasts until its time is over.
@@ -18,10 +19,10 @@ use crate::bucket::Bucket;
 use crate::metrics::Metrics;
 use crate::object::Side;
 
-/// Writes to the host per second, and in a burst.
+/// Writes to the host per second, and in a burst; per replica of sync.
 const WRITES: u32 = 20;
 const BURST: u32 = 100;
-/// Services that may have been made on the host within the life of a reservation.
+/// Services that may have been made on the host within the life of a reservation; per replica of sync.
 const RESERVATIONS: usize = 512;
 /// How long what a tenant has used is remembered after its last review: longer than a reservation lasts.
 const REMEMBERED: Duration = Duration::from_mins(10);

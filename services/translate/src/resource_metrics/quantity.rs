@@ -5,7 +5,7 @@ use std::ops::Add;
 
 use serde_json::{Value, json};
 
-use crate::json::text;
+use super::part::Quantities;
 
 /// What containers use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads `{"cpu": …, "memory": …}`; what is no quantity counts as nothing.
-    pub fn read(usage: &Value) -> Self {
-        let quantity = |pointer| text(usage, pointer).and_then(nanos).unwrap_or_default();
+    /// Reads what was measured; what is no quantity counts as nothing.
+    pub(super) fn read(usage: &Quantities) -> Self {
+        let quantity = |text: &Option<String>| text.as_deref().and_then(nanos).unwrap_or_default();
         let whole = |nanos: u128| u64::try_from(nanos).unwrap_or(u64::MAX);
         Self {
-            cpu: whole(quantity("/cpu")),
-            memory: whole(quantity("/memory").div_ceil(BILLION)),
+            cpu: whole(quantity(&usage.cpu)),
+            memory: whole(quantity(&usage.memory).div_ceil(BILLION)),
         }
     }
 
@@ -124,10 +124,10 @@ mod tests {
         let usage: Usage = [
             json!({"cpu": "250m", "memory": "10Mi"}),
             json!({"cpu": "1500n", "memory": "1"}),
-            json!({"cpu": 7, "memory": "much"}),
+            json!({"memory": "much"}),
         ]
-        .iter()
-        .map(Usage::read)
+        .into_iter()
+        .map(|usage| Usage::read(&serde_json::from_value(usage).unwrap()))
         .sum();
         assert_eq!(
             usage.to_json(),

@@ -6,32 +6,28 @@
 use serde_json::{Value, json};
 use vcluster_resources::TenantUri;
 
-use super::{Usage, containers, measured};
-use crate::json::{array, text};
+use super::part::{Container, Measured, Node, Pod};
+use super::{Usage, containers, measured, oldest, used};
 
 /// The summary of this virtual node, by the virtual pods on it; its own figures are their sum. A node without
 /// measured pods uses nothing, as of `now` (RFC 3339).
 pub fn summary(
-    node: &Value,
-    pods: &[Value],
-    host: &[Value],
+    node: &Node,
+    pods: &[Pod],
+    host: &[Measured],
     tenant: &TenantUri,
     now: &str,
 ) -> Value {
-    let name = text(node, "/metadata/name").unwrap_or_default();
-    let there: Vec<(&Value, &Value)> = measured(pods, host, tenant)
-        .filter(|(pod, _)| text(pod, "/spec/nodeName") == Some(name))
+    let name = node.metadata.name.as_str();
+    let there: Vec<(&Pod, &Measured)> = measured(pods, host, tenant)
+        .filter(|(pod, _)| pod.spec.node_name.as_deref() == Some(name))
         .collect();
     let usage: Usage = there.iter().map(|(pod, found)| used(pod, found)).sum();
-    // The oldest says since when all of it was so.
-    let times = there
-        .iter()
-        .filter_map(|(_, found)| text(found, "/timestamp"));
-    let time = times.min().unwrap_or(now);
+    let time = oldest(&there, now);
     json!({
         "node": {
             "nodeName": name,
-            "startTime": node["metadata"]["creationTimestamp"],
+            "startTime": node.metadata.creation_timestamp,
             "cpu": cpu(usage, time),
             "memory": memory(usage, time),
         },
@@ -39,55 +35,53 @@ pub fn summary(
     })
 }
 
-fn of_pod(pod: &Value, found: &Value) -> Value {
-    let metadata = &pod["metadata"];
-    let time = text(found, "/timestamp").unwrap_or_default();
+fn of_pod(pod: &Pod, found: &Measured) -> Value {
+    let metadata = &pod.metadata;
+    let time = found.timestamp.as_deref().unwrap_or_default();
     let usage = used(pod, found);
     let containers: Vec<Value> = containers(pod, found)
         .into_iter()
         .map(|container| of_container(pod, container, time))
         .collect();
     json!({
-        "podRef": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
-        "startTime": pod["status"]["startTime"],
+        "podRef": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "startTime": pod.status.start_time,
         "containers": containers,
         "cpu": cpu(usage, time),
         "memory": memory(usage, time),
     })
 }
 
-fn of_container(pod: &Value, container: &Value, time: &str) -> Value {
-    let name = text(container, "/name").unwrap_or_default();
-    let usage = Usage::read(&container["usage"]);
+fn of_container(pod: &Pod, container: &Container, time: &str) -> Value {
+    let usage = Usage::read(&container.usage);
     json!({
-        "name": name,
-        "startTime": started(pod, name),
+        "name": container.name,
+        "startTime": started(pod, &container.name),
         "cpu": cpu(usage, time),
         "memory": memory(usage, time),
     })
 }
 
-fn used(pod: &Value, found: &Value) -> Usage {
-    containers(pod, found)
-        .into_iter()
-        .map(|container| Usage::read(&container["usage"]))
-        .sum()
-}
-
 /// Since when a container runs; the pod's own start where that is not said.
-fn started(pod: &Value, name: &str) -> Value {
+fn started<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let status = &pod.status;
     let statuses = [
-        "/status/containerStatuses",
-        "/status/initContainerStatuses",
-        "/status/ephemeralContainerStatuses",
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
     ];
-    statuses
-        .iter()
-        .flat_map(|list| array(pod, list))
-        .find(|status| text(status, "/name") == Some(name))
-        .and_then(|status| status.pointer("/state/running/startedAt"))
-        .unwrap_or_else(|| &pod["status"]["startTime"])
-        .clone()
+    let mut all = statuses.into_iter().flatten().flatten();
+    all.find(|status| status.name == name)
+        .and_then(|status| {
+            status
+                .state
+                .as_ref()?
+                .running
+                .as_ref()?
+                .started_at
+                .as_deref()
+        })
+        .or(status.start_time.as_deref())
 }
 
 fn cpu(usage: Usage, time: &str) -> Value {

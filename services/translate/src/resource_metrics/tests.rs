@@ -1,6 +1,22 @@
 //! Metrics of a virtual cluster's pods and nodes.
 
+use serde::de::DeserializeOwned;
+use vcluster_resources::label::CLUSTER_UID;
+
 use super::*;
+
+/// An object as it is read.
+fn read<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn read_all<T: DeserializeOwned, const N: usize>(objects: [Value; N]) -> Vec<T> {
+    objects.into_iter().map(read).collect()
+}
+
+fn shown(metrics: &[PodMetrics<'_>]) -> Vec<Value> {
+    metrics.iter().map(|found| json!(found)).collect()
+}
 
 fn tenant() -> TenantUri {
     "vcluster://team-a/demo/c1".parse().unwrap()
@@ -42,14 +58,11 @@ fn host(name: &str, uid: &str, namespace: &str, cpu: &str) -> Value {
 
 #[test]
 fn a_pod_has_what_the_host_measured_of_it_under_its_own_name_and_labels() {
-    let found = [host("web-x-shop-x-demo", "c1", "team-a", "250m")];
-    let metrics = pods(
-        &[pod("web", "node-1"), pod("new", "node-1")],
-        &found,
-        &tenant(),
-    );
+    let found = read_all([host("web-x-shop-x-demo", "c1", "team-a", "250m")]);
+    let inside = read_all([pod("web", "node-1"), pod("new", "node-1")]);
+    let metrics = pods(&inside, &found, &tenant());
     assert_eq!(
-        metrics,
+        shown(&metrics),
         [json!({
             "kind": "PodMetrics", "apiVersion": "metrics.k8s.io/v1beta1",
             "metadata": {
@@ -75,8 +88,8 @@ fn metrics_of_others_are_not_shown_whatever_they_are_called() {
         host("demo-0", "c1", "team-a", "1"),
         unlabelled,
     ] {
-        let metrics = pods(&[pod("web", "node-1")], &[found], &tenant());
-        assert_eq!(metrics, [] as [Value; 0]);
+        let (inside, found) = (read_all([pod("web", "node-1")]), read_all([found]));
+        assert_eq!(pods(&inside, &found, &tenant()), []);
     }
 }
 
@@ -84,18 +97,18 @@ fn metrics_of_others_are_not_shown_whatever_they_are_called() {
 fn a_node_has_the_sum_of_own_pods_and_nothing_where_there_is_none() {
     let node =
         |name: &str| json!({"metadata": {"name": name, "labels": {"zone": "a"}, "uid": "1"}});
-    let found = [
+    let found = read_all([
         host("web-x-shop-x-demo", "c1", "team-a", "250m"),
         host("db-x-shop-x-demo", "c1", "team-a", "500m"),
         host("web-x-shop-x-other", "c2", "team-a", "1"),
-    ];
-    let inside = [
+    ]);
+    let inside = read_all([
         pod("web", "node-1"),
         pod("db", "node-1"),
         pod("web2", "node-2"),
-    ];
+    ]);
     let now = "2026-01-01T00:01:00Z";
-    let all = [node("node-1"), node("node-2")];
+    let all = read_all([node("node-1"), node("node-2")]);
     let metrics = nodes(&all, &inside, &found, &tenant(), now);
     assert_eq!(
         metrics,
@@ -123,7 +136,7 @@ fn a_node_has_the_sum_of_own_pods_and_nothing_where_there_is_none() {
 
 #[test]
 fn what_was_measured_before_a_pod_began_is_a_former_one_s() {
-    let found = [host("web-x-shop-x-demo", "c1", "team-a", "1")];
+    let found = read_all([host("web-x-shop-x-demo", "c1", "team-a", "1")]);
     for (began, shown) in [
         (json!("2026-01-01T00:00:20Z"), 1),
         (json!("2026-01-01T00:00:21Z"), 0),
@@ -131,26 +144,27 @@ fn what_was_measured_before_a_pod_began_is_a_former_one_s() {
     ] {
         let mut inside = pod("web", "node-1");
         inside["status"]["startTime"] = began.clone();
-        let metrics = pods(&[inside], &found, &tenant());
+        let inside = read_all([inside]);
+        let metrics = pods(&inside, &found, &tenant());
         assert_eq!(metrics.len(), shown, "{began}");
     }
 }
 
-fn node() -> Value {
-    json!({"metadata": {"name": "node-1", "creationTimestamp": "2025-12-31T00:00:00Z"}})
+fn node() -> Node {
+    read(json!({"metadata": {"name": "node-1", "creationTimestamp": "2025-12-31T00:00:00Z"}}))
 }
 
 #[test]
 fn a_summary_tells_of_own_pods_on_the_node_as_a_kubelet_does() {
     let mut injected = host("web-x-shop-x-demo", "c1", "team-a", "250m");
     injected["metadata"]["uid"] = "host-uid".into();
-    let found = [
+    let found = read_all([
         injected,
         host("db-x-shop-x-demo", "c1", "team-a", "500m"),
         host("web-x-shop-x-other", "c2", "team-a", "1"),
         host("demo-0", "c1", "team-a", "1"),
-    ];
-    let inside = [pod("web", "node-1"), pod("db", "node-2")];
+    ]);
+    let inside = read_all([pod("web", "node-1"), pod("db", "node-2")]);
     let said = summary(&node(), &inside, &found, &tenant(), "2026-01-01T00:01:00Z");
     let time = "2026-01-01T00:00:20Z";
     let memory = |mebibytes: u64| json!({"time": time, "workingSetBytes": mebibytes << 20});
@@ -184,7 +198,8 @@ fn a_summary_tells_of_own_pods_on_the_node_as_a_kubelet_does() {
 #[test]
 fn a_summary_without_measured_pods_is_empty_as_of_now() {
     let now = "2026-01-01T00:01:00Z";
-    let said = summary(&node(), &[pod("web", "node-1")], &[], &tenant(), now);
+    let inside = read_all([pod("web", "node-1")]);
+    let said = summary(&node(), &inside, &[], &tenant(), now);
     assert_eq!(said["pods"], json!([]));
     assert_eq!(
         said["node"]["cpu"],
@@ -194,4 +209,33 @@ fn a_summary_without_measured_pods_is_empty_as_of_now() {
         said["node"]["memory"],
         json!({"time": now, "workingSetBytes": 0})
     );
+}
+
+#[test]
+fn of_an_object_nothing_is_kept_that_metrics_do_not_need() {
+    let mut large = pod("web", "node-1");
+    large["metadata"]["annotations"]["a"] = "x".repeat(250_000).into();
+    large["metadata"]["managedFields"] = json!([{"manager": "kubectl"}]);
+    large["spec"]["containers"][0]["image"] = "nginx".into();
+    large["spec"]["initContainers"] = Value::Null;
+    let kept = json!(read::<Pod>(large));
+    let keys = |part: &Value| -> Vec<String> {
+        let part = part.as_object().unwrap();
+        part.keys().cloned().collect()
+    };
+    let metadata = ["creationTimestamp", "labels", "name", "namespace", "uid"];
+    assert_eq!(keys(&kept["metadata"]), metadata);
+    assert_eq!(kept["spec"]["containers"], json!([{"name": "main"}]));
+    assert!(kept.to_string().len() < 1000, "{kept}");
+    let found: Measured = read(host("web-x-shop-x-demo", "c1", "team-a", "1"));
+    let kept = json!(found);
+    assert_eq!(kept["metadata"]["labels"], json!({CLUSTER_UID: "c1"}));
+}
+
+#[test]
+fn a_list_is_one_of_its_kind() {
+    let expected = json!({
+        "kind": "PodMetricsList", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {}, "items": [1],
+    });
+    assert_eq!(json!(list("PodMetrics", &[1])), expected);
 }

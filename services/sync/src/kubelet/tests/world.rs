@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::kubelet::Kubelet;
 use crate::metrics::{Metrics, Port};
 use crate::peer;
+use crate::resource_metrics::reading::Readings;
 use crate::server::Host;
 use crate::testing::{engine_config, in_an_hour};
 
@@ -206,7 +207,7 @@ impl World {
         server.serve(
             Port::Kubelet,
             listener,
-            Arc::new(Kubelet::new(engine, &shutdown)),
+            Arc::new(Kubelet::new(engine, Arc::new(Readings::new()), &shutdown)),
         );
         let world = Self {
             host,
