@@ -43,6 +43,31 @@ fn slice(service: &str, addresses: &[&str]) -> Value {
     })
 }
 
+/// What the selector of a Service had found, before it lost it, can be taken away inside: what the host's controllers had
+/// found by themselves nobody there could see, and its addresses become other tenants'.
+fn leads_nowhere_without_its_selector(tenant: &Tenant, web: &str) {
+    tenant.kubectl("label pod web app=web").ok();
+    let mut changing = service("changing");
+    changing["spec"]["selector"] = json!({"app": "web"});
+    apply(tenant, &[changing]);
+    comes_to_lead_to(tenant, "changing", &[web]);
+    let patch = json!({"spec": {"selector": null}}).to_string();
+    tenant
+        .inside()
+        .kubectl_args(&["patch", "service", "changing", "-p", &patch])
+        .ok();
+    // As on any cluster, somebody has to (kubernetes/kubernetes#91072).
+    for what in [
+        "endpoints changing",
+        "endpointslices -l kubernetes.io/service-name=changing",
+    ] {
+        tenant.kubectl(&format!("delete {what}")).ok();
+    }
+    comes_to_lead_to(tenant, "changing", &[]);
+    apply(tenant, &[slice("changing", &[web])]);
+    comes_to_lead_to(tenant, "changing", &[web]);
+}
+
 /// Addresses to which the host Service of a virtual Service leads.
 fn leads_to(tenant: &Tenant, service: &str) -> Vec<String> {
     let slices = tenant.host().list(&format!(
@@ -120,6 +145,7 @@ fn a_service_without_selector_leads_to_own_pods_and_nowhere_into_the_host_cluste
         })],
     );
     comes_to_lead_to(&tenant, "mirrored", &[&web]);
+    leads_nowhere_without_its_selector(&tenant, &web);
     eventually("the Service answers", || {
         let output = tenant
             .kubectl("exec client -- wget -q -O - http://mirrored")

@@ -146,16 +146,17 @@ fn commands_run_with_input_exit_code_and_terminal_in_both_protocols() {
         .ok();
         assert_eq!(many.len(), 3_000_000, "{protocol}");
     }
-    audited(&tenant, "exec", "shell");
+    audited(&tenant, "exec", "shell", 101);
 }
 
-/// Whether sync has written that the tenant's pod was reached.
-fn audited(tenant: &Tenant, verb: &str, pod: &str) {
-    let (tenant_uri, verb, pod) = (
+/// Waits until sync has written that a pod of that name was asked for, and how that was answered.
+fn audited(tenant: &Tenant, verb: &str, pod: &str, code: u16) {
+    let parts = [
         format!("vcluster://{}/{}/", tenant.namespace, tenant.name),
         format!("\"verb\":\"{verb}\""),
         format!("\"pod\":\"{pod}\""),
-    );
+        format!("\"code\":{code}"),
+    ];
     eventually("the audit shows it", || {
         let logs = tenant
             .host()
@@ -164,11 +165,8 @@ fn audited(tenant: &Tenant, verb: &str, pod: &str) {
                 host::RELEASE
             ))
             .ok();
-        let found = logs.lines().any(|line| {
-            [&tenant_uri, &verb, &pod]
-                .iter()
-                .all(|part| line.contains(part.as_str()))
-        });
+        let is_it = |line: &str| parts.iter().all(|part| line.contains(part.as_str()));
+        let found = logs.lines().any(is_it);
         if found { Ok(()) } else { Err("no such line") }
     });
 }
@@ -237,7 +235,7 @@ fn ports_are_forwarded_in_both_protocols() {
             assert!(answer.contains("200 OK"), "{protocol}: {answer}");
         }
     }
-    audited(&tenant, "portforward", "web");
+    audited(&tenant, "portforward", "web", 101);
 }
 
 #[test]
@@ -365,6 +363,8 @@ fn nothing_is_reached_but_the_tenant_s_own_pods() {
         ("/containerLogs/default/shell/injected", "404"),
         ("/containerLogs/../../api/v1/pods", "404"),
         ("/exec/default/alone/main?command=id&output=1", "404"),
+        ("/attach/default/alone/main?output=1", "404"),
+        ("/portForward/default/alone", "404"),
         ("/exec/default/shell/main?command=id&output=1", "400"),
         ("/run/default/shell/main?cmd=id", "403"),
         ("/pods", "403"),
@@ -398,5 +398,7 @@ fn nothing_is_reached_but_the_tenant_s_own_pods() {
         ])
         .ok();
     assert_eq!(get("/containerLogs/default/shell/spy").0, "404");
-    audited(&tenant, "log", "alone");
+    for verb in ["log", "exec", "attach", "portforward"] {
+        audited(&tenant, verb, "alone", 404);
+    }
 }

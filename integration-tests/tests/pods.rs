@@ -254,6 +254,37 @@ fn a_readiness_gate_is_opened_from_inside() {
 }
 
 #[test]
+fn a_pod_that_the_host_lost_is_told_to_have_failed_to_those_who_hold_it() {
+    let tenant = Tenant::create("lost");
+    let mut held = pod("held", &json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    tenant.inside().apply(&held.to_string());
+    ready(&tenant, "held");
+    let lost = outside(&tenant, "held");
+    let args = format!(
+        "-n {} delete pod {} --force --grace-period=0",
+        tenant.namespace,
+        host::name(&lost)
+    );
+    tenant.host().kubectl(&args).ok();
+    // As a Job waits for it before it makes another.
+    becomes(&tenant, "held", "/status/phase", |phase| phase == "Failed");
+    let found = inside(&tenant, "held");
+    assert_eq!(
+        found.pointer("/status/containerStatuses/0/state/terminated/exitCode"),
+        Some(&json!(137))
+    );
+    let free = json!({"metadata": {"finalizers": null}}).to_string();
+    tenant
+        .inside()
+        .kubectl_args(&["patch", "pod", "held", "--type=merge", "-p", &free])
+        .ok();
+    tenant
+        .kubectl("wait --for=delete pod/held --timeout=60s")
+        .ok();
+}
+
+#[test]
 fn a_pod_learns_of_itself_what_the_virtual_cluster_says() {
     let tenant = Tenant::create("downward");
     let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});

@@ -158,6 +158,9 @@ fn pods_reach_services_by_name_and_address_as_in_any_cluster() {
     let db = tenant.kubectl("-n shop get pod db-0 -o json").json();
     let db = db["status"]["podIP"].as_str().unwrap().to_owned();
     assert!(client("nslookup db-0.db.shop.svc.cluster.local").contains(&db));
+    assert!(client(&format!("nslookup {db}")).contains("db-0.db.shop.svc.cluster.local"));
+    let dashed = format!("{}.shop.pod.cluster.local", db.replace('.', "-"));
+    assert!(client(&format!("nslookup {dashed}")).contains(&db));
     assert!(client(&format!("nslookup {ip}")).contains("web.shop.svc.cluster.local"));
 
     // The API server by its name is the virtual one.

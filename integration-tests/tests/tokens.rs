@@ -48,9 +48,11 @@ fn a_token_is_renewed_in_the_running_pod_before_it_ends() {
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "long", "namespace": "default"},
         "spec": {
             "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false,
+            // Who gets it may read it, whatever the mode of other files.
+            "securityContext": {"runAsUser": 1000, "runAsNonRoot": true},
             "containers": [{"name": "main", "image": BUSYBOX, "imagePullPolicy": "IfNotPresent",
                 "command": ["sleep", "3600"], "volumeMounts": [{"name": "token", "mountPath": "/token"}]}],
-            "volumes": [{"name": "token", "projected": {"sources": [source]}}],
+            "volumes": [{"name": "token", "projected": {"defaultMode": 0o400, "sources": [source]}}],
         },
     });
     tenant.inside().apply(&pod.to_string());

@@ -181,10 +181,11 @@ fn without_node_ports(spec: &mut Value) {
 pub fn outside(service: &Value, name: &str, context: &Context) -> Result<Value, Error> {
     let owner = Owner::of_virtual(service, Kind::Service.as_str(), context)?;
     let translated = service::to_host(service, context)?;
-    let mut spec = picked(&translated["spec"], &EXPORTED_FIELDS);
-    if spec.get("selector").is_none() {
+    let selector = service.pointer("/spec/selector").and_then(Value::as_object);
+    if selector.is_none_or(Map::is_empty) {
         return Err(Error::NoSelector);
     }
+    let mut spec = picked(&translated["spec"], &EXPORTED_FIELDS);
     spec["type"] = "ClusterIP".into();
     without_node_ports(&mut spec);
     let annotations: Map<String, Value> =

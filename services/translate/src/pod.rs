@@ -40,6 +40,7 @@ mod claims;
 mod container;
 mod dns;
 mod downward;
+mod ended;
 mod hostname;
 pub(crate) mod hosts;
 mod resize;
@@ -52,6 +53,7 @@ mod update;
 mod volume;
 
 pub use binding::{Binding, binding};
+pub use ended::ended;
 pub use resize::{resize_to_host, resized};
 pub use scope::{Reference, ReferenceKind, Token};
 pub use status::{BOUND, SYNCED, gates_to_host, refused, status_to_virtual};

@@ -66,9 +66,9 @@ fn only_virtual(pod: &Value, view: PodView<'_>, context: &Context) -> Action<Hos
         Knowledge::Complete => {}
     }
     if is_deleting(pod) {
-        // Nothing runs any more. With no grace left, somebody's finalizer keeps it.
+        // Nothing runs any more. With no grace left, somebody's finalizer keeps it, who may wait for its end.
         return match grace(pod) {
-            Some(0) => Action::Nothing,
+            Some(0) => pod::ended(pod).map_or(Action::Nothing, Action::PatchVirtual),
             Some(_) | None => Action::DeleteVirtual(delete(pod, Some(0), Cause::Deleting)),
         };
     }

@@ -7,6 +7,7 @@ use crate::{
     Kind,
     fixture::{context, host_of, namespace_labels, pod, pod_with},
     kind::Translation,
+    patch::Subresource,
     pod::HostPod,
     refusal::Reason,
 };
@@ -163,8 +164,51 @@ fn a_deletion_from_above_ends_when_the_host_pod_is_gone() {
         decide(Some(&pod), None, Knowledge::Partial),
         Action::Wait(Waiting::Lists)
     );
-    // Held by a finalizer of somebody.
-    assert_eq!(complete(Some(&deleting(&pod, 0)), None), Action::Nothing);
+}
+
+#[test]
+fn a_pod_that_a_finalizer_holds_is_told_how_it_ended_though_nobody_saw_it() {
+    let mut pod = deleting(&started(&pod()), 0);
+    pod["metadata"]["resourceVersion"] = "7".into();
+    pod["status"]["containerStatuses"] = json!([
+        {"name": "main", "ready": true, "started": true, "state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}},
+        {"name": "done", "ready": false, "state": {"terminated": {"exitCode": 0}}},
+    ]);
+    pod["status"]["conditions"] = json!([
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"},
+        {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+    ]);
+    assert_eq!(
+        decide(Some(&pod), None, Knowledge::Partial),
+        Action::Wait(Waiting::Lists)
+    );
+    let Action::PatchVirtual(patch) = complete(Some(&pod), None) else {
+        panic!("nobody is told")
+    };
+    assert_eq!(patch.subresource, Some(Subresource::Status));
+    assert_eq!(patch.body["metadata"]["resourceVersion"], "7");
+    let status = &patch.body["status"];
+    assert_eq!(status["phase"], "Failed");
+    let [main, done] = [0, 1].map(|index| &status["containerStatuses"][index]);
+    assert_eq!(main["ready"], false);
+    assert_eq!(
+        main["state"],
+        json!({"terminated": {
+            "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": "2026-01-01T00:00:01Z",
+            "finishedAt": "2026-01-01T00:00:30Z",
+            "message": "The container could not be located when the pod was deleted",
+        }})
+    );
+    assert_eq!(done["state"], json!({"terminated": {"exitCode": 0}}));
+    assert_eq!(
+        status["conditions"],
+        json!([
+            {"type": "Ready", "status": "False", "reason": "PodFailed", "lastTransitionTime": "2026-01-01T00:00:30Z"},
+            {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-01-01T00:00:01Z"},
+        ])
+    );
+    pod["status"]["phase"] = "Failed".into();
+    assert_eq!(complete(Some(&pod), None), Action::Nothing, "once");
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn tells_only_when_bound(change: &Value, previous: &[Value]) -> bool {
     conditions.len() == previous.len() && conditions.iter().zip(previous).all(is_same)
 }
 
-fn patch(object: &Value, format: Format, body: Value) -> Patch {
+pub(super) fn patch(object: &Value, format: Format, body: Value) -> Patch {
     let uid = text(object, "/metadata/uid").unwrap_or_default();
     Patch::new(Some(Subresource::Status), format, uid, body)
 }

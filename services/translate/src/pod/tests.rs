@@ -188,6 +188,46 @@ fn a_volume_may_hold_several_tokens() {
 }
 
 #[test]
+fn a_token_can_be_read_by_those_who_may_read_it_on_a_cluster_of_ones_own() {
+    let user =
+        |user: i64| json!({"name": "main", "image": "i", "securityContext": {"runAsUser": user}});
+    let unsaid = json!({"name": "main", "image": "i"});
+    let table = [
+        (json!(null), vec![unsaid.clone()], None),
+        (json!({"runAsUser": 0}), vec![unsaid.clone()], Some(0o600)),
+        (
+            json!({"runAsUser": 1000}),
+            vec![unsaid.clone()],
+            Some(0o444),
+        ),
+        (json!({"runAsUser": 0}), vec![user(1000)], Some(0o444)),
+        (json!({}), vec![user(1000), user(1000)], Some(0o444)),
+        (json!({}), vec![user(1000), user(1001)], None),
+        (json!({}), vec![user(1000), unsaid.clone()], None),
+        (
+            json!({"fsGroup": 2000}),
+            vec![user(1000), unsaid],
+            Some(0o600),
+        ),
+    ];
+    for (security, containers, mode) in table {
+        let mut pod = pod_with(json!({
+            "containers": containers,
+            "volumes": [{"name": "t", "projected": {"defaultMode": 0o400, "sources": [
+                {"serviceAccountToken": {"path": "token"}},
+            ]}}],
+        }));
+        pod["spec"]["securityContext"] = security.clone();
+        let host = host(&pod).object;
+        let source = &host["spec"]["volumes"][0]["projected"]["sources"][0];
+        let found = source["secret"]["items"][0]
+            .get("mode")
+            .and_then(Value::as_u64);
+        assert_eq!(found, mode, "{security} {containers:?}");
+    }
+}
+
+#[test]
 fn annotations_pass_by_list_and_are_readable_by_the_pod_itself() {
     let mut pod = pod_with(
         json!({"containers": [{"name": "main", "image": "i", "env": [

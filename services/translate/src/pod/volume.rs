@@ -207,6 +207,37 @@ fn token_as_secret(token: &Value, volume: &str, index: usize, scope: &mut Scope<
     if let Some(user) = token.get("user") {
         item["user"] = user.clone();
     }
+    if let Some(mode) = token_mode(scope.pod) {
+        item["mode"] = mode.into();
+    }
     let secret = name::of_tokens(&scope.owner.namespace, &scope.owner.name, scope.context);
     json!({"name": secret, "items": [item]})
+}
+
+/// The mode of a token's file where the volume's own does not count: a kubelet gives the file to the one user of all
+/// containers, and to nobody else. A file of a Secret stays root's, so that another user must be let read it.
+fn token_mode(pod: &Value) -> Option<u32> {
+    let has_group = is_set(pod, "/spec/securityContext/fsGroup");
+    let user = user_of_all(pod);
+    // The kubelet adds the group's right.
+    if has_group || user == Some(0) {
+        return Some(0o600);
+    }
+    user.map(|_other| 0o444)
+}
+
+/// The user as which every container runs, if all say the same.
+fn user_of_all(pod: &Value) -> Option<i64> {
+    let of_pod = pod.pointer("/spec/securityContext/runAsUser");
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let mut users = lists.iter().flat_map(|list| {
+        array(pod, &format!("/spec/{list}"))
+            .iter()
+            .map(|container| {
+                let own = container.pointer("/securityContext/runAsUser");
+                own.filter(|own| !own.is_null()).or(of_pod)?.as_i64()
+            })
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
 }

@@ -76,15 +76,20 @@ fn everything_passes_but_names_labels_selector_and_most_annotations() {
 }
 
 #[test]
-fn a_selector_is_confined_to_the_namespace_and_none_stays_none() {
+fn a_selector_is_confined_to_the_namespace_and_none_is_one_of_no_pod() {
     let selector = |found: Value| {
         let service = with(web(), json!({"selector": found}));
         to_host(&service, &context()).unwrap()["spec"]
             .get("selector")
             .cloned()
     };
-    assert_eq!(selector(Value::Null), None);
-    assert_eq!(selector(json!({})), None);
+    // Without a selector the host's controllers would leave what an earlier one had found.
+    let nothing = json!({
+        "vcluster.dev/cluster-uid": context().cluster_uid, "vcluster.dev/namespace": "",
+    });
+    for none in [Value::Null, json!({})] {
+        assert_eq!(selector(none), Some(nothing.clone()));
+    }
     assert_eq!(
         selector(json!({"vcluster.dev/namespace": "other"})),
         Some(json!({
@@ -147,7 +152,14 @@ fn an_update_carries_what_changed_and_nothing_else() {
                 "app.kubernetes.io.label.vcluster.dev/name": null,
             }}),
         ),
-        (json!({"selector": null}), json!({"selector": null})),
+        (
+            json!({"selector": null}),
+            json!({"selector": {
+                "label.vcluster.dev/app": null,
+                "app.kubernetes.io.label.vcluster.dev/name": null,
+                "vcluster.dev/namespace": "",
+            }}),
+        ),
         (
             json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}),
             json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}),

@@ -47,12 +47,11 @@ pub fn to_host(service: &Value, context: &Context) -> Result<Value, Refusal> {
     let mut spec = spec.clone();
     spec.remove("externalIPs");
     spec.remove("externalName");
-    match spec.remove("selector") {
-        Some(Value::Object(found)) if !found.is_empty() => {
-            spec.insert("selector".to_owned(), selector(&found, &owner, context));
-        }
-        Some(_) | None => {}
-    }
+    let selector = match spec.get("selector").and_then(Value::as_object) {
+        Some(found) if !found.is_empty() => selector(found, &owner, context),
+        Some(_) | None => nothing(context),
+    };
+    spec.insert("selector".to_owned(), selector);
     let labels = label::OBJECT.translate(service, "/metadata/labels");
     let annotations = passed(service, annotation::SERVICE, &context.annotations.services);
     let host_name = name::of_service(&owner.namespace, &owner.name, context);
@@ -76,4 +75,13 @@ fn selector(found: &Map<String, Value>, owner: &Owner, context: &Context) -> Val
         owner.namespace.as_str().into(),
     );
     selector.into()
+}
+
+/// No pod: every one of ours is of a namespace.
+///
+/// Not without a selector: the host's controllers would leave the endpoints of an earlier selector, which nobody inside
+/// can see or remove, and whose addresses other tenants' pods get (kubernetes/kubernetes#91072). What the virtual Service
+/// leads to has slices of its own.
+fn nothing(context: &Context) -> Value {
+    json!({CLUSTER_UID: context.cluster_uid, VIRTUAL_NAMESPACE: ""})
 }

@@ -331,9 +331,16 @@ fn uid(object: Option<&Value>) -> Option<&str> {
 /// Phases in the order in which a pod passes through them.
 fn phase(pod: Option<&Value>) -> Option<usize> {
     let phase = pod?["status"]["phase"].as_str()?;
-    ["Pending", "Running", "Succeeded"]
+    ["Pending", "Running"]
         .iter()
         .position(|p| *p == phase)
+        .or_else(|| is_finished(pod?).then_some(2))
+}
+
+fn is_finished(pod: &Value) -> bool {
+    ["Succeeded", "Failed"]
+        .iter()
+        .any(|phase| pod["status"]["phase"] == *phase)
 }
 
 fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
@@ -346,7 +353,7 @@ fn delete(slot: &mut Option<Value>, expected: Option<&str>, grace: Option<i64>) 
     assert!(expected.is_none() || uid(Some(object)) == expected);
     let metadata = &object["metadata"];
     let bound = object["spec"].get("nodeName").is_some();
-    let finished = object["status"]["phase"] == "Succeeded";
+    let finished = is_finished(object);
     let earlier = metadata["deletionGracePeriodSeconds"].as_i64();
     let wanted = if bound && !finished {
         grace.unwrap_or(30)
@@ -373,13 +380,12 @@ proptest! {
             world.happen(event);
         }
         world.settle();
-        let finished = |pod: &Value| pod["status"]["phase"] == "Succeeded";
         match (&world.pod, &world.host) {
             (None, None) => {}
             (None, Some(host)) => prop_assert!(false, "an orphan is left: {host}"),
             (Some(pod), None) => {
                 let refused = pod["spec"].get("hostPID").is_some();
-                prop_assert!(refused || finished(pod), "not made: {pod}");
+                prop_assert!(refused || is_finished(pod), "not made: {pod}");
             }
             (Some(pod), Some(host)) => {
                 prop_assert_eq!(&host["metadata"]["annotations"]["vcluster.dev/uid"], &pod["metadata"]["uid"]);
