@@ -68,11 +68,7 @@ async fn decide(
     let Some(context) = engine.context(tenant, kind, object.as_deref()) else {
         return Ok(waits(&Waiting::Lists));
     };
-    if host.as_deref().is_some_and(service::is_reserved) {
-        // The webhook has written it for a request: what this engine wrote before may follow that.
-        let name = tenant.name_on(Side::Host, key);
-        tenant.brake.forget(Side::Host, kind, &name);
-    }
+    heed_reservation(tenant, key, host.as_deref());
     let action = plan::to_host(kind, rules, view, &context);
     if let Some(at) = host
         .as_deref()
@@ -225,6 +221,14 @@ pub(super) fn check_classes(
     class::check(kind, object, |class, name| {
         engine.class_standing(tenant, class, name)
     })
+}
+
+/// The webhook has written a reserved Service for a request: what this engine wrote before may follow that.
+fn heed_reservation(tenant: &Tenant, key: &Key, host: Option<&Value>) {
+    if host.is_some_and(service::is_reserved) {
+        let name = tenant.name_on(Side::Host, key);
+        tenant.brake.forget(Side::Host, key.kind, &name);
+    }
 }
 
 /// What is left of a reservation; nothing if it is over, or nobody can tell.

@@ -160,7 +160,7 @@ async fn what_a_webhook_s_answer_was_accepted_of_is_not_fought_over_either() {
         let host = world.host.get(kind, "team-a", name).unwrap();
         if host.json()["spec"]["duration"] != "1h0m0s" {
             world.change_host(kind, name, |host| {
-                host["spec"]["duration"] = "1h0m0s".into()
+                host["spec"]["duration"] = "1h0m0s".into();
             });
         }
     })
