@@ -222,7 +222,13 @@ impl Reservation<'_> {
             }
         }
         let Some(part) = part else {
-            return filled(host.object, &found);
+            // What it has while it is still to be changed is not what the Service is to be stored with.
+            let is_as_wanted = allocates || whole.is_none();
+            return if is_as_wanted {
+                filled(host.object, &found)
+            } else {
+                Ok(Vec::new())
+            };
         };
         match host.patch(&part, false).await {
             Ok(changed) => filled(host.object, &changed),

@@ -414,6 +414,47 @@ async fn a_second_address_comes_from_a_host_that_has_two_families_by_now() {
 }
 
 #[tokio::test]
+async fn a_service_that_gives_an_address_up_is_not_given_it_again() {
+    let stored = |policy: &str| {
+        let mut stored = service();
+        stored["metadata"]["namespace"] = "shop".into();
+        stored["metadata"]["uid"] = "5e1f".into();
+        for (key, value) in [
+            ("clusterIP", json!("10.96.3.4")),
+            ("clusterIPs", json!(["10.96.3.4", "fd96::7"])),
+            ("ipFamilies", json!(["IPv4", "IPv6"])),
+            ("ipFamilyPolicy", json!(policy)),
+        ] {
+            stored["spec"][key] = value;
+        }
+        stored
+    };
+    let spec = stored("RequireDualStack")["spec"].clone();
+    let scene = scene(move |_call| {
+        let host = json!({
+            "metadata": {
+                "name": "web-x-shop-x-demo", "namespace": "team-a", "uid": "b057",
+                "annotations": {
+                    "vcluster.dev/cluster-uid": CLUSTER_UID, "vcluster.dev/kind": "Service",
+                    "vcluster.dev/namespace": "shop", "vcluster.dev/name": "web", "vcluster.dev/uid": "5e1f",
+                },
+            },
+            "spec": spec,
+        });
+        answer(200, host)
+    });
+    let mut object = stored("SingleStack");
+    object["spec"]["clusterIPs"] = json!(["10.96.3.4"]);
+    object["spec"]["ipFamilies"] = json!(["IPv4"]);
+    let old = stored("RequireDualStack");
+    let response = scene.ask(&review("UPDATE", &object, Some(&old))).await;
+    assert_eq!(response, json!({"uid": "r1", "allowed": true}));
+    for call in &scene.host.calls() {
+        assert!(call.method == "GET" || call.query.contains("dryRun=All"));
+    }
+}
+
+#[tokio::test]
 async fn a_tenant_with_its_fill_is_told_so_and_others_are_served() {
     let scene = scene(give);
     let tenant = format!("vcluster://team-a/demo/{CLUSTER_UID}");
