@@ -89,7 +89,7 @@ pub(crate) fn anothers(name: &str) -> Vec<Attempt> {
         attempt(
             "storage of another's class",
             object("v1", "PersistentVolumeClaim", "usurper", &claim),
-            told(&["NotSynced", "spec.storageClassName"]),
+            told(&["NotOnHost", "spec.storageClassName"]),
         ),
         attempt(
             "a class above everybody",

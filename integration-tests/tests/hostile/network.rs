@@ -133,7 +133,10 @@ pub(crate) fn destinations(host: &Host, victim: &Victim) -> Vec<Attempt> {
     let door = attempt(
         "a Service that leads where its slices say",
         object("v1", "Service", "door", &door),
-        Outcome::Harmless(vec![Fact::Is("/spec/selector", Value::Null)]),
+        Outcome::Harmless(vec![Fact::Is(
+            "/spec/selector/vcluster.dev~1namespace",
+            json!(""),
+        )]),
     );
     [door].into_iter().chain(slices).chain(refused).collect()
 }
