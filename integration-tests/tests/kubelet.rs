@@ -272,6 +272,17 @@ fn a_debug_container_is_added_and_reached() {
     });
     let found = tenant.kubectl("exec shell -c dbg -- echo found").ok();
     assert_eq!(found, "found\n");
+
+    // With a terminal, as a person does: kubectl waits for the container and attaches to its shell.
+    let line = "kubectl debug shell -it --profile=baseline --image=docker.io/library/busybox:latest \
+                --image-pull-policy=IfNotPresent -c terminal -- sh";
+    let said = tenant
+        .inside()
+        .program("script", &["-qec", line, "/dev/null"])
+        .input("tty; echo $((40 + 2)) answers; exit\n")
+        .ok();
+    assert!(said.contains("/dev/pts/"), "{said}");
+    assert!(said.contains("42 answers"), "{said}");
 }
 
 /// sync's kubelet endpoint, asked with the very certificate of a virtual API server.

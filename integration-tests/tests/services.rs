@@ -301,6 +301,49 @@ fn a_service_changes_its_type_in_place_and_a_node_port_answers_on_the_node() {
 }
 
 #[test]
+fn a_client_stays_with_the_pod_that_answered_it_first_where_the_service_says_so() {
+    let tenant = Tenant::create("affinity");
+    let backend = |name: &str| {
+        let mut pod = pod("default", name);
+        pod["metadata"]["labels"]["app"] = "web".into();
+        let serve = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 80 -h /www";
+        pod["spec"]["containers"][0]["command"] = json!(["sh", "-c", serve]);
+        pod
+    };
+    let names = ["one", "two", "three"];
+    let mut objects: Vec<_> = names.into_iter().map(backend).collect();
+    objects.push(pod("default", "client"));
+    let mut spec = selecting("web");
+    objects.push(service("default", "spread", &spec));
+    spec["sessionAffinity"] = "ClientIP".into();
+    objects.push(service("default", "sticky", &spec));
+    apply(&tenant, &objects);
+    ready(&tenant, "default");
+    let answers = |service: &str| {
+        let script = format!(
+            "set -e; for i in $(seq 40); do wget -T 5 -qO- http://{service}/; done | sort -u | grep ."
+        );
+        let said = ask(&tenant, "default", "client", &script);
+        said.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Who answers is drawn for each connection: forty times the same one is no chance.
+    eventually("every pod answers where nothing binds a client", || {
+        let answers = answers("spread");
+        let all = answers.len() == names.len();
+        all.then_some(()).ok_or_else(|| format!("{answers:?}"))
+    });
+    assert_eq!(answers("sticky").len(), 1);
+    let patch = json!({"spec": {"sessionAffinity": "None"}}).to_string();
+    let change = ["patch", "service", "sticky", "--patch", &patch];
+    tenant.inside().kubectl_args(&change).ok();
+    eventually("it is spread once it says so", || {
+        let answers = answers("sticky");
+        let all = answers.len() == names.len();
+        all.then_some(()).ok_or_else(|| format!("{answers:?}"))
+    });
+}
+
+#[test]
 fn what_the_host_refuses_is_told_plainly_and_leaves_nothing() {
     let tenant = Tenant::create("refusals");
     let host_api = tenant

@@ -81,6 +81,8 @@ capabilities:
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: VCLUSTER_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: VCLUSTER_POD_UID
+  valueFrom: {fieldRef: {fieldPath: metadata.uid}}
 - name: VCLUSTER_LOG_FORMAT
   value: {{ .root.Values.log.format | quote }}
 - name: VCLUSTER_LOG_FILTER

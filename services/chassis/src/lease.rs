@@ -4,6 +4,10 @@
 //! duration, by the watcher's own monotonic clock, may be taken; the holder renews often and stops being
 //! leader when it could not renew for the renew deadline, which ends before anybody may take over.
 //!
+//! Who was started in the same pod after the holder need not wait either: a container is started again once its
+//! process has ended, and not before. The pod's UID, which is part of what a process is called, says so; its name does
+//! not, for a `StatefulSet` makes it again elsewhere.
+//!
 //! A clean shutdown releases the lease, so that the next leader need not wait, but not before every
 //! [`Leadership`] of it is dropped: whoever holds one may still be acting. Where that takes longer than the
 //! term, the lease is left to run out.
@@ -86,6 +90,8 @@ pub struct Candidate {
     /// Name of this process as people know it: the pod's. Two processes may bear the same one, for each
     /// adds a random part of its own.
     pub holder: String,
+    /// UID of that pod; without it a process that is started again waits for its own former lease to run out.
+    pub pod_uid: Option<String>,
     /// Durations.
     pub timing: Timing,
 }
@@ -110,7 +116,7 @@ impl Leadership {
         shutdown: &Shutdown,
     ) -> Self {
         let candidate = Candidate {
-            holder: unique(&candidate.holder),
+            holder: unique(&candidate.holder, candidate.pod_uid.as_deref()),
             ..candidate
         };
         let holder = Arc::from(candidate.holder.as_str());
@@ -146,7 +152,7 @@ impl Leadership {
         }
     }
 
-    /// What this process is called in the lease: the name of the candidate and a random part.
+    /// What this process is called in the lease: `HOLDER_UID_RANDOM`, or `HOLDER_RANDOM` where the pod has no UID.
     pub fn holder(&self) -> &str {
         &self.holder
     }
@@ -184,8 +190,23 @@ impl Leadership {
 
 /// Adds a random part to the name, as client-go's users do: a process must not take for its own the lease
 /// of another that was started under the same name, or of the one that it replaces.
-fn unique(holder: &str) -> String {
-    format!("{holder}_{:016x}", chance::number())
+fn unique(holder: &str, pod_uid: Option<&str>) -> String {
+    let number = chance::number();
+    pod_uid.map_or_else(
+        || format!("{holder}_{number:016x}"),
+        |uid| format!("{holder}_{uid}_{number:016x}"),
+    )
+}
+
+/// Whether a holder is an earlier process of the pod of this one, which cannot act any more.
+pub fn is_predecessor(holder: &str, me: &str) -> bool {
+    holder != me && pod_uid(me).is_some_and(|uid| pod_uid(holder) == Some(uid))
+}
+
+fn pod_uid(holder: &str) -> Option<&str> {
+    let (rest, _random) = holder.rsplit_once('_')?;
+    let (_, uid) = rest.rsplit_once('_')?;
+    Some(uid).filter(|uid| !uid.is_empty())
 }
 
 /// What came of one try.

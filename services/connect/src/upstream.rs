@@ -38,7 +38,7 @@ const CONNECTIONS: usize = 16;
 /// Why a request got no answer from the server it was forwarded to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No TCP connection.
+    /// No TCP connection, or it broke before it was used.
     #[error("cannot connect")]
     Connect(#[source] std::io::Error),
     /// No TLS session.
@@ -53,8 +53,8 @@ pub enum Error {
     /// It does not speak the protocol.
     #[error("the server does not speak the protocol")]
     Protocol,
-    /// It speaks it badly.
-    #[error("the protocol's handshake failed")]
+    /// The connection broke as it began to speak the protocol.
+    #[error("the connection was lost before it was used")]
     Handshake(#[source] hyper::Error),
     /// The connection broke before there was an answer.
     #[error("the connection was lost before there was an answer")]
@@ -81,12 +81,14 @@ impl Error {
             .unwrap_or_default();
         let second = Duration::from_secs(1);
         match self {
-            Self::Connect(_) | Self::ConnectTimeout | Self::JustFailed => Refusal::new(
-                Kind::Unavailable,
-                format!("{who} cannot be reached now{waiting}"),
-            )
-            .retry_after(second),
-            Self::Tls(_) | Self::Protocol | Self::Handshake(_) | Self::Address(_) => Refusal::new(
+            Self::Connect(_) | Self::Handshake(_) | Self::ConnectTimeout | Self::JustFailed => {
+                Refusal::new(
+                    Kind::Unavailable,
+                    format!("{who} cannot be reached now{waiting}"),
+                )
+                .retry_after(second)
+            }
+            Self::Tls(_) | Self::Protocol | Self::Address(_) => Refusal::new(
                 Kind::BadGateway,
                 format!("{who} and the gateway do not trust or understand each other{waiting}"),
             ),

@@ -204,6 +204,7 @@ fn campaign(
         namespace: config.installation.namespace.clone(),
         name: LEASE.to_owned(),
         holder: config.instance.clone(),
+        pod_uid: config.pod_uid.clone(),
         timing: TIMING,
     };
     Leadership::campaign(client.clone(), candidate, clock, shutdown)

@@ -66,6 +66,10 @@ pub struct Serve {
     #[arg(long, env = "VCLUSTER_POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,
 
+    /// UID of this pod. With it a process that is started again need not wait for the Lease of the one before it.
+    #[arg(long, env = "VCLUSTER_POD_UID", value_name = "UID")]
+    pub pod_uid: Option<String>,
+
     /// Reconcile only while holding the Lease `vcluster-control`, so that several replicas may run.
     #[arg(
         long,

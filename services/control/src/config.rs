@@ -47,6 +47,8 @@ pub struct Config {
     pub ranges: Vec<Range>,
     /// Name of this process.
     pub instance: String,
+    /// UID of the pod that it runs in.
+    pub pod_uid: Option<String>,
 }
 
 impl Config {
@@ -84,6 +86,7 @@ impl Config {
                 .map(|text| range(text))
                 .collect::<Result<_, _>>()?,
             instance: args.pod_name.clone().unwrap_or_else(made_up),
+            pod_uid: args.pod_uid.clone(),
         })
     }
 }

@@ -28,7 +28,7 @@ use crate::apply::with_causes;
 use crate::deadline::{REQUEST, within};
 use crate::engine::Engine;
 use crate::provision::{Kept, holds, send};
-use crate::tenant::Tenant;
+use crate::tenant::{About, Tenant};
 use crate::tenants::platform_authority;
 
 /// How often it is looked at.
@@ -216,12 +216,12 @@ pub async fn keep(engine: Arc<Engine>, tenant: Arc<Tenant>) {
         let mut memory = Memory::default();
         loop {
             // Not before the Service that it names.
-            if tenant.unprovisioned().is_none()
+            if tenant.noted(About::Provision).is_none()
                 && let Err(failure) = look(&engine, &tenant, &mut memory).await
             {
                 tracing::debug!(tenant = %tenant.id, failure, "the APIService of metrics cannot be kept");
             }
-            let pause = if tenant.unprovisioned().is_none() {
+            let pause = if tenant.noted(About::Provision).is_none() {
                 INTERVAL
             } else {
                 Duration::from_secs(1)

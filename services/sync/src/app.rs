@@ -177,6 +177,7 @@ fn leadership(
         namespace: config.namespace.clone(),
         name: replicas::lease(&config.pod),
         holder: replicas::holder(&config.pod, config.address),
+        pod_uid: config.pod_uid.clone(),
         timing: Timing::default(),
     };
     Leadership::campaign(client, candidate, clock, shutdown)

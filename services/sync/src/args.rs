@@ -77,6 +77,10 @@ pub struct Args {
     )]
     pub pod_name: String,
 
+    /// UID of this pod. With it a process that is started again goes on at once with what the one before it had.
+    #[arg(long, env = "VCLUSTER_POD_UID", value_name = "UID")]
+    pub pod_uid: Option<String>,
+
     /// Address of this pod, at which other replicas reach its gRPC API.
     #[arg(long, env = "VCLUSTER_POD_IP", value_name = "ADDRESS")]
     pub pod_ip: Option<std::net::IpAddr>,

@@ -52,7 +52,7 @@ struct Sent {
 
 impl Brake {
     /// When the patch may be written, if not now.
-    pub fn holds(&self, side: Side, kind: Kind, name: &Name, patch: &Patch) -> Option<Instant> {
+    fn holds(&self, side: Side, kind: Kind, name: &Name, patch: &Patch) -> Option<Instant> {
         let at = ((side, kind, name.clone()), patch.subresource);
         let sent = self.taken().patches.get(&at).copied()?;
         let again = sent.at + AGAIN;
@@ -81,7 +81,7 @@ impl Brake {
     }
 
     /// Whether the object is not to be replaced for the sake of this content.
-    pub fn was_replaced(&self, side: Side, kind: Kind, name: &Name, wanted: &Value) -> bool {
+    fn was_replaced(&self, side: Side, kind: Kind, name: &Name, wanted: &Value) -> bool {
         let place = (side, kind, name.clone());
         let replaced = self.taken().replaced.get(&place).copied();
         replaced == Some(Digest::of(wanted))
@@ -105,6 +105,42 @@ impl Brake {
 }
 
 impl Tenant {
+    /// Whether a patch may be written now; counts those that may not.
+    ///
+    /// # Errors
+    /// [`Failure::NotKept`]: the server took the same less than [`AGAIN`] ago.
+    pub fn may_patch(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+        patch: &Patch,
+    ) -> Result<(), Failure> {
+        let Some(again) = self.brake.holds(side, kind, name, patch) else {
+            return Ok(());
+        };
+        self.metrics.not_kept(side, kind);
+        Err(Failure::NotKept { again })
+    }
+
+    /// Whether an object may be deleted to be made anew as it is `wanted`: not again for the same content, and not where
+    /// it has just been `made`. Counts those that may not.
+    pub fn may_replace(
+        &self,
+        side: Side,
+        kind: Kind,
+        name: &Name,
+        wanted: &Value,
+        made: bool,
+    ) -> bool {
+        if !made && !self.brake.was_replaced(side, kind, name, wanted) {
+            return true;
+        }
+        self.brake.replaced(side, kind, name, wanted);
+        self.metrics.not_kept(side, kind);
+        false
+    }
+
     /// Patches an object. What the server took less than [`AGAIN`] ago is not written again: it did not last.
     ///
     /// # Errors
@@ -116,10 +152,7 @@ impl Tenant {
         name: &Name,
         patch: &Patch,
     ) -> Result<Object, Failure> {
-        if let Some(again) = self.brake.holds(side, kind, name, patch) {
-            self.metrics.not_kept(side, kind);
-            return Err(Failure::NotKept { again });
-        }
+        self.may_patch(side, kind, name, patch)?;
         let patched = self.patch(side, kind, name, patch).await?;
         self.brake.took(side, kind, name, patch);
         Ok(patched)

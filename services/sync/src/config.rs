@@ -92,6 +92,8 @@ pub struct Config {
     pub namespace: String,
     /// Pod of this process.
     pub pod: String,
+    /// UID of that pod.
+    pub pod_uid: Option<String>,
     /// Where other replicas reach the gRPC API, if that is known.
     pub address: Option<SocketAddr>,
     /// Serve without the Lease.
@@ -121,6 +123,7 @@ impl TryFrom<&Args> for Config {
             resource_metrics_listen: args.resource_metrics_listen,
             namespace: args.namespace.clone(),
             pod: args.pod_name.clone(),
+            pod_uid: args.pod_uid.clone(),
             address: args
                 .pod_ip
                 .map(|ip| SocketAddr::new(ip, args.listen.port())),

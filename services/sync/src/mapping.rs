@@ -26,7 +26,7 @@ use crate::deadline::{REQUEST, within};
 use crate::managed;
 use crate::object::page::Listed;
 use crate::object::{Key, Kind, Name, Object, Side};
-use crate::tenant::Tenant;
+use crate::tenant::{About, Tenant};
 
 /// How often the host is looked at.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -103,7 +103,8 @@ pub async fn keep(tenant: Arc<Tenant>) {
                     clean = sweep(&tenant, &mappings).await;
                 }
                 let waiting = look(&tenant, &mappings, &mut settled).await;
-                tenant.set_unmapped((!waiting.is_empty()).then(|| waiting.join("; ")));
+                let waiting = (!waiting.is_empty()).then(|| waiting.join("; "));
+                tenant.note(About::Mappings, waiting.as_deref());
             }
             if clean && mappings.is_empty() {
                 return;
@@ -258,8 +259,7 @@ async fn replace(
 ) -> Result<(), String> {
     let wanted = wanted.unwrap_or(&Value::Null);
     let side = Side::Virtual;
-    if made || tenant.brake.was_replaced(side, kind, name, wanted) {
-        tenant.brake.replaced(side, kind, name, wanted);
+    if !tenant.may_replace(side, kind, name, wanted, made) {
         return Err(format!(
             "the virtual cluster changes what cannot be changed later when {name} is made: it is left so; once that is put \
              right, delete it, and it is made anew"

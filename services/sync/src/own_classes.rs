@@ -314,29 +314,23 @@ async fn lasting(
     (wanted, made): (&Value, bool),
 ) -> Result<bool, Error> {
     let (kind, side, place) = (of.kind(), Side::Host, Name::new("", name));
-    let brake = &tenant.brake;
     match step {
         Step::Nothing => Ok(true),
         step @ Step::Create(_) => written(engine, tenant, of, name, step).await,
         Step::Patch(patch) => {
-            if let Some(again) = brake.holds(side, kind, &place, &patch) {
-                tenant.metrics.not_kept(side, kind);
-                let failure = Failure::NotKept { again };
-                return Err(Error::NotKept(host_refuses(&failure.to_string())));
-            }
+            let may = tenant.may_patch(side, kind, &place, &patch);
+            may.map_err(|failure| Error::NotKept(host_refuses(&failure.to_string())))?;
             written(engine, tenant, of, name, Step::Patch(patch.clone())).await?;
-            brake.took(side, kind, &place, &patch);
+            tenant.brake.took(side, kind, &place, &patch);
             Ok(true)
         }
         Step::Delete(delete) => {
-            if made || brake.was_replaced(side, kind, &place, wanted) {
-                tenant.metrics.not_kept(side, kind);
-                brake.replaced(side, kind, &place, wanted);
+            if !tenant.may_replace(side, kind, &place, wanted, made) {
                 return Err(Error::NotKept(own_class::not_kept(of, name)));
             }
             let done = written(engine, tenant, of, name, Step::Delete(delete)).await?;
             if done {
-                brake.replaced(side, kind, &place, wanted);
+                tenant.brake.replaced(side, kind, &place, wanted);
             }
             Ok(done)
         }

@@ -26,7 +26,7 @@ use vcluster_translate::service::DNS_SERVICE;
 use crate::aggregation;
 use crate::apply::with_causes;
 use crate::deadline::{REQUEST, within};
-use crate::tenant::Tenant;
+use crate::tenant::{About, Tenant};
 
 /// Delays while something is missing. The first is short: a new virtual cluster waits for this.
 const RETRY: Policy = Policy {
@@ -172,7 +172,7 @@ pub async fn keep(tenant: Arc<Tenant>, wanted: Vec<Kept>, interval: Duration) {
         loop {
             let pause = match everything(&tenant, &wanted).await {
                 Ok(()) => {
-                    tenant.set_unprovisioned(None);
+                    tenant.note(About::Provision, None);
                     failures = 0;
                     interval
                 }
@@ -180,8 +180,10 @@ pub async fn keep(tenant: Arc<Tenant>, wanted: Vec<Kept>, interval: Duration) {
                     let missing = with_causes(&error);
                     tracing::debug!(tenant = %tenant.id, missing, "not everything is there inside");
                     // One failure says nothing about what was there before: the link is watched by others.
-                    if tenant.unprovisioned().is_some() || matches!(error, Error::Foreign(_)) {
-                        tenant.set_unprovisioned(Some(missing));
+                    if tenant.noted(About::Provision).is_some()
+                        || matches!(error, Error::Foreign(_))
+                    {
+                        tenant.note(About::Provision, Some(&missing));
                     }
                     failures += 1;
                     RETRY.delay(failures - 1).max(RETRY.base)

@@ -4,7 +4,8 @@
 //! computes for itself ([`rank`]). What keeps two from serving one tenant is a Lease per tenant, which is written only
 //! when the tenant changes hands: who serves it holds it, and another takes it only when it is free, or when
 //! its holder cannot act any more ([`leases`]). A replica that cannot renew its own Lease stops before the others
-//! may conclude that; one that ends frees its Lease first and then each tenant's, so that the others begin at once.
+//! may conclude that; one that ends frees its Lease first and then each tenant's, so that the others begin at once. One
+//! that is started again in the same pod takes what its dead predecessor held at once.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use vcluster_chassis::chance;
+use vcluster_chassis::lease::is_predecessor;
 
 use crate::server::Server;
 
@@ -78,9 +80,10 @@ pub fn holder(pod: &str, address: Option<SocketAddr>) -> String {
     address.map_or_else(|| pod.to_owned(), |address| format!("{pod}@{address}"))
 }
 
-/// The pod of a process, and its address if it says one. `POD[@ADDRESS]_RANDOM`.
+/// The pod of a process, and its address if it says one. `POD[@ADDRESS][_UID]_RANDOM`.
 fn parts(process: &str) -> (&str, Option<SocketAddr>) {
-    let named = process.rsplit_once('_').map_or(process, |(named, _)| named);
+    // Neither a pod's name nor an address has one.
+    let named = process.split_once('_').map_or(process, |(named, _)| named);
     match named.split_once('@') {
         Some((pod, address)) => (pod, address.parse().ok()),
         None => (named, None),
@@ -227,12 +230,18 @@ impl Shared {
                 "not known yet: the Leases of sync's replicas are being listed".to_owned(),
             );
         }
-        let owner = rank::owner(uid, table.candidates.iter().map(String::as_str));
-        match owner {
-            Some(owner) if owner == self.me => None,
-            Some(owner) => Some(format!("the replica {} of sync", parts(owner).0)),
+        // By pod: a process that is started again gets its tenants back, and nobody else's move.
+        let pods = table.candidates.iter().map(|process| parts(process).0);
+        match rank::owner(uid, pods) {
+            Some(owner) if owner == parts(&self.me).0 => None,
+            Some(owner) => Some(format!("the replica {owner} of sync")),
             None => Some("not known yet: no replica of sync holds its Lease".to_owned()),
         }
+    }
+
+    /// Whether it is this process, or one that ended before this one began.
+    fn is_own(&self, process: &str) -> bool {
+        process == self.me || is_predecessor(process, &self.me)
     }
 
     /// Whether this process holds the tenant.
@@ -259,7 +268,7 @@ impl Shared {
         let now = Instant::now();
         let mut table = self.table();
         let holder = table.known.holder(uid).map(str::to_owned);
-        let others = holder.filter(|holder| *holder != self.me);
+        let others = holder.filter(|holder| !self.is_own(holder));
         let left = others.map(|holder| table.known.time_left(&holder, now));
         drop(table);
         left.unwrap_or_default() + AGAIN.mul_f64(1.0 + chance::draw())
@@ -285,7 +294,7 @@ impl Shared {
         }
         let holder = read.and_then(|read| read.holder);
         let may_act = match &holder {
-            Some(holder) if *holder != self.me => self.may_act(holder).await?,
+            Some(holder) if !self.is_own(holder) => self.may_act(holder).await?,
             Some(_) | None => false,
         };
         match claim(holder.as_deref(), &self.me, may_act) {

@@ -3,7 +3,7 @@
 //! Everything that belongs to a tenant hangs on this value and on its token: when the token is cancelled and
 //! the last handle dropped, its tasks, maps, timers and connections are gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,12 +37,15 @@ use crate::sync::{Refusals, Tokens};
 use crate::work::Work;
 
 use links::Links;
+use notes::Notes;
+pub use notes::{About, Subject};
 use store::{Loss, Memory};
 
 mod environment;
 pub mod follow;
 pub mod ingest;
 mod links;
+mod notes;
 mod passage;
 mod right;
 pub mod store;
@@ -163,9 +166,6 @@ pub struct Tenant {
     labels: Mutex<HashMap<Arc<str>, Map<String, Value>>>,
     environment: tokio::sync::Mutex<bool>,
     links: Links,
-    unprovisioned: Mutex<Option<String>>,
-    unmapped: Mutex<Option<String>>,
-    conflict: Mutex<Option<String>>,
     in_work: watch::Sender<usize>,
     /// What the host remembers of its store, or is to remember, once that is recognized.
     memory: Mutex<Memory>,
@@ -177,27 +177,10 @@ pub struct Tenant {
     pub(crate) kept: Mutex<BTreeSet<Key>>,
     store_lost: AtomicBool,
     loss: Mutex<Option<Loss>>,
-    missing_right: Mutex<Option<String>>,
     sought_hidden: AtomicBool,
     ready: AtomicBool,
     changed: Notify,
-    custom: Mutex<Said>,
-}
-
-/// What is to be said of custom kinds: by kind and subject.
-type Said = BTreeMap<(Kind, Subject), String>;
-
-/// What of a custom kind something is said of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// Its definition inside is missing or unfit.
-    Definition,
-    /// Its objects on the host cannot be listed.
-    Host,
-    /// What its objects need inside is missing.
-    Inside,
-    /// A remark: nothing is wrong.
-    Remark,
+    notes: Notes,
 }
 
 /// Work on a key of the tenant, until dropped.
@@ -277,9 +260,6 @@ impl Tenant {
             labels: Mutex::default(),
             environment: tokio::sync::Mutex::new(false),
             links: Links::default(),
-            unprovisioned: Mutex::new(Some("what sync keeps there".to_owned())),
-            unmapped: Mutex::default(),
-            conflict: Mutex::default(),
             in_work: watch::Sender::new(0),
             memory: Mutex::default(),
             accepts_store: AtomicBool::new(false),
@@ -288,11 +268,10 @@ impl Tenant {
             kept: Mutex::default(),
             store_lost: AtomicBool::new(false),
             loss: Mutex::default(),
-            missing_right: Mutex::default(),
             sought_hidden: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             changed: Notify::new(),
-            custom: Mutex::default(),
+            notes: Notes::new(),
         }
     }
 
@@ -381,85 +360,6 @@ impl Tenant {
     pub fn follows(&self, kind: Kind) -> bool {
         let custom = kind.custom();
         custom.is_none_or(|custom| self.context.custom.get(custom).is_some())
-    }
-
-    /// What is to be said of custom kinds.
-    pub fn custom_said(&self) -> Vec<(Kind, Subject, String)> {
-        let said = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        let each =
-            |((kind, subject), text): (&(Kind, Subject), &String)| (*kind, *subject, text.clone());
-        said.iter().map(each).collect()
-    }
-
-    /// Says something of a custom kind, or that nothing is to be said any more.
-    pub fn say_custom(&self, kind: Kind, subject: Subject, text: Option<String>) {
-        let mut said = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (kind, subject);
-        let before = match &text {
-            Some(text) => said.insert(place, text.clone()),
-            None => said.remove(&place),
-        };
-        drop(said);
-        if before != text {
-            if let Some(text) = text {
-                tracing::info!(tenant = %self.id, %kind, text, "said of a custom kind");
-            }
-            self.notify();
-        }
-    }
-
-    /// What belongs inside and is not there yet.
-    pub fn unprovisioned(&self) -> Option<String> {
-        let missing = self.unprovisioned.lock();
-        missing.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says what belongs inside and is not there yet.
-    pub fn set_unprovisioned(&self, missing: Option<String>) {
-        let mut now = self
-            .unprovisioned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let changed = *now != missing;
-        *now = missing;
-        drop(now);
-        if changed {
-            self.notify();
-        }
-    }
-
-    /// Which mappings wait, and for what.
-    pub fn unmapped(&self) -> Option<String> {
-        let waiting = self.unmapped.lock();
-        waiting.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says which mappings wait, and for what.
-    pub fn set_unmapped(&self, waiting: Option<String>) {
-        let mut now = self.unmapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *now != waiting;
-        *now = waiting;
-        drop(now);
-        if changed {
-            self.notify();
-        }
-    }
-
-    /// What of the host namespace is not ours and keeps the tenant's pods from being made.
-    pub fn conflict(&self) -> Option<String> {
-        let conflict = self.conflict.lock();
-        conflict.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says what of the host namespace is not ours and keeps the tenant's pods from being made.
-    pub fn set_conflict(&self, message: Option<String>) {
-        let mut conflict = self.conflict.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *conflict != message;
-        *conflict = message;
-        drop(conflict);
-        if changed {
-            self.notify();
-        }
     }
 
     /// Lists that are not complete.

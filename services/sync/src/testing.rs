@@ -22,7 +22,7 @@ use crate::object::{Key, Kind, Side};
 use crate::queue;
 use crate::server::{Host, Server};
 use crate::sync;
-use crate::tenant::{Clients, HostClient, Id, Parts, Tenant, lists};
+use crate::tenant::{About, Clients, HostClient, Id, Parts, Tenant, lists};
 
 mod store;
 
@@ -54,7 +54,7 @@ impl World {
         }
         world.engine.set_api_servers(BTreeSet::new());
         world.tenant.ensure_variables(&pod("any")).await.unwrap();
-        world.tenant.set_unprovisioned(None);
+        world.tenant.note(About::Provision, None);
         world.apply(Kind::Namespace, json!({"metadata": {"name": "shop"}}));
         world.calls();
         world
@@ -297,7 +297,7 @@ fn list_all(tenant: &Tenant) {
         let list = tenant.state().begin_list(side, kind);
         tenant.end_list(side, kind, list);
     }
-    tenant.set_unprovisioned(None);
+    tenant.note(About::Provision, None);
 }
 
 /// A pod of namespace `shop`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use tokio::time::Instant;
 
-use super::Candidate;
+use super::{Candidate, is_predecessor};
 
 /// The last change of the record that this process saw, and when by its own clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,9 @@ pub(super) fn step(
             lease_duration_seconds: seconds(candidate),
             ..held
         }),
+        Some(holder) if is_predecessor(holder, &candidate.holder) => {
+            Step::Write(taken(&held, candidate))
+        }
         Some(_) if now < expiry(observed.as_ref(), candidate, now) => Step::Wait,
         Some(_) | None => Step::Write(taken(&held, candidate)),
     }

@@ -117,6 +117,7 @@ fn candidate(holder: &str) -> Candidate {
         namespace: "system".to_owned(),
         name: "control".to_owned(),
         holder: holder.to_owned(),
+        pod_uid: None,
         timing: Timing::default(),
     }
 }
@@ -176,6 +177,33 @@ async fn a_leader_that_vanishes_is_replaced_when_its_lease_has_run_out() {
     assert!(!leader.is_leader());
     let took = lost.elapsed();
     assert!(SECOND * 15 <= took && took <= SECOND * 17, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_started_again_in_its_pod_leads_at_once() {
+    let in_pod = |uid: Option<&str>| Candidate {
+        pod_uid: uid.map(str::to_owned),
+        ..candidate("a")
+    };
+    for (before, after, at_once) in [
+        (Some("uid-1"), Some("uid-1"), true),
+        // A pod of the same name elsewhere: the one before it may still run.
+        (Some("uid-1"), Some("uid-2"), false),
+        (Some("uid-1"), None, false),
+        (None, Some("uid-1"), false),
+        (None, None, false),
+        (Some(""), Some(""), false),
+    ] {
+        let store = Store::default();
+        let (first, second) = (Shutdown::new(), Shutdown::new());
+        let mut killed = campaign_with(&store, in_pod(before), &first);
+        killed.elected().await;
+        let held = store.spec();
+        let mut again = campaign_with(&store, in_pod(after), &second);
+        let early = tokio::time::timeout(SECOND, again.elected()).await;
+        assert_eq!(early.is_ok(), at_once, "{before:?} {after:?}");
+        assert_eq!(store.spec() != held, at_once, "{}", store.spec());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,8 @@
 //! Requests through the real listener: what reaches a virtual API server, byte for byte.
 
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
 use super::client::get;
 use super::server::plain;
 use super::*;
@@ -104,6 +107,36 @@ async fn clusters_that_cannot_be_reached_say_why_and_nothing_of_the_inside() {
         assert_eq!(found.code, code, "{}", found.message);
         assert!(found.message.contains(words), "{}", found.message);
         assert!(!found.message.contains("127.0.0.1"), "{}", found.message);
+    }
+    world.nothing_arrived();
+}
+
+#[tokio::test]
+async fn an_api_server_that_hangs_up_is_away_and_one_that_speaks_no_tls_is_not_trusted() {
+    let world = World::new().await;
+    let mut client = world.jane().await;
+    for (said, code, words) in [
+        (&b""[..], 503, "cannot be reached now"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            502,
+            "do not trust or understand",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = place(&demo(), listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(said).await.unwrap();
+            // What the gateway says is read, so that the end is an end and no reset.
+            stream.shutdown().await.unwrap();
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+        });
+        world.clusters.set(&demo(), Some(State::At(there)));
+        let found = status(client.get("/clusters/team-a/demo/api").await).await;
+        assert_eq!(found.code, code, "{}", found.message);
+        assert!(found.message.contains(words), "{}", found.message);
+        drop(serving.await.unwrap());
     }
     world.nothing_arrived();
 }

@@ -81,7 +81,7 @@ impl Target {
             TlsConnector::from(Arc::clone(config))
                 .connect(self.name.clone(), tcp)
                 .await
-                .map_err(Error::Tls)
+                .map_err(broken)
         };
         let stream = tokio::time::timeout(CONNECT, connect)
             .await
@@ -92,5 +92,17 @@ impl Target {
             None if protocol == Protocol::Http1 => Ok(stream),
             Some(_) | None => Err(Error::Protocol),
         }
+    }
+}
+
+/// Why there is no TLS session: one side refuses the other, or the connection broke, as of a server that is just starting
+/// or ending.
+fn broken(error: std::io::Error) -> Error {
+    let of_tls = error
+        .get_ref()
+        .and_then(|source| source.downcast_ref::<rustls::Error>());
+    match of_tls {
+        Some(_) => Error::Tls(error),
+        None => Error::Connect(error),
     }
 }

@@ -12,7 +12,7 @@ use crate::object::Kind;
 use crate::queue::Lane;
 use crate::scan::{self, Purpose};
 use crate::tenant::ingest::VirtualSink;
-use crate::tenant::{Subject, Tenant, follow};
+use crate::tenant::{About, Subject, Tenant, follow};
 
 /// How often the definition inside is compared with what it should be.
 const AGAIN: Duration = Duration::from_mins(5);
@@ -56,7 +56,10 @@ async fn define(tenant: &Tenant, kind: Kind, learnt: &Learnt) {
             Err(error) => {
                 // A definition takes a moment to be served: that is no trouble yet.
                 if !matches!(error, Error::Wait) || failures > SOON {
-                    tenant.say_custom(kind, Subject::Definition, Some(error.to_string()));
+                    tenant.note(
+                        About::Custom(kind, Subject::Definition),
+                        Some(&error.to_string()),
+                    );
                 }
                 tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;
                 failures += 1;
@@ -68,8 +71,8 @@ async fn define(tenant: &Tenant, kind: Kind, learnt: &Learnt) {
 fn say(tenant: &Tenant, kind: Kind, there: There) {
     let own = "the virtual cluster has a definition of its own, which is used and left as it is";
     let remark = (there == There::Own).then(|| own.to_owned());
-    tenant.say_custom(kind, Subject::Remark, remark);
-    tenant.say_custom(kind, Subject::Definition, None);
+    tenant.note(About::Custom(kind, Subject::Remark), remark.as_deref());
+    tenant.note(About::Custom(kind, Subject::Definition), None);
 }
 
 /// Keeps the definition as the host's is.
@@ -79,7 +82,10 @@ async fn keep(tenant: &Tenant, kind: Kind, learnt: &Learnt) {
         match copy::ensure(tenant, learnt).await {
             Ok(there) => say(tenant, kind, there),
             Err(Error::Wait) => {}
-            Err(error) => tenant.say_custom(kind, Subject::Definition, Some(error.to_string())),
+            Err(error) => tenant.note(
+                About::Custom(kind, Subject::Definition),
+                Some(&error.to_string()),
+            ),
         }
     }
 }
@@ -92,9 +98,9 @@ async fn list(engine: &Engine, tenant: &Tenant, kind: Kind) {
     }
     while let Err(error) = scan::list_host(engine, tenant, kind, Purpose::First).await {
         let text = format!("its objects on the host cannot be listed: {error}");
-        tenant.say_custom(kind, Subject::Host, Some(text));
+        tenant.note(About::Custom(kind, Subject::Host), Some(&text));
         tokio::time::sleep(RETRY.delay(failures).max(RETRY.base)).await;
         failures += 1;
     }
-    tenant.say_custom(kind, Subject::Host, None);
+    tenant.note(About::Custom(kind, Subject::Host), None);
 }

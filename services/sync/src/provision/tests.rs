@@ -70,9 +70,7 @@ async fn what_is_there_is_left_and_what_differs_is_put_right() {
 async fn the_tenant_waits_until_everything_is_there_and_ready() {
     use vcluster_chassis::testing::json as answer;
     let world = World::new().await;
-    world
-        .tenant
-        .set_unprovisioned(Some("the first look".to_owned()));
+    world.tenant.note(About::Provision, Some("the first look"));
     let ready = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (set, objects) = (
         Arc::clone(&ready),
@@ -106,14 +104,18 @@ async fn the_tenant_waits_until_everything_is_there_and_ready() {
     let missing = |text: &'static str| {
         let tenant = Arc::clone(&world.tenant);
         async move {
-            while !tenant.unprovisioned().unwrap_or_default().contains(text) {
+            while !tenant
+                .noted(About::Provision)
+                .unwrap_or_default()
+                .contains(text)
+            {
                 tenant.changed().await;
             }
         }
     };
     missing("ServiceCIDR \"host-10-96-0-0-12\" is not ready").await;
     set.store(true, std::sync::atomic::Ordering::Relaxed);
-    while world.tenant.unprovisioned().is_some() {
+    while world.tenant.noted(About::Provision).is_some() {
         world.tenant.changed().await;
     }
     world.tenant.token.cancel();

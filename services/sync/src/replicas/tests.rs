@@ -14,6 +14,8 @@ fn a_process_tells_its_pod_and_its_address() {
     let address = Some("10.0.0.7:8443".parse().unwrap());
     let process = format!("{}_0f", holder("vcluster-sync-abc", address));
     assert_eq!(parts(&process), ("vcluster-sync-abc", address));
+    let process = format!("{}_uid-1_0f", holder("vcluster-sync-abc", address));
+    assert_eq!(parts(&process), ("vcluster-sync-abc", address));
     let silent = format!("{}_0f", holder("vcluster-sync-abc", None));
     assert_eq!(parts(&silent), ("vcluster-sync-abc", None));
     assert!(lease("p").starts_with(REPLICA));

@@ -74,6 +74,7 @@ impl Process {
             namespace: NAMESPACE.to_owned(),
             name: replicas::lease(&pod),
             holder: replicas::holder(&pod, None),
+            pod_uid: None,
             timing: Timing::default(),
         };
         let lasts = candidate.timing.lease_duration;

@@ -7,7 +7,7 @@ use crate::apply::Failure;
 use crate::engine::Engine;
 use crate::hold::Hold;
 use crate::object::{Key, Side};
-use crate::tenant::{Subject, Tenant};
+use crate::tenant::{About, Subject, Tenant};
 
 /// One step about an object.
 pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<Step, Failure> {
@@ -48,7 +48,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
         }
         Action::Create(wanted) => match tenant.create(Side::Virtual, kind, &wanted).await {
             Ok(made) => {
-                tenant.say_custom(kind, Subject::Inside, None);
+                tenant.note(About::Custom(kind, Subject::Inside), None);
                 tenant.take_note(Side::Virtual, key, &made);
                 Ok(Step::Again)
             }
@@ -56,7 +56,7 @@ pub(super) async fn step(engine: &Engine, tenant: &Tenant, key: &Key) -> Result<
                 let namespace = &key.name.namespace;
                 let message =
                     format!("the virtual namespace {namespace:?} is not there: create it");
-                tenant.say_custom(kind, Subject::Inside, Some(message));
+                tenant.note(About::Custom(kind, Subject::Inside), Some(&message));
                 Err(Failure::Gone)
             }
             Err(failure) => Err(failure),

@@ -3,20 +3,17 @@
 //! Learnt from the requests that are made anyway. A write that is refused says nothing: a quota or a policy may be
 //! the reason. A read is refused for want of a right only.
 
-use std::sync::PoisonError;
-
 use vcluster_resources::layout::{TENANT_BINDING, TENANT_SERVICE_ACCOUNT, TENANT_TOKEN_BINDING};
 use vcluster_translate::environment::CONFIG_MAP;
 
-use super::Tenant;
+use super::{About, Tenant};
 use crate::object::{Kind, Name, Side};
 use crate::tenant_token;
 
 impl Tenant {
     /// What is missing on the host, in a sentence; nothing if we may act there, as far as is known.
     pub fn missing_right(&self) -> Option<String> {
-        let missing = self.missing_right.lock();
-        missing.unwrap_or_else(PoisonError::into_inner).clone()
+        self.noted(About::Right)
     }
 
     /// Reads something on the host, to learn whether we may act there again.
@@ -51,20 +48,6 @@ impl Tenant {
                 Some(tenant_token::Error::Unavailable { .. }) | None => return,
             },
         };
-        let mut known = self
-            .missing_right
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *known == missing {
-            return;
-        }
-        if let Some(missing) = &missing {
-            tracing::warn!(tenant = %self.id, missing, "nothing can be done on the host");
-        } else {
-            tracing::info!(tenant = %self.id, "the host lets us act again");
-        }
-        *known = missing;
-        drop(known);
-        self.notify();
+        self.note(About::Right, missing.as_deref());
     }
 }

@@ -22,7 +22,7 @@ use crate::link::Reach;
 use crate::metrics::State;
 use crate::object::Side;
 use crate::tenant::store::Loss;
-use crate::tenant::{Id, Subject, Tenant};
+use crate::tenant::{About, Id, Subject, Tenant};
 
 /// Characters of a condition's message at most.
 const MESSAGE: usize = 4096;
@@ -47,16 +47,16 @@ pub fn state(tenant: &Tenant) -> (State, String) {
         let text = format!("nothing is changed or deleted on the host: {missing}");
         return (State::Frozen, text);
     }
-    if let Some(conflict) = tenant.conflict() {
+    if let Some(conflict) = tenant.noted(About::Conflict) {
         return (State::Starting, conflict);
     }
     let unlisted = tenant.unlisted();
-    if let (true, Some(missing)) = (unlisted.is_empty(), tenant.unprovisioned()) {
+    if let (true, Some(missing)) = (unlisted.is_empty(), tenant.noted(About::Provision)) {
         return (State::Starting, format!("waits inside for {missing}"));
     }
     if unlisted.is_empty() {
         let mut text = "every kind is listed on both sides and followed".to_owned();
-        if let Some(waiting) = tenant.unmapped() {
+        if let Some(waiting) = tenant.noted(About::Mappings) {
             let waiting: String = waiting.chars().take(MESSAGE).collect();
             text = format!("{text}; of spec.sync is not mapped: {waiting}");
         }
@@ -98,11 +98,15 @@ pub fn observe(tenant: &Tenant) -> Observation {
     let (state, message) = state(tenant);
     let lost = tenant.store_loss().map(|lost| loss_reason(&lost.loss));
     let (status, reason) = match state {
-        State::Synced if tenant.unmapped().is_some() => (Status::True, Reason::MappingsWaiting),
+        State::Synced if tenant.noted(About::Mappings).is_some() => {
+            (Status::True, Reason::MappingsWaiting)
+        }
         State::Synced if tenant.kept_said().is_some() => (Status::True, Reason::ObjectsKept),
         State::Synced if tenant.is_throttled() => (Status::True, Reason::Throttled),
         State::Synced => (Status::True, Reason::Available),
-        State::Starting if tenant.conflict().is_some() => (Status::False, Reason::ObjectConflict),
+        State::Starting if tenant.noted(About::Conflict).is_some() => {
+            (Status::False, Reason::ObjectConflict)
+        }
         State::Starting => (Status::False, Reason::Progressing),
         State::Frozen => (Status::False, lost.unwrap_or_else(|| frozen(tenant))),
         State::Draining => (Status::False, Reason::Deleting),
@@ -131,7 +135,7 @@ pub fn observe_custom(tenant: &Tenant, resolved: &Resolved) -> Option<Observatio
         .map(|(name, problem)| format!("{name}: {problem}"))
         .collect();
     let mut remarks = Vec::new();
-    for (kind, subject, text) in tenant.custom_said() {
+    for (kind, subject, text) in tenant.noted_of_custom() {
         let name = kind
             .custom()
             .map_or_else(|| kind.plural(), Custom::definition);

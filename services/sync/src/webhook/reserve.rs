@@ -166,10 +166,9 @@ impl Reservation<'_> {
             return Ok(None);
         }
         // Its time begins anew. One that has just gone is looked for again.
-        match host.patch(&self.renewal(found), false).await {
-            Ok(kept) => filled(host.object, &kept).map(Some),
-            Err(Failure::Gone | Failure::Exists) => Ok(None),
-            Err(Failure::Denied(denied)) => Err(denied),
+        match changed(host.patch(&self.renewal(found), false).await)? {
+            Some(kept) => filled(host.object, &kept).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -206,34 +205,25 @@ impl Reservation<'_> {
             // As it is stored it is not served either, and no change here helps: the engine sees to it.
             Ok(Change::Replace) | Err(_) => return Ok(Vec::new()),
         };
-        let part = allocates.then(|| self.allocation(whole.as_ref(), &found));
-        let part = part.flatten();
-        let is_whole = |whole: &Patch| {
-            let spec = whole.body.get("spec");
-            let part = part.as_ref().map(|part| part.body.get("spec"));
-            part.is_some_and(|part| spec.is_none() || spec == part)
-        };
-        if let Some(whole) = whole.as_ref().filter(|whole| !is_whole(whole)) {
-            match host.patch(whole, true).await {
-                Ok(_) => {}
-                // Gone meanwhile: the engine makes it as it is stored.
-                Err(Failure::Gone | Failure::Exists) => return Ok(Vec::new()),
-                Err(Failure::Denied(denied)) => return Err(denied),
-            }
+        let now = allocates.then(|| self.allocation(whole.as_ref(), &found));
+        let now = now.flatten();
+        let later = whole.as_ref().filter(|whole| !is_all(now.as_ref(), whole));
+        if let Some(later) = later
+            && changed(host.patch(later, true).await)?.is_none()
+        {
+            return Ok(Vec::new());
         }
-        let Some(part) = part else {
+        let Some(now) = now else {
             // What it has while it is still to be changed is not what the Service is to be stored with.
-            let is_as_wanted = allocates || whole.is_none();
-            return if is_as_wanted {
+            return if allocates || later.is_none() {
                 filled(host.object, &found)
             } else {
                 Ok(Vec::new())
             };
         };
-        match host.patch(&part, false).await {
-            Ok(changed) => filled(host.object, &changed),
-            Err(Failure::Gone | Failure::Exists) => Ok(Vec::new()),
-            Err(Failure::Denied(denied)) => Err(denied),
+        match changed(host.patch(&now, false).await)? {
+            Some(given) => filled(host.object, &given),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -248,6 +238,21 @@ impl Reservation<'_> {
             patch.body["spec"] = spec;
         }
         Some(patch)
+    }
+}
+
+/// Whether what is done now is all that the host could refuse of a change.
+fn is_all(now: Option<&Patch>, whole: &Patch) -> bool {
+    let spec = whole.body.get("spec");
+    now.is_some_and(|now| spec.is_none() || spec == now.body.get("spec"))
+}
+
+/// The host Service after its change; nothing if it has gone meanwhile: the engine makes it anew as it is stored.
+fn changed(answer: Result<Value, Failure>) -> Result<Option<Value>, Denied> {
+    match answer {
+        Ok(changed) => Ok(Some(changed)),
+        Err(Failure::Gone | Failure::Exists) => Ok(None),
+        Err(Failure::Denied(denied)) => Err(denied),
     }
 }
 

@@ -1,5 +1,5 @@
 //! The protocol by which replicas share a tenant, as a model over the shipped decisions: any order of renewals, ends,
-//! cuts, late news and takings, with clocks of their own.
+//! cuts, late news and takings, with clocks of their own; of processes that know their pod's UID, and of such that do not.
 //!
 //! What is asserted after every step: no two replicas act for the tenant at once. A replica acts from when it has written
 //! the tenant's Lease until it lets go, dies, or its own term is over.
@@ -53,10 +53,16 @@ struct Replica {
 }
 
 impl Replica {
-    fn new(number: usize) -> Self {
+    fn new(number: usize, start: usize) -> Self {
         let pod = format!("pod-{number}");
+        // One of them is not told.
+        let uid = if number == 0 {
+            String::new()
+        } else {
+            format!("uid-{number}_")
+        };
         Self {
-            process: format!("{pod}_0"),
+            process: format!("{pod}_{uid}{start}"),
             pod,
             known: Leases::new(Duration::from_secs(DURATION)),
             term: None,
@@ -119,7 +125,9 @@ impl World {
         let now = Instant::now();
         Self {
             store: Store::default(),
-            replicas: (0..REPLICAS).map(Replica::new).collect(),
+            replicas: (0..REPLICAS)
+                .map(|number| Replica::new(number, 0))
+                .collect(),
             now,
             begun: now,
             kills: 0,
@@ -143,8 +151,11 @@ impl World {
         let is_mine = holder
             .as_ref()
             .is_none_or(|holder| *holder == replica.process);
-        // As in the election: another process of this pod may still act.
-        if is_mine || holder.is_some_and(|holder| !replica.known.may_act(&holder, now)) {
+        // As in the election: another process of a pod of this name may still act.
+        let may_act = |holder: String| {
+            !is_predecessor(&holder, &replica.process) && replica.known.may_act(&holder, now)
+        };
+        if is_mine || !holder.is_some_and(may_act) {
             let process = replica.process.clone();
             replica.term = Some(now + Duration::from_secs(TERM));
             self.store.write(&name, Some(&process), clock);
@@ -173,7 +184,7 @@ impl World {
             replica
                 .known
                 .see(&name, self.store.read(&name).as_ref(), now);
-            replica.known.may_act(holder, now)
+            !is_predecessor(holder, &replica.process) && replica.known.may_act(holder, now)
         });
         let may = claim(holder.as_deref(), &replica.process, may_act) == Claim::Take;
         replica.read = Some((version, may));
@@ -218,11 +229,7 @@ impl World {
 
     fn kill(&mut self, number: usize) {
         self.kills += 1;
-        let process = format!("pod-{number}_{}", self.kills);
-        self.replicas[number] = Replica {
-            process,
-            ..Replica::new(number)
-        };
+        self.replicas[number] = Replica::new(number, self.kills);
     }
 
     fn happen(&mut self, event: Turn) {
@@ -269,8 +276,8 @@ proptest! {
                 world.happen(Turn::Renew(number));
                 world.happen(Turn::Hear(number));
                 let candidates = world.replicas[number].known.candidates(world.now);
-                let owner = rank::owner(UID, candidates.iter().map(String::as_str));
-                if owner == Some(world.replicas[number].process.as_str()) {
+                let owner = rank::owner(UID, candidates.iter().map(|process| parts(process).0));
+                if owner == Some(world.replicas[number].pod.as_str()) {
                     world.happen(Turn::Read(number));
                     world.happen(Turn::Write(number));
                 } else {

@@ -117,9 +117,44 @@ async fn a_tenant_of_one_that_is_not_heard_of_any_more_is_taken_when_its_time_is
     let dead = replica(&server, "a_0", &[]);
     dead.take(UID, |_| {}).await;
     let second = replica(&server, "b_0", &[]);
-    let begun = Instant::now();
-    second.take(UID, |_| {}).await;
-    assert!(begun.elapsed() >= Duration::from_secs(DURATION));
+    let taking = second.take(UID, |_| {});
+    tokio::pin!(taking);
+    let early = Duration::from_secs(DURATION - 1);
+    let early = tokio::time::timeout(early, &mut taking).await;
+    assert!(early.is_err(), "its holder may still act");
+    taking.await;
+    assert_eq!(
+        second.shared.as_ref().unwrap().table().known.holder(UID),
+        Some("b_0")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_started_again_in_the_same_pod_takes_what_the_one_before_it_had_at_once() {
+    for (again, at_once) in [("a_uid-1_1", true), ("a_uid-2_1", false)] {
+        let server = server();
+        let killed = replica(&server, "a_uid-1_0", &[]);
+        killed.take(UID, |_| {}).await;
+        let again = replica(&server, again, &[]);
+        let early = Duration::from_secs(DURATION - 1);
+        let taken = tokio::time::timeout(early, again.take(UID, |_| {})).await;
+        assert_eq!(taken.is_ok(), at_once, "{again:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_started_again_gets_its_own_tenants_back() {
+    let server = server();
+    let uids: Vec<_> = (0..64).map(|number| format!("uid-{number}")).collect();
+    let mine = |process: &str| {
+        let replica = replica(&server, process, &["b_uid-2_0"]);
+        let shared = replica.shared.as_ref().unwrap();
+        let mine = uids.iter().filter(|uid| shared.elsewhere(uid).is_none());
+        mine.cloned().collect::<Vec<_>>()
+    };
+    let before = mine("a_uid-1_0");
+    assert!(!before.is_empty() && before.len() < uids.len());
+    assert_eq!(mine("a_uid-1_1"), before);
 }
 
 #[tokio::test(start_paused = true)]

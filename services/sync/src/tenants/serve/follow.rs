@@ -11,7 +11,7 @@ use crate::apply::Failure;
 use crate::custom::{self, Resolved};
 use crate::engine::Engine;
 use crate::queue::Lane;
-use crate::tenant::Tenant;
+use crate::tenant::{About, Tenant};
 use crate::tenants::credentials::Credentials;
 use crate::tenants::host_access;
 use crate::tenants::stage::{Endpoint, Stage, stage};
@@ -164,10 +164,11 @@ async fn vouch(tenant: &Tenant) {
     if let Err(failure) = &vouched {
         tracing::warn!(tenant = %tenant.id, %failure, "the store is remembered later");
     }
-    tenant.set_conflict(match vouched {
-        Err(Failure::Refused { code: 409, message }) => Some(message),
+    let conflict = match &vouched {
+        Err(Failure::Refused { code: 409, message }) => Some(message.as_str()),
         Ok(()) | Err(_) => None,
-    });
+    };
+    tenant.note(About::Conflict, conflict);
 }
 
 /// Marks where the store stands, once its objects are worked for.
