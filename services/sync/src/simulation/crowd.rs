@@ -59,10 +59,12 @@ impl Crowd {
         }
     }
 
-    /// How many keys of a tenant may be in work at once. Where that is all there may be, turns are what is left.
+    /// How many keys of a tenant may be in work at once. Who has as many as it may leaves the others their turn: where
+    /// that never happens, turns are what is left.
     pub(super) fn in_flight(self) -> usize {
         match self {
-            Self::Greedy | Self::Far => WORKERS,
+            Self::Greedy => WORKERS,
+            Self::Far => 16 * WORKERS,
             Self::Dead(_) => 1,
         }
     }

@@ -12,7 +12,8 @@ use crate::guard::{self, Guard};
 const GUARDS: &[(Guard, u64)] = &[
     (Guard::CompleteLists, 10007),
     (Guard::HiddenIsRead, 11),
-    (Guard::GoneIsGone, 10004),
+    (Guard::NewestCounts, 10004),
+    (Guard::GoneIsGone, 10104),
     (Guard::OwnerIsRead, 0),
     (Guard::SaidOnce, 0),
     (Guard::PodsFirst, 4),
@@ -30,20 +31,16 @@ const GUARDS: &[(Guard, u64)] = &[
     (Guard::DataIsKept, 10003),
     (Guard::HolderIsAwaited, 19),
     (Guard::ListsAreFresh, 10007),
+    (Guard::Frozen, 10050),
+    (Guard::Deposed, 10000),
+    (Guard::Turns, 10008),
+    (Guard::LetGoIsLeft, 10016),
+    (Guard::DeleteNamesUid, 10005),
+    (Guard::PatchNamesUid, 10025),
 ];
 
 /// Guards for which no seed is recorded yet: what the schedules still lack.
-const OPEN: &[Guard] = &[
-    Guard::NewestCounts,
-    Guard::Frozen,
-    Guard::LossIsFinal,
-    Guard::Turns,
-    Guard::Deposed,
-    Guard::LetGoIsLeft,
-    Guard::RestFirst,
-    Guard::DeleteNamesUid,
-    Guard::PatchNamesUid,
-];
+const OPEN: &[Guard] = &[Guard::LossIsFinal, Guard::RestFirst];
 
 /// Guards without which another one is left, and the test of the guard itself.
 const DOUBLED: &[(Guard, &str)] = &[(
@@ -61,7 +58,7 @@ fn theme(guard: Guard) -> Option<Theme> {
         Guard::DataIsKept => Some(Theme::AcceptedStores),
         Guard::NewestCounts | Guard::GoneIsGone => Some(Theme::OldNews),
         Guard::DeleteNamesUid | Guard::PatchNamesUid => Some(Theme::LateRequests),
-        Guard::LetGoIsLeft | Guard::InFlight => Some(Theme::Stops),
+        Guard::LetGoIsLeft | Guard::RestFirst | Guard::InFlight => Some(Theme::Stops),
         Guard::CompleteLists | Guard::ListsAreFresh => Some(Theme::Restarts),
         Guard::Turns => Some(Theme::Greedy),
         Guard::Allowance => Some(Theme::Hasty),
@@ -72,7 +69,6 @@ fn theme(guard: Guard) -> Option<Theme> {
         | Guard::SurpriseIsDoubted
         | Guard::BackOff
         | Guard::WatchResumes
-        | Guard::RestFirst
         | Guard::HolderIsAwaited
         | Guard::FinalizerFirst
         | Guard::PodsFirst

@@ -28,9 +28,11 @@ pub(super) enum Kind {
     Weather,
     /// An API server is out of reach of a process until the end.
     Dead,
-    /// Answers over both links of a process are late.
+    /// A process can neither renew its Lease nor hear of others' until the end.
+    Unlead,
+    /// Answers over one link of a process, or over all, are late.
     Slow,
-    /// Requests over a link are done long after they were sent.
+    /// Writes of a process are done long after they were sent.
     Late,
     /// Watches say again what they said, the last first.
     Echo,
@@ -139,6 +141,10 @@ impl Run {
                 self.note(&format!("{target:?} is out of reach of {process}"));
                 self.world.kill_link(process, target);
             }
+            Kind::Unlead => {
+                self.note(&format!("nothing of Leases reaches {process}"));
+                self.world.unlead(process);
+            }
             Kind::Clear => {
                 for process in 0..self.started {
                     self.world.set_weather(process, target, Weather::Clear);
@@ -166,18 +172,11 @@ impl Run {
                 }
                 self.start();
             }
-            Kind::Slow | Kind::Late => {
-                let is_late = kind == Kind::Late;
-                let weather = if is_late {
-                    Weather::Tardy
-                } else {
-                    Weather::Slow
-                };
-                self.note(&format!("the ways from {process} are {weather:?}"));
-                for target in targets {
-                    self.world.set_weather(process, target, weather);
-                }
+            Kind::Slow => {
+                let one = self.chance.random_bool(0.7).then_some(target);
+                self.cover(process, one.map_or(targets, |one| vec![one]), Weather::Slow);
             }
+            Kind::Late => self.cover(process, targets, Weather::Tardy),
             Kind::Echo => {
                 self.note(&format!(
                     "watches from {process} to {target:?} say old news"
@@ -194,6 +193,16 @@ impl Run {
             }
             Kind::Remove => self.remove(number),
             Kind::Anew => self.make_anew(number),
+        }
+    }
+
+    /// Has the same weather on some links of a process.
+    fn cover(&self, process: usize, targets: Vec<Target>, weather: Weather) {
+        self.note(&format!(
+            "the ways from {process} to {targets:?} are {weather:?}"
+        ));
+        for target in targets {
+            self.world.set_weather(process, target, weather);
         }
     }
 

@@ -7,8 +7,8 @@
 //! - Nothing of strangers is written or deleted, on either side.
 //! - A write meets the very object that it names. Nothing is made for what is known to be gone, and nothing written for
 //!   a virtual cluster whose API server has been out of reach for long, or by a process that was told to stop.
-//! - Only who holds the lease sends a write; the first write follows the finalizer; of a virtual cluster that goes, pods
-//!   are deleted before what they use.
+//! - Only who holds the lease sends a write, and still holds it when that arrives, unless something on the way kept it
+//!   long; the first write follows the finalizer; of a virtual cluster that goes, pods are deleted before what they use.
 //!
 //! A virtual object that was lost with its store, and not by anybody's wish, counts as alive.
 
@@ -65,6 +65,11 @@ pub(super) struct Law {
 }
 
 impl Law {
+    /// Takes note of how many writes a tenant may save up.
+    pub(super) fn may_save(&mut self, burst: u32) {
+        self.pressure.may_save(burst);
+    }
+
     /// Takes note that the host's side ends the host pod of a virtual pod.
     pub(super) fn host_ends(&mut self, host: &Value) {
         self.ended
@@ -203,8 +208,10 @@ impl Law {
         }
         self.writes += 1;
         self.said += u64::from(written.id.collection == CLUSTERS);
+        let is_let_go = !written.is_late && !holds(world, process, target, &written.id.namespace);
         let found = match target {
             _ if is_mistaken(written) => Err("another object was meant".to_owned()),
+            _ if is_let_go => Err("it arrives after the lease was given up".to_owned()),
             Target::Host => self
                 .keeps_data(world, written)
                 .and_then(|()| on_host(world, written, now)),

@@ -113,13 +113,12 @@ impl Wire {
             Fault::Refused => return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
             Fault::Status(code) => return Ok(answer(&Answer::status(code, "Simulated"))),
             Fault::Late(delay) => {
-                // It arrives, although whoever sent it may have given up, or be gone.
-                let wire = self.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    wire.world.handle(wire.process, wire.target, &call, true);
-                });
+                self.arrive_late(call, delay);
                 return std::future::pending().await;
+            }
+            Fault::Adrift(delay) => {
+                self.arrive_late(call, delay);
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset).into());
             }
             Fault::None | Fault::Lost | Fault::Torn => {}
         }
@@ -136,10 +135,22 @@ impl Wire {
         match fault {
             Fault::Lost => Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
             Fault::Torn => Ok(torn(&answered)),
-            Fault::None | Fault::Silence | Fault::Refused | Fault::Status(_) | Fault::Late(_) => {
-                Ok(answer(&answered))
-            }
+            Fault::None
+            | Fault::Silence
+            | Fault::Refused
+            | Fault::Status(_)
+            | Fault::Late(_)
+            | Fault::Adrift(_) => Ok(answer(&answered)),
         }
+    }
+
+    /// Has a request arrive so much later, although whoever sent it may have given up, or be gone.
+    fn arrive_late(&self, call: Call, delay: Duration) {
+        let wire = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            wire.world.handle(wire.process, wire.target, &call, true);
+        });
     }
 
     fn watch(self, call: &Call) -> Response<Lines> {

@@ -17,7 +17,7 @@ const WHILE: Duration = Duration::from_secs(10);
 const AGAIN: usize = 12;
 /// Requests about pods to a server that refuses, until it is known to be dead: what was under way.
 const TO_THE_DEAD: usize = 12;
-/// Writes to one side of a tenant within a second: its allowance, all that it may save up, and what stands beside.
+/// Writes to one side of a tenant within a second: its allowance, all that it mostly may save up, and what stands beside.
 const WITHIN_A_SECOND: usize = (WRITES + BURST) as usize + 20;
 
 /// What was sent lately.
@@ -26,9 +26,16 @@ pub(super) struct Pressure {
     same: BTreeMap<u64, VecDeque<Duration>>,
     dead: BTreeMap<(usize, Target), usize>,
     writes: BTreeMap<(usize, Target, String), VecDeque<Duration>>,
+    /// How many writes more than mostly a tenant may save up.
+    more: u32,
 }
 
 impl Pressure {
+    /// Takes note of how many writes a tenant may save up.
+    pub(super) fn may_save(&mut self, burst: u32) {
+        self.more = burst.saturating_sub(BURST);
+    }
+
     /// Takes note of a request; tells what is too much.
     pub(super) fn sent(
         &mut self,
@@ -72,7 +79,8 @@ impl Pressure {
             Target::Virtual(_) => String::new(),
         };
         let writes = self.writes.entry((process, target, namespace)).or_default();
-        if counted(writes, at, Duration::from_secs(1)) > WITHIN_A_SECOND {
+        let most = WITHIN_A_SECOND + self.more as usize;
+        if counted(writes, at, Duration::from_secs(1)) > most {
             return Err("it is more than the tenant may write".to_owned());
         }
         Ok(())

@@ -51,6 +51,9 @@ impl Run {
         };
         let (host, clusters) = ground::lay(count, start);
         let world = Arc::new(World::new(seed, host, clusters, Trace::new(all)));
+        if let Some(crowd) = crowd {
+            world.locked().law.may_save(crowd.burst());
+        }
         let mix = Mix::by(&mut chance, theme);
         // A mark of where a store stands is made at a scan: where stores go back, scans are often.
         let scan = Duration::from_secs(if mix.rolls_back() { 15 } else { 60 });
@@ -108,7 +111,8 @@ impl Run {
     }
 
     async fn trouble(&mut self) -> Result<(), String> {
-        let trouble = Duration::from_secs(self.chance.random_range(20..90));
+        let longer = self.theme.map(Theme::longer).unwrap_or_default();
+        let trouble = Duration::from_secs(self.chance.random_range(20..90)) + longer;
         while self.world.elapsed() < trouble {
             sleep(Duration::from_millis(self.chance.random_range(10..1500))).await;
             self.happen();

@@ -44,6 +44,8 @@ pub(super) struct Written {
     pub(super) after: Option<Arc<Value>>,
     /// UID of the object that was meant, if the request named one.
     pub(super) meant: Option<String>,
+    /// Whether whoever sent it may have given it up long ago.
+    pub(super) is_late: bool,
 }
 
 /// What a request is answered.

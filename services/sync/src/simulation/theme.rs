@@ -1,5 +1,7 @@
 //! Runs about one thing: seeds from [`FIRST`] on. What seldom comes together by chance is brought together there.
 
+use std::time::Duration;
+
 use super::crowd::Crowd;
 use super::happen::Kind;
 use super::users::Habits;
@@ -10,7 +12,7 @@ pub(super) const FIRST: u64 = 10_000;
 /// What a run is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
-    /// API servers are out of reach of one process, and of the other not.
+    /// API servers, or the Leases alone, are out of reach of one process, and of the other not.
     DeadLinks,
     /// For a moment another store answers.
     OtherStores,
@@ -20,7 +22,7 @@ pub(super) enum Theme {
     AcceptedStores,
     /// Watches say again what they said.
     OldNews,
-    /// Requests are done long after they were sent.
+    /// Writes are done long after they were sent.
     LateRequests,
     /// Processes are told to stop while answers are late.
     Stops,
@@ -56,10 +58,11 @@ impl Theme {
     pub(super) fn kinds(self) -> &'static [(Kind, u32)] {
         match self {
             Self::DeadLinks => &[
-                (Kind::User, 50),
-                (Kind::Unlabel, 12),
+                (Kind::User, 40),
+                (Kind::Unlabel, 25),
                 (Kind::TakeAway, 4),
-                (Kind::Dead, 3),
+                (Kind::Dead, 1),
+                (Kind::Unlead, 1),
             ],
             Self::OtherStores => &[(Kind::User, 50), (Kind::TakeAway, 4), (Kind::Blink, 8)],
             Self::OlderStores => &[(Kind::User, 50), (Kind::TakeAway, 4), (Kind::RollBack, 8)],
@@ -73,9 +76,10 @@ impl Theme {
             ],
             Self::Stops => &[
                 (Kind::User, 60),
-                (Kind::Slow, 10),
-                (Kind::Clear, 2),
-                (Kind::Stop, 4),
+                (Kind::Unlabel, 20),
+                (Kind::Slow, 16),
+                (Kind::Clear, 4),
+                (Kind::Stop, 6),
             ],
             Self::Restarts | Self::Greedy | Self::Hasty => &[(Kind::User, 50)],
         }
@@ -102,6 +106,23 @@ impl Theme {
         matches!(self, Self::DeadLinks | Self::Stops)
     }
 
+    /// How much longer than else it goes on.
+    pub(super) fn longer(self) -> Duration {
+        match self {
+            // That a link is dead is noticed late, and then something must happen.
+            Self::DeadLinks => Duration::from_secs(60),
+            Self::OtherStores
+            | Self::OlderStores
+            | Self::AcceptedStores
+            | Self::OldNews
+            | Self::LateRequests
+            | Self::Stops
+            | Self::Restarts
+            | Self::Greedy
+            | Self::Hasty => Duration::ZERO,
+        }
+    }
+
     /// What tenants like to do.
     pub(super) fn habits(self) -> Habits {
         let plain = Habits::default();
@@ -111,11 +132,11 @@ impl Theme {
                 tokens: 0.7,
                 ..plain
             },
+            Self::OldNews => Habits { sets: 12, ..plain },
+            Self::LateRequests => Habits { anew: 6, ..plain },
             Self::DeadLinks
             | Self::OtherStores
             | Self::OlderStores
-            | Self::OldNews
-            | Self::LateRequests
             | Self::Restarts
             | Self::Greedy
             | Self::Hasty => plain,

@@ -14,11 +14,22 @@ fn name(kind: &str, chance: &mut StdRng) -> String {
     format!("{kind}{}", chance.random_range(0..4))
 }
 
+/// What a tenant may do, each as likely as the others.
+const ACTS: u32 = 22;
+/// Those of them that some tenants like.
+const FORCES: u32 = 11;
+const SETS: u32 = 13;
+const CLAIM: u32 = 20;
+
 /// What tenants like to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Habits {
     /// How much more often than else they make claims.
     pub(super) claims: u32,
+    /// How much more often than else they set ConfigMaps and Secrets.
+    pub(super) sets: u32,
+    /// How much more often than else they have pods made anew.
+    pub(super) anew: u32,
     /// How many of their pods use tokens.
     pub(super) tokens: f64,
 }
@@ -27,8 +38,25 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             claims: 0,
+            sets: 0,
+            anew: 0,
             tokens: 0.2,
         }
+    }
+}
+
+impl Habits {
+    /// Draws what is done.
+    fn draw(self, chance: &mut StdRng) -> u32 {
+        let liked = [(CLAIM, self.claims), (SETS, self.sets), (FORCES, self.anew)];
+        let all = liked.iter().map(|(_, more)| more).sum::<u32>();
+        let drawn = chance.random_range(0..ACTS + all);
+        let mut first = ACTS;
+        let found = liked.iter().find(|(_, more)| {
+            first += more;
+            (first - more..first).contains(&drawn)
+        });
+        found.map_or(drawn, |(act, _)| *act)
     }
 }
 
@@ -41,7 +69,7 @@ pub(super) fn act(
 ) -> String {
     let namespace = NAMESPACES[chance.random_range(0..NAMESPACES.len())];
     let id = |collection: &str, name: &str| Id::new(collection, namespace, name);
-    match chance.random_range(0..22 + habits.claims) {
+    match habits.draw(chance) {
         0..8 => {
             let id = id(PODS, &name("pod", chance));
             if store.get(&id).is_none() {
@@ -56,7 +84,7 @@ pub(super) fn act(
             delete(store, &id, grace.as_ref(), now);
             format!("deletes {id:?} with grace {grace:?}")
         }
-        11 => {
+        FORCES => {
             let id = id(PODS, &name("pod", chance));
             store.lose(&id, now);
             store.put(&id, pod(habits, chance), now);
@@ -70,7 +98,7 @@ pub(super) fn act(
             });
             format!("labels {id:?}")
         }
-        13..17 => {
+        SETS..17 => {
             let collection = ["/api/v1/configmaps", "/api/v1/secrets"][chance.random_range(0..2)];
             let id = id(collection, &name("c", chance));
             let value = chance.random_range(0..100).to_string();
@@ -108,7 +136,7 @@ pub(super) fn act(
             store.lose(&id, now);
             format!("deletes {id:?}")
         }
-        20 | 22.. => {
+        CLAIM => {
             let id = id(CLAIMS, &name("data", chance));
             if store.get(&id).is_none() {
                 store.put(&id, claim(), now);

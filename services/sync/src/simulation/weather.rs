@@ -18,7 +18,7 @@ pub(super) enum Weather {
     Slow,
     /// Everything arrives, after a while that is always the same.
     Far,
-    /// Some requests are done long after they were sent, and not answered.
+    /// Some writes are done long after they were sent: the connection breaks, and something on the way still has them.
     Tardy,
     /// Anything may happen to a request.
     Storm,
@@ -45,6 +45,8 @@ pub(super) enum Fault {
     Torn,
     /// It is done so much later, and not answered.
     Late(Duration),
+    /// The connection breaks at once, and it is done so much later.
+    Adrift(Duration),
 }
 
 /// What becomes of a request, and when.
@@ -78,7 +80,7 @@ impl Weather {
         };
         let fault = match self {
             Self::Tardy if chance.random_bool(0.3) => {
-                Fault::Late(Duration::from_millis(chance.random_range(0..30_000)))
+                Fault::Adrift(Duration::from_millis(chance.random_range(0..30_000)))
             }
             Self::Clear | Self::Slow | Self::Far | Self::Tardy => Fault::None,
             Self::Refused => Fault::Refused,

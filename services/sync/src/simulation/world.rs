@@ -169,7 +169,7 @@ impl World {
             .trace
             .add(elapsed, process, target, call, answer.code, is_late);
         if let Some(mut written) = written {
-            written.meant = call.meant();
+            (written.meant, written.is_late) = (call.meant(), is_late);
             inner.written(process, target, &written, (elapsed, now));
         }
         if last {

@@ -63,6 +63,7 @@ impl Store {
             before,
             after,
             meant: None,
+            is_late: false,
         };
         (answer, Some(written))
     }

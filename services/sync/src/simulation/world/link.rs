@@ -16,6 +16,8 @@ pub(super) struct Link {
     since: Duration,
     /// It stays so until everything is calm.
     is_stuck: bool,
+    /// Nothing of Leases passes until everything is calm.
+    is_unled: bool,
     /// Rises when every watch over it is cut.
     epoch: u64,
     /// Rises when every watch over it is to say again what it said.
@@ -45,10 +47,17 @@ impl World {
         self.locked().link(process, target).is_stuck = true;
     }
 
+    /// Has a process neither renew its Lease nor hear of those of others until everything is calm. Whatever else it asks
+    /// the host passes.
+    pub(in crate::simulation) fn unlead(&self, process: usize) {
+        self.locked().link(process, Target::Host).is_unled = true;
+        self.cut(process, Target::Host);
+    }
+
     /// Nothing stays as it is.
     pub(in crate::simulation) fn unstick(&self) {
         for link in self.locked().links.values_mut() {
-            link.is_stuck = false;
+            (link.is_stuck, link.is_unled) = (false, false);
         }
     }
 
@@ -101,17 +110,25 @@ impl World {
     /// What becomes of a request.
     pub(in crate::simulation) fn fate(&self, process: usize, target: Target, call: &Call) -> Fate {
         let mut inner = self.locked();
-        let weather = inner.link(process, target).weather;
-        let weather = match weather {
+        let link = inner.link(process, target);
+        let weather = match link.weather {
             // A watch that does not begin is a failed request like others; while it runs, the weather is heard.
             Weather::Slow if call.is_watch() => Weather::Clear,
+            // What is read late is old news, which nobody waits for.
+            Weather::Tardy if call.method == http::Method::GET => Weather::Clear,
             Weather::Clear
             | Weather::Slow
             | Weather::Far
             | Weather::Tardy
             | Weather::Storm
             | Weather::Refused
-            | Weather::Silent => weather,
+            | Weather::Silent => link.weather,
+        };
+        let is_of_leases = call.path.contains("/leases");
+        let weather = if link.is_unled && is_of_leases {
+            Weather::Refused
+        } else {
+            weather
         };
         weather.fate(&mut inner.chance)
     }

@@ -171,6 +171,24 @@ async fn a_store_that_wavers_is_believed_nothing_of_until_all_is_listed_anew() {
     assert!(!world.tenant.has_lost_its_store());
 }
 
+#[tokio::test(start_paused = true)]
+async fn another_store_that_answered_once_ends_the_stay_though_the_right_one_is_back() {
+    let (world, ..) = copied().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    world.virtual_.script(move |call| {
+        let system = json!({"metadata": {"name": "kube-system", "uid": "second"}});
+        let other = json!({"metadata": {"resourceVersion": "7"}, "items": [system]});
+        let is_first =
+            call.path == "/api/v1/namespaces" && counted.fetch_add(1, Ordering::AcqRel) == 0;
+        is_first.then(|| answer(200, other))
+    });
+    world.tenant.confirm_store().await.unwrap_err();
+    assert_eq!(asked.load(Ordering::Acquire), 1, "it is not asked again");
+    assert!(world.tenant.has_lost_its_store());
+    assert!(!world.tenant.is_active(), "not even until the stay ends");
+}
+
 const CLAIM: &str = "data-x-shop-x-demo";
 
 fn claim() -> Value {
