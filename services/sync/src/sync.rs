@@ -401,6 +401,9 @@ impl Tenant {
         if side == Side::Host && self.keep_instead(key, delete).await? {
             return Ok(Step::Again);
         }
+        if side == Side::Host {
+            self.confirm_end(key, delete).await?;
+        }
         let cause = delete.cause.as_str();
         tracing::info!(tenant = %self.id, %key, ?side, uid = delete.uid, cause, "deletes");
         let name = self.name_on(side, key);

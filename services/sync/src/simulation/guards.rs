@@ -31,10 +31,10 @@ const GUARDS: &[(Guard, u64)] = &[
     (Guard::DataIsKept, 10003),
     (Guard::HolderIsAwaited, 19),
     (Guard::ListsAreFresh, 10007),
-    (Guard::Frozen, 10050),
-    (Guard::Deposed, 10000),
+    (Guard::Frozen, 10760),
+    (Guard::Deposed, 10010),
     (Guard::Turns, 10008),
-    (Guard::LetGoIsLeft, 10016),
+    (Guard::LetGoIsLeft, 10056),
     (Guard::DeleteNamesUid, 10005),
     (Guard::PatchNamesUid, 10025),
 ];

@@ -110,7 +110,7 @@ impl Theme {
     pub(super) fn longer(self) -> Duration {
         match self {
             // That a link is dead is noticed late, and then something must happen.
-            Self::DeadLinks => Duration::from_secs(60),
+            Self::DeadLinks => Duration::from_mins(1),
             Self::OtherStores
             | Self::OlderStores
             | Self::AcceptedStores

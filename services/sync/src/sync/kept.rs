@@ -90,6 +90,22 @@ fn annotate(host: &Value, value: &Value) -> Patch {
 }
 
 impl Tenant {
+    /// Makes sure that a virtual object whose place another one of its name has taken is gone: another store, of which its
+    /// other lists have not told yet, may hold such a one too. Where its end was told, nobody is asked.
+    pub(super) async fn confirm_end(&self, key: &Key, delete: &Delete) -> Result<(), Failure> {
+        let is_followed = self.state().entry(key).virtual_.seen.is_some();
+        if delete.cause != Cause::Orphan || !is_followed || !guard::stands(Guard::StoreIsConfirmed)
+        {
+            return Ok(());
+        }
+        let host = self.see(Side::Host, key).await?;
+        let uid = host.as_deref().and_then(made_for);
+        if uid.is_some_and(|uid| self.state().has_ended(uid)) {
+            return Ok(());
+        }
+        self.confirm_store().await
+    }
+
     /// Keeps what is to be deleted on the host, if it holds data and nobody has deleted it inside; true if so.
     pub(super) async fn keep_instead(&self, key: &Key, delete: &Delete) -> Result<bool, Failure> {
         let may_hold = self.accepts_store() && holds_data(key.kind);

@@ -36,6 +36,44 @@ async fn what_an_emptied_store_lacks_is_not_deleted_and_the_tenant_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_of_the_same_name_in_another_store_does_not_have_the_one_that_runs_deleted() {
+    let world = World::new().await;
+    store_of(&world, "first");
+    world.tenant.recognize_store().await.unwrap();
+    world.tenant.vouch_for_store().await.unwrap();
+    let key = running_pod(&world).await;
+    world.virtual_.lose(Kind::Pod, "shop", "web");
+    store_of(&world, "second");
+    // Its pods are listed before its namespaces.
+    world.apply(Kind::Pod, pod("web"));
+    assert!(matches!(world.work(&key).await, Next::Retry { .. }));
+    assert_eq!(world.writes(), [""; 0]);
+    assert!(!world.tenant.is_active());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_another_one_of_its_name_replaced_goes_and_the_store_is_asked_only_where_nobody_told_its_end()
+ {
+    for is_told in [false, true] {
+        let world = World::new().await;
+        store_of(&world, "first");
+        world.tenant.recognize_store().await.unwrap();
+        let key = running_pod(&world).await;
+        let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+        if is_told {
+            world.tenant.miss_virtual(Kind::Pod, &gone);
+        }
+        world.apply(Kind::Pod, pod("web"));
+        world.work(&key).await;
+        let calls = world.calls();
+        let is_asked = |call: &String| call == "virtual GET /api/v1/namespaces";
+        assert_eq!(calls.iter().any(is_asked), !is_told, "{calls:?}");
+        let delete = "host DELETE /api/v1/namespaces/team-a/pods/web-x-shop-x-demo";
+        assert!(calls.iter().any(|call| call == delete), "{calls:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_same_store_lacks_is_deleted() {
     let world = World::new().await;
     store_of(&world, "first");
