@@ -321,7 +321,7 @@ fn a_client_stays_with_the_pod_that_answered_it_first_where_the_service_says_so(
     ready(&tenant, "default");
     let answers = |service: &str| {
         let script = format!(
-            "set -e; for i in $(seq 40); do wget -T 5 -qO- http://{service}/; done | sort -u | grep ."
+            "set -e; for i in $(seq 40); do wget -qO- http://{service}/; done | sort -u | grep ."
         );
         let said = ask(&tenant, "default", "client", &script);
         said.lines().map(str::to_owned).collect::<Vec<_>>()
