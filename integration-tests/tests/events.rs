@@ -49,7 +49,10 @@ fn kinds() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "networking.k8s.io/v1",
             "Ingress",
             "ingresses",
-            json!({"spec": {"defaultBackend": backend}}),
+            json!({"spec": {"rules": [{
+                "host": "told.example.com",
+                "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
+            }]}}),
         ),
         (
             "networking.k8s.io/v1",
