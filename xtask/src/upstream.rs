@@ -5,6 +5,7 @@
 
 mod build;
 mod extra;
+mod mend;
 mod pins;
 
 use std::{
@@ -32,6 +33,8 @@ struct Project {
     binaries: &'static [(&'static str, &'static str)],
     /// Go packages whose `gitVersion` variables say the version; without them servers say v0.0.0.
     versioned: &'static [&'static str],
+    /// Changes to its sources.
+    mends: &'static [mend::Mend],
 }
 
 /// Slowest first: a failure shows early.
@@ -55,6 +58,7 @@ const PROJECTS: [Project; 7] = [
             "k8s.io/component-base/version",
             "k8s.io/client-go/pkg/version",
         ],
+        mends: &[],
     },
     Project {
         folder: "etcd",
@@ -62,6 +66,7 @@ const PROJECTS: [Project; 7] = [
         tags: "",
         binaries: &[("etcd", "go.etcd.io/etcd/server/v3")],
         versioned: &[],
+        mends: &[],
     },
     Project {
         folder: "containerd",
@@ -80,6 +85,7 @@ const PROJECTS: [Project; 7] = [
             ),
         ],
         versioned: &[],
+        mends: &[],
     },
     Project {
         folder: "kine",
@@ -87,6 +93,7 @@ const PROJECTS: [Project; 7] = [
         tags: "",
         binaries: &[("kine", "github.com/k3s-io/kine")],
         versioned: &[],
+        mends: &[],
     },
     Project {
         folder: "coredns",
@@ -94,6 +101,7 @@ const PROJECTS: [Project; 7] = [
         tags: "",
         binaries: &[("coredns", "github.com/coredns/coredns")],
         versioned: &[],
+        mends: &[],
     },
     Project {
         folder: "local-path-provisioner",
@@ -104,6 +112,7 @@ const PROJECTS: [Project; 7] = [
             "github.com/rancher/local-path-provisioner",
         )],
         versioned: &[],
+        mends: &mend::LOCAL_PATH,
     },
     Project {
         folder: "helm",
@@ -111,6 +120,7 @@ const PROJECTS: [Project; 7] = [
         tags: "",
         binaries: &[("helm", "helm.sh/helm/v4/cmd/helm")],
         versioned: &[],
+        mends: &[],
     },
 ];
 
@@ -227,6 +237,10 @@ pub fn sources(addon: AddOn) -> Result<PathBuf> {
     let project = extra::projects(addon)
         .first()
         .with_context(|| format!("{} has no upstream project", addon.name()))?;
+    module_sources(project)
+}
+
+fn module_sources(project: &Project) -> Result<PathBuf> {
     let mut go = Command::new("go");
     go.args(["mod", "download", "-json", project.module])
         .current_dir(module_folder(project));

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Project, Version, module_folder};
+use super::{Project, Version, mend, module_folder};
 use crate::{cache::Cache, command, images::digest, output::Progress, wait::Stopwatch};
 
 /// The project's folder in the cache; builds it first if it is not there.
@@ -27,12 +27,12 @@ pub(super) fn ensure(
     let _lock = cache.lock(&format!("build-{}", project.folder))?;
     cache.publish(&place, |partial| {
         fs::create_dir_all(partial)?;
+        let folder = mend::folder(project, partial)?;
         for (name, package) in project.binaries {
             let took = Stopwatch::start();
             progress.step(format_args!("building {name} {version} …"));
             let mut go = go();
-            go.current_dir(module_folder(project))
-                .args(["build", "-trimpath"]);
+            go.current_dir(&folder).args(["build", "-trimpath"]);
             go.args([
                 "-tags",
                 project.tags,
@@ -42,6 +42,9 @@ pub(super) fn ensure(
             go.arg("-o").arg(partial.join(name)).arg(package);
             command::run(&mut go).with_context(|| format!("cannot build {name}"))?;
             progress.step(format_args!("built {name} in {:.0} s", took.seconds()));
+        }
+        if !project.mends.is_empty() {
+            fs::remove_dir_all(&folder)?;
         }
         Ok(())
     })

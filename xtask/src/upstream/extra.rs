@@ -15,6 +15,7 @@ const METRICS: [Project; 1] = [Project {
         "sigs.k8s.io/metrics-server/cmd/metrics-server",
     )],
     versioned: &[],
+    mends: &[],
 }];
 
 /// Our own, where no upstream program can be built from Go modules. Its version is client-go's.
@@ -24,6 +25,7 @@ const OWN: [Project; 1] = [Project {
     tags: "",
     binaries: &[("dev-addons", "vcluster.dev/dev-addons")],
     versioned: &[],
+    mends: &[],
 }];
 
 /// The driver is ours, and upstream's sidecars drive it, the provisioner with a main of ours: one module, so that what they share is compiled once. Its
@@ -49,6 +51,7 @@ const CSI: [Project; 1] = [Project {
         ),
     ],
     versioned: &[],
+    mends: &[],
 }];
 
 const CERT_MANAGER: [Project; 1] = [Project {
@@ -70,6 +73,7 @@ const CERT_MANAGER: [Project; 1] = [Project {
         ),
     ],
     versioned: &[],
+    mends: &[],
 }];
 
 /// What an add-on is built from.
