@@ -39,6 +39,8 @@ impl Process {
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(args)
+            // The end of its log is to say why it ended, not from where.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -64,10 +67,23 @@ impl Ground {
     }
 }
 
-/// A port that was free a moment ago.
+/// Ports below those that the kernel gives to whoever asks for any (`ip_local_port_range`): none of the run's thousands of
+/// connections takes one of them before its server listens.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port that nobody listens on, and that was not told before.
 pub(crate) fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Another run beside this one begins elsewhere.
+    let begin = process::id().wrapping_mul(101);
+    for _ in PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(begin);
+        let port = PORTS.start + u16::try_from(step % u32::from(PORTS.end - PORTS.start))?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {} to {} is free", PORTS.start, PORTS.end - 1)
 }
 
 /// Starts etcd; tells its port.
