@@ -1,5 +1,5 @@
-//! What the host's controllers say of the objects of a virtual cluster is told inside, of every kind that sync follows on
-//! the host. What add-ons serve (snapshots, devices, custom kinds) is in their own scenarios.
+//! What the host's controllers say of the objects of a virtual cluster is told inside, of every kind that goes to the host.
+//! What add-ons serve (snapshots, devices, custom kinds) is in their own scenarios.
 
 use integration_tests::{Tenant, eventually, host};
 use serde_json::{Value, json};
@@ -12,17 +12,34 @@ fn kinds() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     let container = json!({
         "name": "main", "image": "docker.io/library/busybox:latest", "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "3600"],
+        "envFrom": [{"configMapRef": {"name": "web"}}, {"secretRef": {"name": "web"}}],
     });
     let claim = json!({
         "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Mi"}},
     });
     let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
     vec![
+        // What the pod uses comes before it.
+        (
+            "v1",
+            "ConfigMap",
+            "configmaps",
+            json!({"data": {"COLOR": "green"}}),
+        ),
+        (
+            "v1",
+            "Secret",
+            "secrets",
+            json!({"stringData": {"PASSWORD": "open"}}),
+        ),
+        ("v1", "ServiceAccount", "serviceaccounts", json!({})),
         (
             "v1",
             "Pod",
             "pods",
-            json!({"spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}}),
+            json!({"spec": {
+                "serviceAccountName": "web", "terminationGracePeriodSeconds": 1, "containers": [container],
+            }}),
         ),
         (
             "v1",
@@ -106,6 +123,8 @@ fn event(tenant: &Tenant, version: &str, kind: &str, about: &Value) -> Value {
 #[test]
 fn what_the_host_says_of_an_object_of_any_kind_is_told_inside_by_its_own_name() {
     let tenant = Tenant::create("told");
+    let sent = json!({"toHost": {"serviceaccounts": {"enabled": true}}});
+    tenant.patch_sync(&sent).ok();
     tenant
         .kubectl(&format!("create namespace {NAMESPACE}"))
         .ok();

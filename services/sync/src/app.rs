@@ -251,11 +251,13 @@ fn begin(engine: &Arc<Engine>, health: &Health, shutdown: &Shutdown, term: &Canc
     for kind in Kind::all() {
         let (engine, term) = (Arc::clone(engine), term.clone());
         let name = format!("host {}", kind.plural());
+        if kind.is_translated() {
+            let events = host_watch::events(Arc::clone(&engine), kind, term.clone());
+            shutdown.spawn(format!("host events about {}", kind.plural()), events);
+        }
         match kind.description().outside {
             Outside::Translated => {
                 let gate = health.gate(kind.plural());
-                let events = host_watch::events(Arc::clone(&engine), kind, term.clone());
-                shutdown.spawn(format!("host events about {}", kind.plural()), events);
                 let watch = host_watch::translated(engine, kind, gate, term);
                 shutdown.spawn(name, watch);
             }

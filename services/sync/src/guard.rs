@@ -14,6 +14,8 @@ pub enum Guard {
     HiddenIsRead,
     /// An older version never replaces a newer one.
     NewestCounts,
+    /// That nothing is there says nothing of what was told of since it was asked for.
+    ToldSince,
     /// Late news of an object that is gone is no news.
     GoneIsGone,
     /// A tenant whose API server does not answer is frozen.
@@ -80,6 +82,7 @@ impl Guard {
         Self::MissingIsRead,
         Self::HiddenIsRead,
         Self::NewestCounts,
+        Self::ToldSince,
         Self::GoneIsGone,
         Self::Frozen,
         Self::StoreIsRecognized,

@@ -398,6 +398,7 @@ fn api(client: &kube::Client, kind: Kind) -> Api<Object> {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use serde_json::json;
     use vcluster_chassis::drain::Shutdown;
     use vcluster_chassis::health::Health;
 
@@ -428,6 +429,46 @@ mod tests {
         apart(engine, tenant, Kind::Pod, &host, || panic!("in a test"));
         assert!(tenant.state().entry(&key).host.doubted);
         apart(engine, tenant, Kind::Event, &host, || panic!("in a test"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_of_a_secret_is_told_inside_and_the_secret_not_kept_in_memory() {
+        let world = World::new().await;
+        let mut pod = crate::testing::pod("web");
+        pod["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
+        world.apply(Kind::Pod, pod);
+        let secret = json!({"metadata": {"namespace": "shop", "name": "login"}, "data": {"a": "Yg=="}});
+        let secret = world.apply(Kind::Secret, secret);
+        world.work(&secret).await;
+        let host_name = "login-x-shop-x-demo";
+        let about = world.host.get(Kind::Secret, "team-a", host_name).unwrap();
+        let event = json!({
+            "metadata": {"namespace": "team-a", "name": "login.1"},
+            "involvedObject": {
+                "apiVersion": "v1", "kind": "Secret", "namespace": "team-a",
+                "name": host_name, "uid": about.uid(),
+            },
+            "message": format!("{host_name} is odd"), "type": "Warning",
+        });
+        let event = world.host.put(Kind::Event, event);
+        world.calls();
+        tell_event(&world.engine, &world.tenant, Kind::Secret, &event);
+        world
+            .work(&Key {
+                kind: Kind::Event,
+                name: event.name(),
+            })
+            .await;
+        assert_eq!(
+            world.writes(),
+            ["virtual POST /api/v1/namespaces/shop/events"]
+        );
+        let told = world.virtual_.bodies().pop().unwrap();
+        assert_eq!(told["involvedObject"]["name"], "login");
+        assert_eq!(told["message"], "login is odd");
+        let state = world.tenant.state();
+        assert!(state.bodies.get(Side::Virtual, &secret).is_none());
+        assert!(state.bodies.get(Side::Host, &secret).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ impl State {
         self.entries.iter().filter(on_host).count()
     }
 
-    /// The virtual object of a host object that is watched.
+    /// The virtual object of a translated host object.
     pub fn by_host_name(&self, kind: Kind, host_name: &str) -> Option<Key> {
         let name = self
             .by_host_name
@@ -153,7 +153,7 @@ impl State {
             self.nodes.set(side, &key.name, node);
         }
         let entry = self.entries.entry(key.clone()).or_default();
-        if side == Side::Host && key.kind.is_watched() && entry.host_name.is_none() {
+        if side == Side::Host && key.kind.is_translated() && entry.host_name.is_none() {
             let host_name = object.name().name;
             entry.host_name = Some(Arc::clone(&host_name));
             let place = (key.kind, host_name);
@@ -186,7 +186,7 @@ impl State {
         true
     }
 
-    /// The key of a host object that is watched, if this is the very version of it that is known.
+    /// The key of a translated host object, if this is the very version of it that is known.
     pub fn listed_again(&self, kind: Kind, object: &Object) -> Option<Key> {
         let key = self.by_host_name(kind, &object.name().name)?;
         let is_current = object.version().is_some() && self.is_current(Side::Host, &key, object);
@@ -269,8 +269,37 @@ impl State {
         true
     }
 
-    /// Takes note that the object was read and is not there.
-    pub fn clear(&mut self, side: Side, key: &Key) {
+    /// UID of the object that is there, as far as is known.
+    pub fn uid(&self, side: Side, key: &Key) -> Option<Box<str>> {
+        let seen = self.entries.get(key)?.slot(side).seen.as_ref();
+        seen.map(|seen| seen.uid.clone())
+    }
+
+    /// Takes note that the object was read and is not there. `asked` is the UID that was known when it was asked for:
+    /// of one that was told of since, the answer says nothing. Tells whether the answer counts.
+    pub fn missed(&mut self, side: Side, key: &Key, asked: Option<&str>) -> bool {
+        let is_same = self.uid(side, key).as_deref() == asked;
+        let counts = guard::passes(Guard::ToldSince, is_same);
+        if counts {
+            if let Some(asked) = asked {
+                self.gone.add(asked);
+            }
+            self.clear(side, key);
+        }
+        counts
+    }
+
+    /// Takes note that what has its name is not what was known under it.
+    pub fn displaced(&mut self, side: Side, key: &Key, by: &Object) {
+        if let Some(known) = self.uid(side, key)
+            && *known != *by.uid()
+        {
+            self.gone.add(&known);
+        }
+        self.clear(side, key);
+    }
+
+    fn clear(&mut self, side: Side, key: &Key) {
         self.bodies.drop(side, key);
         self.addresses.forget(side, key);
         if key.kind == Kind::Pod {
@@ -290,9 +319,6 @@ impl State {
             absence: Some(absence),
             ..Slot::default()
         };
-        if let Some(seen) = seen {
-            self.gone.add(&seen.uid);
-        }
         if side == Side::Host
             && let Some(host_name) = entry.host_name.take()
         {

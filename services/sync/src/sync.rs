@@ -228,21 +228,33 @@ impl Tenant {
         }
     }
 
+    /// What is confidential is not kept in memory longer than it is worked on.
+    fn drop_confidential(&self, key: &Key) {
+        if key.kind.description().confidential {
+            let mut state = self.state();
+            state.bodies.drop(Side::Virtual, key);
+            state.bodies.drop(Side::Host, key);
+        }
+    }
+
     /// Reads the object and takes note of what is there.
     async fn look(&self, side: Side, key: &Key) -> Result<Option<Arc<Value>>, Failure> {
         let name = self.name_on(side, key);
+        let known = self.state().uid(side, key);
         let Some(object) = self.read(side, key.kind, &name).await? else {
             if side == Side::Virtual && guard::stands(Guard::StoreIsConfirmed) {
                 self.confirm_store().await?;
             }
-            self.state().clear(side, key);
+            if !self.state().missed(side, key, known.as_deref()) {
+                return Err(Failure::Changed);
+            }
             self.wake_moved();
             self.release_if_gone(key);
             return Ok(None);
         };
         if !self.take_note(side, key, &object) {
             // A stranger has our name. The plan is told of it, the state is not.
-            self.state().clear(side, key);
+            self.state().displaced(side, key, &object);
         }
         Ok(Some(object.shared()))
     }
@@ -410,7 +422,7 @@ impl Tenant {
         if let Some(left) = self.delete(side, key.kind, &name, delete).await? {
             self.take_note(side, key, &left);
         } else {
-            self.state().clear(side, key);
+            self.state().vanish(side, key, &delete.uid);
             self.release_if_gone(key);
         }
         Ok(Step::Again)

@@ -463,16 +463,6 @@ impl Kind {
         }
     }
 
-    /// Whether its translated objects are watched on the host.
-    pub const fn is_watched(self) -> bool {
-        match self.description().outside {
-            Outside::Translated => true,
-            Outside::Scanned | Outside::Everything { .. } | Outside::Shown | Outside::Nothing => {
-                false
-            }
-        }
-    }
-
     /// Whether its objects are those of the host namespace, shown inside.
     pub const fn is_shown(self) -> bool {
         match self.description().outside {

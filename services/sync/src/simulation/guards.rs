@@ -13,6 +13,7 @@ const GUARDS: &[(Guard, u64)] = &[
     (Guard::CompleteLists, 10007),
     (Guard::HiddenIsRead, 11),
     (Guard::NewestCounts, 10004),
+    (Guard::ToldSince, 54),
     (Guard::GoneIsGone, 10104),
     (Guard::OwnerIsRead, 0),
     (Guard::SaidOnce, 0),
@@ -64,6 +65,7 @@ fn theme(guard: Guard) -> Option<Theme> {
         Guard::Allowance => Some(Theme::Hasty),
         Guard::MissingIsRead
         | Guard::HiddenIsRead
+        | Guard::ToldSince
         | Guard::StoreIsRecognized
         | Guard::ReturnIsConfirmed
         | Guard::SurpriseIsDoubted

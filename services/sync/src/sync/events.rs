@@ -2,6 +2,8 @@
 //!
 //! Best effort and bounded: each tenant may have so many per second, and one that cannot be told is dropped.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use vcluster_translate::patch::Format;
 use vcluster_translate::text::Names;
@@ -54,10 +56,9 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<bool, Failure> {
         };
         (key, host.uid)
     };
-    let (Some(object), host) = (
-        tenant.see(Side::Virtual, &key).await?,
-        tenant.see(Side::Host, &key).await?,
-    ) else {
+    let seen = both_sides(tenant, &key).await;
+    tenant.drop_confidential(&key);
+    let (Some(object), host) = seen? else {
         return Ok(false);
     };
     let Ok(owner) = Owner::of_virtual(&object, key.kind.as_str(), &tenant.context) else {
@@ -85,6 +86,13 @@ async fn tell(tenant: &Tenant, found: &Value) -> Result<bool, Failure> {
         }
         Err(failure) => Err(failure),
     }
+}
+
+type Found = Option<Arc<Value>>;
+
+async fn both_sides(tenant: &Tenant, key: &Key) -> Result<(Found, Found), Failure> {
+    let object = tenant.see(Side::Virtual, key).await?;
+    Ok((object, tenant.see(Side::Host, key).await?))
 }
 
 /// The host names that an event may hold: a pod's tells of all that it refers to.

@@ -29,10 +29,8 @@ pub(super) async fn step(
     rules: &ToHost,
 ) -> Result<Step, Failure> {
     let step = decide(engine, tenant, key, rules).await;
-    if key.kind.description().confidential && !matches!(step, Ok(Step::Again)) {
-        let mut state = tenant.state();
-        state.bodies.drop(Side::Virtual, key);
-        state.bodies.drop(Side::Host, key);
+    if !matches!(step, Ok(Step::Again)) {
+        tenant.drop_confidential(key);
     }
     step
 }

@@ -38,6 +38,39 @@ async fn what_a_list_lacks_is_read_before_anything_is_concluded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_answer_that_nothing_is_there_says_nothing_of_what_was_told_of_since() {
+    let world = World::new().await;
+    let key = running_pod(&world).await;
+    let gone = world.virtual_.lose(Kind::Pod, "shop", "web");
+    let made_anew = world.virtual_.put(Kind::Pod, pod("web"));
+    world.tenant.state().doubt(Side::Virtual, &key);
+    let tenant = Arc::clone(&world.tenant);
+    let told = std::sync::Once::new();
+    world.virtual_.script(move |call| {
+        let mut answer = None;
+        if call.path.ends_with("/pods/web") {
+            told.call_once(|| {
+                tenant.miss_virtual(Kind::Pod, &gone);
+                tenant.see_virtual(Kind::Pod, &made_anew, Lane::Live);
+                answer = Some(status(404, "NotFound"));
+            });
+        }
+        answer
+    });
+    world.work(&key).await;
+    assert!(world.knows(Side::Virtual, &key));
+    assert_eq!(
+        world.writes(),
+        ["host DELETE /api/v1/namespaces/team-a/pods/web-x-shop-x-demo"],
+        "that of the one that is gone"
+    );
+    let ended = world.host.lose(Kind::Pod, "team-a", "web-x-shop-x-demo");
+    world.tenant.miss_host(Kind::Pod, &ended);
+    world.work(&key).await;
+    assert_eq!(world.writes(), [HOST_PODS]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_writes_nothing() {
     let world = World::new().await;
     let key = running_pod(&world).await;

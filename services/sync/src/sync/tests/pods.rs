@@ -172,7 +172,8 @@ async fn our_own_object_of_that_name_is_taken_over() {
     let key = world.apply(Kind::Pod, pod("web"));
     world.work(&key).await;
     // As after a create whose answer was lost.
-    world.tenant.state().clear(Side::Host, &key);
+    let made = world.tenant.state().uid(Side::Host, &key);
+    assert!(world.tenant.state().missed(Side::Host, &key, made.as_deref()));
     let again = World {
         tenant: Arc::clone(&world.tenant),
         ..world
