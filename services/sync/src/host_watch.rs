@@ -437,7 +437,8 @@ mod tests {
         let mut pod = crate::testing::pod("web");
         pod["spec"]["volumes"] = json!([{"name": "login", "secret": {"secretName": "login"}}]);
         world.apply(Kind::Pod, pod);
-        let secret = json!({"metadata": {"namespace": "shop", "name": "login"}, "data": {"a": "Yg=="}});
+        let secret =
+            json!({"metadata": {"namespace": "shop", "name": "login"}, "data": {"a": "Yg=="}});
         let secret = world.apply(Kind::Secret, secret);
         world.work(&secret).await;
         let host_name = "login-x-shop-x-demo";

@@ -173,7 +173,12 @@ async fn our_own_object_of_that_name_is_taken_over() {
     world.work(&key).await;
     // As after a create whose answer was lost.
     let made = world.tenant.state().uid(Side::Host, &key);
-    assert!(world.tenant.state().missed(Side::Host, &key, made.as_deref()));
+    assert!(
+        world
+            .tenant
+            .state()
+            .missed(Side::Host, &key, made.as_deref())
+    );
     let again = World {
         tenant: Arc::clone(&world.tenant),
         ..world
