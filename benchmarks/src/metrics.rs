@@ -39,11 +39,7 @@ impl Counts {
     /// The sum of the series of this name.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         let is_it = |series: &str| series.split('{').next() == Some(name);
-        self.0
-            .iter()
-            .filter(|(series, _)| is_it(series))
-            .map(|(_, value)| value)
-            .sum()
+        self.sum_of(is_it)
     }
 
     /// The sum of the series of this name that have this label.
@@ -51,11 +47,13 @@ impl Counts {
         let wanted = format!("{label}=\"{value}\"");
         let is_it =
             |series: &str| series.split('{').next() == Some(name) && series.contains(&wanted);
-        self.0
-            .iter()
-            .filter(|(series, _)| is_it(series))
-            .map(|(_, value)| value)
-            .sum()
+        self.sum_of(is_it)
+    }
+
+    fn sum_of(&self, is_it: impl Fn(&str) -> bool) -> f64 {
+        let series = self.0.iter().filter(|(series, _)| is_it(series));
+        // The sum of no floats is -0.
+        0.0 + series.map(|(_, value)| value).sum::<f64>()
     }
 
     /// What has been added since.
@@ -97,6 +95,8 @@ impl Requests {
                 "leases",
                 "",
                 "apiservices",
+                // Admission asks for those of a namespace that it has not seen lately.
+                "limitranges",
                 "flowschemas",
                 "prioritylevelconfigurations",
             ];
