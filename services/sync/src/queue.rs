@@ -99,6 +99,8 @@ pub struct Depth {
 pub struct Queue<K> {
     tenants: HashMap<Ticket, Tenant<K>>,
     ring: Turns<Ticket>,
+    /// Of these, those that had nothing in work.
+    idle: Turns<Ticket>,
     timers: BTreeMap<(Instant, u64), (Ticket, K)>,
     pauses: BTreeSet<(Instant, Ticket)>,
     next: u64,
@@ -137,6 +139,7 @@ impl<K> Default for Queue<K> {
         Self {
             tenants: HashMap::default(),
             ring: Turns::default(),
+            idle: Turns::default(),
             timers: BTreeMap::new(),
             pauses: BTreeSet::new(),
             next: 0,
@@ -167,6 +170,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             }
             // Left in the ring it would be skipped, but a tenant that comes and goes must leave nothing.
             self.ring.leave(tenant);
+            self.idle.leave(tenant);
         }
     }
 
@@ -219,15 +223,35 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                 tenant.may_be_served().then_some(tenant.limits.weight)
             };
             let ticket = self.ring.next(weight)?;
-            // What has moved to another lane leaves a lane that looks as if it had something.
-            let tenant = self.tenants.get_mut(&ticket)?;
-            if let Some((taken, timer)) = tenant.take(ticket) {
-                if let Some(timer) = timer {
-                    self.timers.remove(&timer);
-                }
+            if let Some(taken) = self.hand_out(ticket) {
                 return Some(taken);
             }
         }
+    }
+
+    /// Hands out the next key of a tenant that has nothing in work, if any may be.
+    pub fn take_idle(&mut self) -> Option<Taken<K>> {
+        loop {
+            let tenants = &self.tenants;
+            let weight = |ticket| {
+                let tenant: &Tenant<K> = tenants.get(&ticket)?;
+                let is_idle = tenant.in_flight == 0 && tenant.may_be_served();
+                is_idle.then_some(1)
+            };
+            let ticket = self.idle.next(weight)?;
+            if let Some(taken) = self.hand_out(ticket) {
+                return Some(taken);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, ticket: Ticket) -> Option<Taken<K>> {
+        // What has moved to another lane leaves a lane that looks as if it had something.
+        let (taken, timer) = self.tenants.get_mut(&ticket)?.take(ticket)?;
+        if let Some(timer) = timer {
+            self.timers.remove(&timer);
+        }
+        Some(taken)
     }
 
     /// Gives a key back.
@@ -295,6 +319,9 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             let is_rested =
                 tenant.in_flight == 0 && tenant.queued <= 1 && guard::stands(Guard::Turns);
             self.ring.enter(ticket, tenant.limits.weight, is_rested);
+            if tenant.in_flight == 0 {
+                self.idle.enter(ticket, 1, false);
+            }
         }
     }
 

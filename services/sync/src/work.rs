@@ -3,7 +3,11 @@
 //! So many keys are in work at once, over all tenants. One that waits for what is its own tenant's, be it the answer of
 //! its API server or its allowance, does not count meanwhile: a tenant whose API server answers late has keys under way
 //! for long, and takes nobody's place by it. Its own limit still counts them all.
+//!
+//! When such waits end, more than that many may be in work, and nothing else would begin until most of them are done. Then a
+//! tenant that has nothing in work still has one key taken at a time.
 
+use std::cmp::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -117,8 +121,12 @@ impl Work {
             let next = {
                 let mut state = self.locked();
                 let next = state.queue.advance(Instant::now());
-                let has_room = state.running < state.most;
-                if let Some(taken) = has_room.then(|| state.queue.take()).flatten() {
+                let taken = match state.running.cmp(&state.most) {
+                    Ordering::Less => state.queue.take(),
+                    Ordering::Equal => None,
+                    Ordering::Greater => state.queue.take_idle(),
+                };
+                if let Some(taken) = taken {
                     state.running += 1;
                     drop(state);
                     // One notification may stand for several keys: pass it on.
@@ -210,6 +218,30 @@ mod tests {
         assert!(work.take().now_or_never().is_none(), "the first is back");
         work.done(first.tenant, &first.key, After::Settled);
         assert_eq!(work.take().await.tenant, slow);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nothing_in_work_does_not_wait_for_all_whose_own_wait_is_over() {
+        let work = Work::new(1);
+        let (greedy, other) = (work.admit(LIMITS), work.admit(LIMITS));
+        for name in ["a", "b", "c", "d"] {
+            work.add(greedy, Key::new(Kind::Pod, "shop", name), Lane::Live);
+        }
+        let mut aside = Vec::new();
+        for _ in 0..3 {
+            work.take().await;
+            aside.push(work.aside());
+        }
+        drop(aside);
+        assert!(work.take().now_or_never().is_none(), "three are in work");
+        for name in ["a", "b"] {
+            work.add(other, Key::new(Kind::Pod, "shop", name), Lane::Live);
+        }
+        let first = work.take().await;
+        assert_eq!(first.tenant, other);
+        assert!(work.take().now_or_never().is_none(), "it has one");
+        work.done(other, &first.key, After::Settled);
+        assert_eq!(work.take().await.tenant, other);
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,35 @@ fn a_tenant_with_one_key_waits_for_one_turn_of_the_ring_only() {
 }
 
 #[test]
+fn who_has_nothing_in_work_can_be_asked_for_alone() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let tenants = [(); 3].map(|()| queue.admit(LIMITS));
+    for key in 0..2 {
+        for tenant in tenants {
+            queue.add(tenant, key, Lane::Live, now);
+        }
+    }
+    let first = queue.take().unwrap();
+    let others = [queue.take_idle().unwrap(), queue.take_idle().unwrap()];
+    assert_eq!(
+        HashSet::from([first.tenant, others[0].tenant, others[1].tenant]),
+        HashSet::from(tenants)
+    );
+    assert_eq!(queue.take_idle(), None, "each has something in work");
+    for taken in [&others[0], &others[1], &first] {
+        queue.done(taken.tenant, &taken.key, After::Settled);
+        assert_eq!(
+            queue.take_idle().map(|next| next.tenant),
+            Some(taken.tenant)
+        );
+    }
+    assert_eq!(queue.total().queued, 0);
+    queue.remove(first.tenant);
+    assert!(queue.take().is_none() && queue.take_idle().is_none());
+}
+
+#[test]
 fn weights_give_shares() {
     let now = Instant::now();
     let mut queue = Queue::default();
