@@ -34,7 +34,7 @@ const GUARDS: &[(Guard, u64)] = &[
     (Guard::ListsAreFresh, 10007),
     (Guard::Frozen, 10760),
     (Guard::Deposed, 10010),
-    (Guard::Turns, 10018),
+    (Guard::Turns, 10038),
     (Guard::LetGoIsLeft, 10056),
     (Guard::DeleteNamesUid, 10005),
     (Guard::PatchNamesUid, 10005),
